@@ -1,0 +1,3 @@
+//! Dockerfile to graph to cache keys to layers.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,5 @@
+//! The `hull` binary.
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,0 +1,3 @@
+//! Compose file to model to plan to engine calls.
+
+#![forbid(unsafe_code)]

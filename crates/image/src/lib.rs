@@ -1,0 +1,3 @@
+//! Images: import, load, save, tag, inspect, prune; layers packed and unpacked.
+
+#![forbid(unsafe_code)]

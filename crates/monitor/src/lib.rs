@@ -1,0 +1,3 @@
+//! The per-container process: stdio, logs, health, restarts, names, exit; and the protocol it speaks.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Networks, endpoints, the packet filter, published ports and the name service.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Pure types and parsers of the OCI image and runtime specifications. No I/O.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! Readiness: poll, timerfd, signalfd, eventfd, inotify.

@@ -1,0 +1,1 @@
+//! Files beneath a root (openat2), locks, renames, extended attributes, device nodes, syncing.

@@ -1,0 +1,20 @@
+//! Linux system calls, netlink, nf_tables, terminals and descriptors as safe, owned types.
+//!
+//! The only crate with `unsafe`. Every wrapper makes one call, returns `io::Result` and owned types, and says in its SAFETY
+//! comment which obligation it meets and where.
+
+pub mod bpf;
+pub mod capability;
+pub mod event;
+pub mod fs;
+pub mod mount;
+pub mod namespace;
+pub mod netlink;
+pub mod nftables;
+pub mod process;
+pub mod seccomp;
+pub mod signal;
+pub mod socket;
+pub mod spawn;
+pub mod terminal;
+pub mod user;

@@ -1,0 +1,1 @@
+//! Creating and joining namespaces; see namespaces(7).

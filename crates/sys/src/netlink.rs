@@ -1,0 +1,1 @@
+//! A synchronous route netlink socket and the messages hull sends through it.

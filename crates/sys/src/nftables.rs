@@ -1,0 +1,1 @@
+//! nf_tables transactions over netlink, without the `nft` program.

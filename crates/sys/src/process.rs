@@ -1,0 +1,1 @@
+//! Cloning, waiting, pidfds, exec, credentials, limits, prctl.

@@ -1,0 +1,1 @@
+//! Signal numbers, names and masks.

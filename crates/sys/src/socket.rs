@@ -1,0 +1,1 @@
+//! Unix sockets that pass descriptors and credentials; sockets made inside another network namespace.

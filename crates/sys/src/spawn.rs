@@ -1,0 +1,1 @@
+//! Starting a helper process without copying the caller's address space.

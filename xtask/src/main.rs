@@ -1,0 +1,3 @@
+//! Automation: `cargo xtask check|test|bench`.
+
+fn main() {}
