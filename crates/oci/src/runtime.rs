@@ -1,0 +1,164 @@
+//! The configuration of a container: `config.json` of the OCI runtime-spec 1.3, Linux part.
+//!
+//! The types follow the JSON schema: what it requires is a plain field, everything else defaults and is left out of the JSON
+//! when it does. Names are the specification's, with its `Linux` prefix where it has one. Nothing is interpreted here; what
+//! `runtime` cannot honour it refuses by name.
+
+mod linux;
+mod process;
+mod resources;
+mod seccomp;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub use linux::*;
+pub use process::*;
+pub use resources::*;
+pub use seccomp::*;
+
+/// The version of the specification these types describe.
+pub const VERSION: &str = "1.3.0";
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Declares a JSON object: required fields before the `;`, fields that may be absent after it.
+macro_rules! object {
+    ($(#[$meta:meta])* $name:ident {
+        $($(#[$rmeta:meta])* $rfield:ident: $rty:ty,)*
+        ;
+        $($(#[$ometa:meta])* $ofield:ident: $oty:ty,)*
+    }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $name {
+            $($(#[$rmeta])* pub $rfield: $rty,)*
+            $($(#[$ometa])* #[serde(default, skip_serializing_if = "crate::runtime::is_default")] pub $ofield: $oty,)*
+        }
+    };
+}
+use object;
+
+object! {
+    /// The whole of `config.json`.
+    #[derive(Default)]
+    Spec {
+        oci_version: String,
+        ;
+        process: Option<Process>,
+        root: Option<Root>,
+        hostname: Option<String>,
+        domainname: Option<String>,
+        mounts: Vec<Mount>,
+        hooks: Option<Hooks>,
+        annotations: BTreeMap<String, String>,
+        linux: Option<Linux>,
+    }
+}
+
+object! {
+    /// The container's root filesystem.
+    #[derive(Default)]
+    Root {
+        path: PathBuf,
+        ;
+        readonly: bool,
+    }
+}
+
+object! {
+    /// One mount beyond the root filesystem, in the order of the list.
+    #[derive(Default)]
+    Mount {
+        destination: PathBuf,
+        ;
+        r#type: Option<String>,
+        source: Option<PathBuf>,
+        options: Vec<String>,
+        uid_mappings: Vec<IdMapping>,
+        gid_mappings: Vec<IdMapping>,
+    }
+}
+
+object! {
+    /// A range of ids of a user namespace or an id-mapped mount.
+    #[derive(Copy, Default)]
+    IdMapping {
+        #[serde(rename = "containerID")]
+        container_id: u32,
+        #[serde(rename = "hostID")]
+        host_id: u32,
+        size: u32,
+        ;
+    }
+}
+
+object! {
+    /// Programs run at points of the container's life.
+    #[derive(Default)]
+    Hooks {
+        ;
+        prestart: Vec<Hook>,
+        create_runtime: Vec<Hook>,
+        create_container: Vec<Hook>,
+        start_container: Vec<Hook>,
+        poststart: Vec<Hook>,
+        poststop: Vec<Hook>,
+    }
+}
+
+object! {
+    /// One program of [`Hooks`].
+    #[derive(Default)]
+    Hook {
+        path: PathBuf,
+        ;
+        args: Vec<String>,
+        env: Vec<String>,
+        /// Seconds.
+        timeout: Option<u64>,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is read is written again, key by key.
+    fn check(json: &str) -> Spec {
+        let value: serde_json::Value = serde_json::from_str(json).expect("the test's JSON");
+        let spec: Spec = serde_json::from_value(value.clone()).expect("a spec");
+        assert_eq!(serde_json::to_value(&spec).expect("JSON"), value);
+        spec
+    }
+
+    #[test]
+    fn a_small_spec_survives_unchanged() {
+        let spec = check(
+            r#"{"ociVersion":"1.3.0","process":{"cwd":"/","args":["sh"],"terminal":true,"consoleSize":{"height":1,"width":2},
+            "user":{"uid":1,"gid":2,"additionalGids":[3]},"rlimits":[{"type":"RLIMIT_NOFILE","soft":0,"hard":5}],
+            "capabilities":{"bounding":["CAP_CHOWN"]},"oomScoreAdj":-5,"execCPUAffinity":{"initial":"0"}},
+            "root":{"path":"rootfs","readonly":true},
+            "mounts":[{"destination":"/proc","type":"proc","source":"proc"}],
+            "linux":{"namespaces":[{"type":"network","path":"/run/x"},{"type":"pid"}],"maskedPaths":["/proc/kcore"],
+            "rootfsPropagation":"rslave","uidMappings":[{"containerID":0,"hostID":1000,"size":1}],
+            "resources":{"pids":{"limit":0},"devices":[{"allow":false,"access":"rwm"}],"memory":{"disableOOMKiller":true,"kernelTCP":5},
+            "blockIO":{"weight":10,"throttleReadIOPSDevice":[{"major":8,"minor":0,"rate":1}]},"hugepageLimits":[{"pageSize":"2MB","limit":0}]},
+            "seccomp":{"defaultAction":"SCMP_ACT_ERRNO","architectures":["SCMP_ARCH_X86_64"],
+            "syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":1,"op":"SCMP_CMP_MASKED_EQ","valueTwo":1}]}]}}}"#,
+        );
+        let linux = spec.linux.expect("linux");
+        assert_eq!(linux.namespaces[0].r#type, NamespaceType::Network);
+        assert_eq!(linux.resources.and_then(|r| r.pids).map(|p| p.limit), Some(0));
+    }
+
+    #[test]
+    fn what_the_schema_requires_is_required() {
+        assert!(serde_json::from_str::<Spec>(r#"{"process":{"cwd":"/"}}"#).is_err());
+        assert!(serde_json::from_str::<Spec>(r#"{"ociVersion":"1.0.0","process":{}}"#).is_err());
+        assert!(serde_json::from_str::<Spec>(r#"{"ociVersion":"1.0.0","x-unknown":1}"#).is_ok());
+    }
+}
