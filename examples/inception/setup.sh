@@ -1,0 +1,14 @@
+#!/bin/sh
+# Makes what the stack needs and Git must not hold: .env, the passwords, and the data directories.
+# Existing files are left alone.
+set -eu
+cd "$(dirname "$0")"
+umask 077
+[ -e .env ] || cp .env.example .env
+mkdir -p secrets
+for name in db_password db_root_password wp_owner_password wp_user_password ftp_password; do
+    [ -s "secrets/$name.txt" ] || head -c 24 /dev/urandom | base64 | tr '+/' 'xy' >"secrets/$name.txt"
+done
+umask 022
+data=$(. ./.env && printf %s "$DATA_DIR")
+mkdir -p "$data/database" "$data/site"
