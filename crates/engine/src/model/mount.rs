@@ -1,0 +1,86 @@
+//! What is mounted into a container.
+
+use super::Labels;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// One mount; later mounts on the same target replace earlier ones of the image, and are an error among themselves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Absolute path in the container.
+    pub target: String,
+    /// What is mounted there.
+    pub kind: MountKind,
+    /// Without writing.
+    pub read_only: bool,
+    /// Which flag asked for it; decides whether a missing bind source is created, and how inspect shows it.
+    pub syntax: MountSyntax,
+}
+
+/// Where the mounted tree comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum MountKind {
+    /// A path of the host.
+    Bind {
+        /// Absolute host path.
+        source: PathBuf,
+        /// Propagation; `rprivate` when absent.
+        propagation: Option<BindPropagation>,
+        /// Whether mounts below the source come along.
+        recursive: bool,
+        /// Create a missing source directory (`-v` does, `--mount` only when asked).
+        create_source: bool,
+    },
+    /// A named volume, created when missing; anonymous without a name.
+    Volume {
+        /// Volume name; `None` makes an anonymous volume.
+        name: Option<String>,
+        /// Do not fill an empty volume from the image.
+        no_copy: bool,
+        /// Mount this directory of the volume instead of its root.
+        subpath: Option<String>,
+        /// Driver; only `local`.
+        driver: Option<String>,
+        /// Driver options for a volume that this mount creates.
+        driver_opts: Labels,
+        /// Labels for a volume that this mount creates.
+        labels: Labels,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Upper bound; half of memory when absent.
+        size_bytes: Option<u64>,
+        /// Mode of its root; 1777 when absent.
+        mode: Option<u32>,
+        /// Further options of `--tmpfs`, such as `exec` or `uid=33`.
+        options: Vec<String>,
+    },
+}
+
+/// Mount propagation of a bind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum BindPropagation {
+    Private,
+    RPrivate,
+    Shared,
+    RShared,
+    Slave,
+    RSlave,
+}
+
+/// The flag a mount was asked with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountSyntax {
+    /// `-v`: `HostConfig.Binds`.
+    #[default]
+    Volume,
+    /// `--mount`: `HostConfig.Mounts`.
+    Mount,
+    /// `--tmpfs`: `HostConfig.Tmpfs`.
+    Tmpfs,
+    /// VOLUME of the image.
+    Image,
+    /// `--volumes-from`.
+    VolumesFrom,
+}
