@@ -1,0 +1,70 @@
+//! Advisory locks on whole files (flock(2)); they belong to the open file and vanish with it, however its holder dies.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::{Arg, OFlags, open};
+
+/// How a file is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockKind {
+    Shared,
+    Exclusive,
+}
+
+/// A held lock; dropping it releases it.
+#[derive(Debug)]
+pub struct FileLock(OwnedFd);
+
+impl FileLock {
+    /// Creates `path` when missing and waits until the lock is granted.
+    pub fn acquire(path: impl Arg, kind: LockKind) -> io::Result<Self> {
+        Self::wait(open(path, OFlags::RDWR | OFlags::CREATE, 0o600)?, kind)
+    }
+
+    /// Creates `path` when missing; `None` when somebody else holds a lock that excludes this one.
+    pub fn try_acquire(path: impl Arg, kind: LockKind) -> io::Result<Option<Self>> {
+        Self::attempt(open(path, OFlags::RDWR | OFlags::CREATE, 0o600)?, kind)
+    }
+
+    /// As [`FileLock::try_acquire`], for a file that must exist.
+    pub fn try_existing(path: impl Arg, kind: LockKind) -> io::Result<Option<Self>> {
+        Self::attempt(open(path, OFlags::RDWR, 0)?, kind)
+    }
+
+    /// Locks a file that is already open, waiting as long as it takes.
+    pub fn wait(fd: OwnedFd, kind: LockKind) -> io::Result<Self> {
+        let operation = match kind {
+            LockKind::Shared => FlockOperation::LockShared,
+            LockKind::Exclusive => FlockOperation::LockExclusive,
+        };
+        rustix::io::retry_on_intr(|| flock(&fd, operation))?;
+        Ok(Self(fd))
+    }
+
+    fn attempt(fd: OwnedFd, kind: LockKind) -> io::Result<Option<Self>> {
+        let operation = match kind {
+            LockKind::Shared => FlockOperation::NonBlockingLockShared,
+            LockKind::Exclusive => FlockOperation::NonBlockingLockExclusive,
+        };
+        match rustix::io::retry_on_intr(|| flock(&fd, operation)) {
+            Ok(()) => Ok(Some(Self(fd))),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Releases the lock but keeps the file open for the next [`FileLock::wait`].
+    pub fn release(self) -> io::Result<OwnedFd> {
+        flock(&self.0, FlockOperation::Unlock)?;
+        Ok(self.0)
+    }
+}
+
+impl AsFd for FileLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,121 @@
+//! Removing directory trees: beneath a descriptor, never through a link, never across a mount.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::CWD;
+
+/// Deeper directories are first moved up, so that neither the stack nor the descriptors run out on a hostile tree.
+const MAX_DEPTH: usize = 64;
+
+/// Removes `path` and everything below it; a missing one is fine.
+///
+/// # Errors
+/// `EXDEV` when something is mounted below `path`: what is mounted there is never touched.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    remove_tree_at(CWD, path)
+}
+
+/// As [`remove_tree`], for a name in `dir`.
+pub fn remove_tree_at(dir: impl AsFd, name: impl super::Arg) -> io::Result<()> {
+    let (dir, name) = (dir.as_fd(), name.into_c_str()?);
+    let tree = match open_directory(dir, &name) {
+        Ok(tree) => tree,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOTDIR | Errno::LOOP) => return Ok(rustix::fs::unlinkat(dir, &*name, AtFlags::empty())?),
+        Err(e) => return Err(e.into()),
+    };
+    remove_contents(&tree)?;
+    match rustix::fs::unlinkat(dir, &*name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Empties a directory.
+pub fn remove_contents(tree: impl AsFd) -> io::Result<()> {
+    let mut remover = Remover { top: tree.as_fd(), moved: 0 };
+    // Each round removes the directories that the round before moved to the top.
+    loop {
+        let moved = remover.moved;
+        remover.empty(tree.as_fd(), 0)?;
+        if remover.moved == moved {
+            return Ok(());
+        }
+    }
+}
+
+struct Remover<'a> {
+    top: BorrowedFd<'a>,
+    moved: u64,
+}
+
+impl Remover<'_> {
+    fn empty(&mut self, dir: BorrowedFd<'_>, depth: usize) -> rustix::io::Result<()> {
+        let mut entries = Dir::read_from(dir)?;
+        while let Some(entry) = entries.read() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if entry.file_type() != FileType::Directory {
+                match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+                    Ok(()) | Err(Errno::NOENT) => continue,
+                    Err(Errno::ISDIR) => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            self.directory(dir, name, depth)?;
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, dir: BorrowedFd<'_>, name: &CStr, depth: usize) -> rustix::io::Result<()> {
+        // Empty directories, the most common ones, need not be opened.
+        match rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+            Err(e) => return Err(e),
+        }
+        if depth >= MAX_DEPTH {
+            self.moved += 1;
+            let aside = CString::new(format!(".hull-removing-{}", self.moved)).expect("no NUL in a number");
+            match rustix::fs::renameat_with(dir, name, self.top, &aside, rustix::fs::RenameFlags::NOREPLACE) {
+                // Left by an interrupted removal: it goes first or last, this one takes another number next round.
+                Err(Errno::EXIST) => return Ok(()),
+                other => return other,
+            }
+        }
+        let child = match open_directory(dir, name) {
+            Ok(child) => child,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        self.empty(child.as_fd(), depth + 1)?;
+        match rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            // A directory deeper down waits at the top, or took a name that was in use: the next round removes this one.
+            Err(Errno::NOTEMPTY | Errno::EXIST) if self.moved > 0 => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+fn open_directory(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = || rustix::fs::openat2(dir, name, flags, Mode::empty(), ResolveFlags::NO_XDEV);
+    match open() {
+        // A directory its owner may not read; root never gets here.
+        Err(Errno::ACCESS) => {
+            rustix::fs::chmodat(dir, name, Mode::RWXU, AtFlags::empty())?;
+            open()
+        }
+        other => other,
+    }
+}
