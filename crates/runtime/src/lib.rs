@@ -1,3 +1,27 @@
-//! The OCI runtime: a bundle in, a process out; exec; state.
+//! The OCI runtime: a bundle in, a process out; exec.
+//!
+//! [`create`] clones the container's first process, which builds its own world (mounts, identity, rights) while the caller
+//! sets up the network; [`Created::start`] waits for it and lets it execute its program. [`exec`] puts one more process into
+//! a running container. Nothing is left on the host but the process: all mounts live in the container's mount namespace.
+//!
+//! Invariants:
+//! - The caller has one thread; cloning refuses otherwise.
+//! - A setting of the [`Spec`](oci::runtime::Spec) is honoured or refused by name, never ignored.
+//! - The child never trusts the root filesystem: paths in it are opened beneath it and mounts are attached by descriptor.
+//! - hull's own binary is never writable through a process in a container.
+//!
+//! Start reading at `launch.rs` (what is asked for) and `create.rs` (what happens).
 
 #![forbid(unsafe_code)]
+
+mod create;
+mod error;
+mod exec;
+mod launch;
+mod process;
+
+pub use create::{Created, create};
+pub use error::{LaunchError, Step};
+pub use exec::{Exec, exec};
+pub use launch::{Launch, Rootfs, Stdio, UserSpec};
+pub use process::{Exit, Process};

@@ -1,1 +1,300 @@
 //! Cloning, waiting, pidfds, exec, credentials, limits, prctl.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
+
+use crate::namespace::KindSet;
+
+/// How to [`clone`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clone<'a> {
+    /// Namespaces to create for the child.
+    pub namespaces: KindSet,
+    /// The cgroup v2 directory the child starts in.
+    pub cgroup: Option<BorrowedFd<'a>>,
+}
+
+/// Which side of [`clone`] the caller is.
+#[derive(Debug)]
+pub enum Cloned {
+    Parent {
+        pid: i32,
+        pidfd: OwnedFd,
+    },
+    /// The child; it must end in [`exit`] or an exec, never return into code that belongs to the parent.
+    Child,
+}
+
+/// Copies this process, copy-on-write; signal handlers are reset in the child.
+///
+/// # Errors
+/// `EDEADLK` when the process has more than one thread: the child could then meet locks nobody releases.
+pub fn clone(how: Clone<'_>) -> io::Result<Cloned> {
+    if thread_count()? != 1 {
+        return Err(io::Error::from_raw_os_error(libc::EDEADLK));
+    }
+    let mut pidfd: RawFd = -1;
+    // SAFETY: clone_args is plain integers, for which zero means "not used".
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = (libc::CLONE_PIDFD | how.namespaces.flags()) as u64 | CLONE_CLEAR_SIGHAND;
+    args.pidfd = (&raw mut pidfd).addr() as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = how.cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: without CLONE_VM the child gets its own copy of memory and stack, so returning twice is sound; this process
+    // has one thread (checked above), so no lock of the allocator or of std is held by a thread the child lacks.
+    // `pidfd` and `args` live on this stack over the call.
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Cloned::Child),
+        // SAFETY: the kernel stored a new descriptor in `pidfd`, which nobody else owns.
+        pid => Ok(Cloned::Parent { pid: pid as i32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),
+    }
+}
+
+// From linux/sched.h: libc has them as c_int, where they do not fit.
+/// Resets handled signals to their defaults in the child.
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+/// Starts the child in the cgroup whose directory `clone_args.cgroup` is.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// How many threads this process has.
+pub fn thread_count() -> io::Result<u64> {
+    // A directory has two links and one for each directory in it, and procfs keeps that up for `task`.
+    Ok(rustix::fs::stat("/proc/self/task")?.st_nlink - 2)
+}
+
+/// Ends this process at once: no destructors, no flushing of what the parent may still flush.
+pub fn exit(status: u8) -> ! {
+    // SAFETY: _exit takes an integer and does not return.
+    unsafe { libc::_exit(status.into()) }
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Exited(u8),
+    Signaled(i32),
+}
+
+/// Waits for the child behind `pidfd` and releases it.
+pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Ended> {
+    loop {
+        match waitid(pidfd, WaitIdOptions::EXITED) {
+            Ok(Some(ended)) => return Ok(ended),
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Releases the child behind `pidfd` if it has ended.
+pub fn try_wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<Ended>> {
+    waitid(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+}
+
+fn waitid(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> io::Result<Option<Ended>> {
+    Ok(rustix::process::waitid(WaitId::PidFd(pidfd), options)?.map(ended))
+}
+
+fn ended(status: WaitIdStatus) -> Ended {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Ended::Exited(code as u8),
+        (None, signal) => Ended::Signaled(signal.unwrap_or(0)),
+    }
+}
+
+/// Reaps any ended child without waiting: its pid and how it ended; `None` when there is none now.
+pub fn reap_any() -> io::Result<Option<(i32, Ended)>> {
+    let found = match rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
+        Err(rustix::io::Errno::CHILD) => None,
+        other => other?,
+    };
+    Ok(found.map(|(pid, status)| {
+        let ended = match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Ended::Exited(code as u8),
+            (None, signal) => Ended::Signaled(signal.unwrap_or(0)),
+        };
+        (pid.as_raw_nonzero().get(), ended)
+    }))
+}
+
+/// Opens a pidfd of a process that need not be a child.
+pub fn open(pid: i32) -> io::Result<OwnedFd> {
+    let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
+    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// Sends `signal` to the process behind `pidfd`; one that has ended is no error.
+pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    // SAFETY: pidfd_send_signal reads integers; a null siginfo lets the kernel fill it as kill(2) would.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    match check(result) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// Sends `signal` to the process `pid`.
+pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: kill reads two integers.
+    check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
+}
+
+/// Argument and environment vectors, built before the moment nothing may fail.
+#[derive(Debug)]
+pub struct Vectors {
+    args: Vec<CString>,
+    env: Vec<CString>,
+}
+
+impl Vectors {
+    /// # Errors
+    /// `InvalidInput` when a string contains a NUL byte.
+    pub fn new<S: AsRef<[u8]>>(args: &[S], env: &[S]) -> io::Result<Self> {
+        let list = |strings: &[S]| -> io::Result<Vec<CString>> {
+            strings
+                .iter()
+                .map(|s| CString::new(s.as_ref()).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e)))
+                .collect()
+        };
+        Ok(Self { args: list(args)?, env: list(env)? })
+    }
+}
+
+/// Replaces this program by the file at `path`; returns only the error.
+pub fn exec(path: &std::ffi::CStr, vectors: &Vectors) -> io::Error {
+    let (args, env) = (pointers(&vectors.args), pointers(&vectors.env));
+    // SAFETY: both lists are null-terminated arrays of NUL-terminated strings that `vectors` keeps alive over the call.
+    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Replaces this program by the open file `program`; returns only the error.
+pub fn exec_fd(program: BorrowedFd<'_>, vectors: &Vectors) -> io::Error {
+    let (args, env) = (pointers(&vectors.args), pointers(&vectors.env));
+    // SAFETY: as in `exec`; the empty path with AT_EMPTY_PATH names the borrowed, open descriptor.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            args.as_ptr(),
+            env.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    io::Error::last_os_error()
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// Starts a session of its own and leads it.
+pub fn new_session() -> io::Result<()> {
+    rustix::process::setsid()?;
+    Ok(())
+}
+
+/// Makes this process the leader of a process group of its own.
+pub fn new_group() -> io::Result<()> {
+    Ok(rustix::process::setpgid(None, None)?)
+}
+
+/// Whether others may trace this process and look at its memory and descriptors; exec makes it so again.
+pub fn set_dumpable(dumpable: bool) -> io::Result<()> {
+    // SAFETY: prctl with PR_SET_DUMPABLE reads integers.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, u64::from(dumpable), 0u64, 0u64, 0u64) }.into())
+        .map(drop)
+}
+
+/// Names this thread, as `ps` and `/proc/self/comm` show it; cut after 15 bytes.
+pub fn set_name(name: &std::ffi::CStr) -> io::Result<()> {
+    Ok(rustix::thread::set_name(name)?)
+}
+
+/// Sets the file mode creation mask.
+pub fn set_umask(mask: u32) {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+}
+
+/// Sets a resource limit by its number (`RLIMIT_*`); `u64::MAX` is unlimited.
+pub fn set_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: prlimit64 reads the structure, which outlives the call, and writes nothing through the null pointer.
+    let result = unsafe {
+        libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, ptr::null::<libc::rlimit64>())
+    };
+    check(result).map(drop)
+}
+
+/// Becomes `uid` and `gid` in every way a process has them, with exactly these supplementary groups.
+///
+/// The thread's ids only: the caller has one thread.
+pub fn set_identity(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    // SAFETY: setgroups reads `groups.len()` ids from a slice of as many; the others read integers. The raw calls skip
+    // glibc's broadcast to other threads, of which there are none.
+    unsafe {
+        check(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
+        check(libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
+        check(libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
+    }
+    Ok(())
+}
+
+/// Marks every descriptor from `first` on close-on-exec.
+pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+/// Closes every descriptor from `first` on.
+///
+/// For a process that will only use descriptors it opens afterwards: owned descriptors of the caller above `first` are
+/// gone, and it must not drop them, which only [`exit`] and exec guarantee.
+pub fn close_from(first: u32) -> io::Result<()> {
+    close_range(first, 0)
+}
+
+fn close_range(first: u32, flags: u32) -> io::Result<()> {
+    // SAFETY: close_range reads integers; who owns closed descriptors is the contract of `close_from`.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) }).map(drop)
+}
+
+/// Makes `to` (0, 1 or 2) another name of `from`, kept over exec.
+pub fn set_standard_stream(from: BorrowedFd<'_>, to: RawFd) -> io::Result<()> {
+    assert!((0..=2).contains(&to), "a standard stream");
+    // SAFETY: dup3 reads integers; nothing in Rust owns descriptors 0 to 2.
+    check(unsafe { libc::syscall(libc::SYS_dup2, from.as_raw_fd(), to) })?;
+    if from.as_raw_fd() == to {
+        // dup2 onto itself leaves the flag.
+        rustix::io::fcntl_setfd(from, rustix::io::FdFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// Joins a new session keyring called `name`; nothing of the host's keyrings is reachable through it.
+pub fn new_session_keyring(name: &std::ffi::CStr) -> io::Result<()> {
+    // SAFETY: keyctl reads the C string, which outlives the call.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) })
+        .map(drop)
+}
+
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

@@ -1,0 +1,67 @@
+//! What a caller asks for.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use oci::runtime::{NamespaceType, Spec};
+use serde::{Deserialize, Serialize};
+use sys::terminal::WindowSize;
+
+/// A container to create.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// The container's id; names its keyring and its errors.
+    pub id: &'a str,
+    /// Everything the specification covers. `spec.root.path` is ignored in favour of `rootfs`; `spec.root.readonly` counts.
+    pub spec: &'a Spec,
+    pub rootfs: &'a Rootfs,
+    pub user: &'a UserSpec,
+    /// More supplementary groups, by name or number, resolved in the container.
+    pub extra_groups: &'a [String],
+    pub stdio: Stdio,
+    /// Namespaces to join instead of those the specification says.
+    pub join: &'a [(NamespaceType, BorrowedFd<'a>)],
+    /// Whether PID 1 is hull's reaper, which forwards signals to the program and collects orphans.
+    pub init: bool,
+}
+
+/// Where the root filesystem comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rootfs {
+    /// Layers under a writable directory, combined by overlayfs.
+    Overlay {
+        /// The layers' directories, topmost first.
+        lower: Vec<PathBuf>,
+        upper: PathBuf,
+        /// An empty directory on the file system of `upper`.
+        work: PathBuf,
+        /// Skips the sync of the whole file system at unmount; what is in `upper` after a power loss is then undefined.
+        volatile: bool,
+    },
+    /// A directory as it is.
+    Directory(PathBuf),
+}
+
+/// The standard streams of the process.
+#[derive(Debug)]
+pub enum Stdio {
+    /// All three are the container's `/dev/null`.
+    Null,
+    /// The caller's own.
+    Inherit,
+    /// These; `None` is `/dev/null`.
+    Fds { stdin: Option<OwnedFd>, stdout: Option<OwnedFd>, stderr: Option<OwnedFd> },
+    /// A pseudo-terminal of the container's devpts; the caller gets its controlling side.
+    Terminal { size: Option<WindowSize> },
+}
+
+/// Who the process runs as.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserSpec {
+    /// The numbers in `spec.process.user`.
+    Ids,
+    /// `user`, `uid`, `user:group`, as Docker reads it from the container's `/etc/passwd` and `/etc/group`; empty is root.
+    Named(String),
+}
