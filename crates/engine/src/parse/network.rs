@@ -34,7 +34,10 @@ fn endpoint(text: &str) -> Result<EndpointSpec, FlagError> {
                     value.parse().map_err(|_| FlagError::new(format!("invalid IPv4 address: {value}")))?,
                 );
             }
-            "mac-address" => spec.mac = Some(value.to_owned()),
+            "mac-address" => {
+                spec.mac =
+                    Some(value.parse().map_err(|_| FlagError::new(format!("invalid MAC address: {value}")))?);
+            }
             "gw-priority" => {
                 spec.gateway_priority =
                     value.parse().map_err(|_| FlagError::new(format!("invalid gw-priority: {value}")))?;
@@ -71,11 +74,11 @@ pub fn subnet(text: &str) -> Result<Subnet, FlagError> {
     }
     let address: Ipv4Addr = address.parse().map_err(|_| invalid())?;
     let prefix: u8 = prefix.parse().ok().filter(|p| (1..=30).contains(p)).ok_or_else(invalid)?;
-    let network = Ipv4Addr::from(u32::from(address) & (u32::MAX << (32 - prefix)));
-    if network != address {
-        return Err(FlagError::new(format!("invalid subnet {text}: it should be {network}/{prefix}")));
+    let subnet = Subnet::containing(address, prefix).ok_or_else(invalid)?;
+    if subnet.network() != address {
+        return Err(FlagError::new(format!("invalid subnet {text}: it should be {subnet}")));
     }
-    Ok(Subnet { address, prefix })
+    Ok(subnet)
 }
 
 #[cfg(test)]
