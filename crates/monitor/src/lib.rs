@@ -1,3 +1,36 @@
-//! The per-container process: stdio, logs, health, restarts, names, exit; and the protocol it speaks.
+//! The per-container process: parent of the container's PID 1, keeper of its output, health, restarts and exit.
+//!
+//! `hull monitor <run dir> <fd>` is started once per started container by [`client::prepare`]. It clones the container,
+//! realises its network and control group, and is from then on the only writer of its volatile state.
+//!
+//! ```text
+//! <run dir>/launch.json    what to launch (plan)                 written by the launcher, then by the monitor
+//! <run dir>/state.json     what is (state)                       monitor
+//! <run dir>/monitor.lock   locked while a monitor is alive
+//! <run dir>/monitor.sock   requests and attached terminals (client, protocol)
+//! <data dir>/exit.json     the state that survives a reboot      monitor
+//! <data dir>/container.log what the container wrote (logs)       monitor
+//! ```
+//!
+//! Invariants:
+//! - One thread, one poll loop; nothing in it waits for a client, for the disk's sync or for a container.
+//! - A launch that fails leaves nothing: no process, control group, namespace, name or port; the launcher gets the error.
+//! - When the monitor is killed, the kernel kills the container's first process with it (parent-death signal), and
+//!   [`recover`] puts the rest right: there are no ghosts.
+//!
+//! Start reading at [`plan`], then `process` (the life of a monitor) and `supervisor` (its loop).
 
 #![forbid(unsafe_code)]
+
+pub mod client;
+pub mod events;
+mod failure;
+mod frame;
+pub mod logs;
+pub mod plan;
+pub mod protocol;
+pub mod state;
+pub mod time;
+
+pub use failure::Remote;
+pub use state::is_alive;

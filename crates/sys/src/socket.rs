@@ -69,6 +69,26 @@ pub fn recv_with_fds(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(u
     Ok((received.bytes, fds))
 }
 
+/// Sends what the socket takes now, without a signal when the peer is gone; 0 when it takes nothing.
+pub fn send_now(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+        Ok(sent) => Ok(sent),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits for bytes and copies them out without taking them off the stream; 0 at its end.
+pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match rustix::net::recv(socket, &mut *buffer, RecvFlags::PEEK) {
+            Ok((copied, _)) => return Ok(copied),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Ends the writing side of a stream, so that the peer reads end of file while answers still come back.
 pub fn finish_writing(stream: &UnixStream) -> io::Result<()> {
     Ok(rustix::net::shutdown(stream.as_fd(), rustix::net::Shutdown::Write)?)

@@ -1,0 +1,200 @@
+//! The stream of a container's input and output.
+//!
+//! For a poll loop: read one's own stdin only while [`AttachWriter::pending`] is zero, poll the socket for writing while it is
+//! not, and call [`AttachWriter::flush`] then. Anything simpler can deadlock: a container that is not reading its input
+//! because nobody reads its output. With two threads the halves block on their own: [`AttachWriter::flush_all`].
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use super::Ended;
+use crate::frame;
+use crate::logs::Stream;
+use crate::protocol::Control;
+
+/// What came from the container.
+#[derive(Debug)]
+pub enum Frame {
+    Output(Stream, Vec<u8>),
+    /// It has ended. The stream ends, too, as soon as everything of the run is cleaned up; whoever acts on the end (removes the
+    /// container, starts it again, exits) waits for that.
+    Exited(Ended),
+}
+
+/// Both halves of an attached stream.
+#[derive(Debug)]
+pub struct AttachStream {
+    pub reader: AttachReader,
+    pub writer: AttachWriter,
+    tty: bool,
+}
+
+/// The half that receives.
+#[derive(Debug)]
+pub struct AttachReader {
+    socket: UnixStream,
+    buffer: Vec<u8>,
+    parsed: usize,
+}
+
+/// The half that sends.
+#[derive(Debug)]
+pub struct AttachWriter {
+    socket: UnixStream,
+    queue: Vec<u8>,
+}
+
+impl AttachStream {
+    pub(super) fn new(socket: UnixStream, tty: bool) -> Self {
+        let other = socket.try_clone().expect("a process attaching has a descriptor to spare");
+        Self {
+            reader: AttachReader { socket, buffer: Vec::new(), parsed: 0 },
+            writer: AttachWriter { socket: other, queue: Vec::new() },
+            tty,
+        }
+    }
+
+    /// Whether the container has a terminal: its output is then one raw stream.
+    pub fn is_tty(&self) -> bool {
+        self.tty
+    }
+
+    /// The halves, for two threads.
+    pub fn split(self) -> (AttachReader, AttachWriter) {
+        (self.reader, self.writer)
+    }
+}
+
+impl AttachReader {
+    /// Waits for the next frame; `None` when the stream has ended.
+    pub fn next_frame(&mut self) -> io::Result<Option<Frame>> {
+        loop {
+            if let Some(frame) = self.buffered()? {
+                return Ok(Some(frame));
+            }
+            if !self.receive()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Takes a frame out of what [`AttachReader::receive`] read.
+    pub fn buffered(&mut self) -> io::Result<Option<Frame>> {
+        loop {
+            let rest = &self.buffer[self.parsed..];
+            let Some((kind, range)) = frame::decode(rest)? else {
+                self.buffer.drain(..self.parsed);
+                self.parsed = 0;
+                return Ok(None);
+            };
+            let payload = &rest[range.clone()];
+            let frame = match kind {
+                frame::STDOUT => Some(Frame::Output(Stream::Stdout, payload.to_vec())),
+                frame::STDERR => Some(Frame::Output(Stream::Stderr, payload.to_vec())),
+                frame::CONTROL => match serde_json::from_slice(payload)? {
+                    Control::Exited(ended) => Some(Frame::Exited(ended)),
+                    _ => None,
+                },
+                _ => None,
+            };
+            self.parsed += range.end;
+            if frame.is_some() {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// Reads once from the socket, waiting if nothing is there; false at the end of the stream.
+    pub fn receive(&mut self) -> io::Result<bool> {
+        let mut chunk = [0; 32 * 1024];
+        match self.socket.read(&mut chunk) {
+            Ok(0) => Ok(false),
+            Ok(n) => {
+                self.buffer.extend_from_slice(&chunk[..n]);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+            // The monitor was killed.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits for the end of the stream, whatever comes before it.
+    pub fn wait_end(&mut self) -> io::Result<()> {
+        while self.receive()? {
+            self.buffer.clear();
+            self.parsed = 0;
+        }
+        Ok(())
+    }
+}
+
+impl AttachWriter {
+    /// Sends input for the container's stdin, as far as it goes now.
+    pub fn stdin(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for piece in bytes.chunks(32 * 1024) {
+            frame::encode(&mut self.queue, frame::STDIN, piece);
+        }
+        self.flush()
+    }
+
+    /// Says that there is no more input.
+    pub fn close_stdin(&mut self) -> io::Result<()> {
+        self.control(&Control::CloseStdin)
+    }
+
+    /// Says that the client's terminal has this size now.
+    pub fn resize(&mut self, rows: u16, columns: u16) -> io::Result<()> {
+        self.control(&Control::Resize { rows, columns })
+    }
+
+    /// Says that this client saw the end and removes the container; see [`super::AttachOptions::will_remove`].
+    pub fn reaping(&mut self) -> io::Result<()> {
+        self.control(&Control::Reaping)
+    }
+
+    fn control(&mut self, control: &Control) -> io::Result<()> {
+        frame::encode(&mut self.queue, frame::CONTROL, &serde_json::to_vec(control)?);
+        self.flush()
+    }
+
+    /// How many bytes wait for the socket to take more.
+    pub fn pending(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Sends what the socket takes without waiting.
+    pub fn flush(&mut self) -> io::Result<()> {
+        while !self.queue.is_empty() {
+            match sys::socket::send_now(self.socket.as_fd(), &self.queue)? {
+                0 => break,
+                sent => drop(self.queue.drain(..sent)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends everything, waiting as long as it takes.
+    pub fn flush_all(&mut self) -> io::Result<()> {
+        use sys::event::{PollFlags, poll_one};
+        while self.pending() > 0 {
+            poll_one(self.socket.as_fd(), PollFlags::OUT, None)?;
+            self.flush()?;
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for AttachReader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsFd for AttachWriter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
