@@ -1,3 +1,23 @@
 //! Dockerfile to graph to cache keys to layers.
+//!
+//! Start reading at [`build`]. A Dockerfile is parsed ([`dockerfile`]), reduced to the stages the target needs (`plan`), and each
+//! stage runs on a thread of its own (`stage`), step by step: a step's key names everything its result depends on, a hit in
+//! the cache ends it, a miss executes it and enters the layer.
+//!
+//! Invariants:
+//! - A layer is made in a temporary directory and renamed into the snapshots; a failed step leaves nothing.
+//! - This crate's threads never clone into a container: each RUN is a process of its own ([`step_main`]).
+//! - Paths in contexts, images and layers are resolved component by component on descriptors, never joined and opened.
 
 #![forbid(unsafe_code)]
+
+pub mod dockerfile;
+mod error;
+pub mod progress;
+mod request;
+
+pub use error::{BuildError, Location, StepError};
+pub use progress::{Event, NoProgress, Progress, StepId, plain::Plain};
+pub use request::{
+    BuildOutput, BuildRequest, Cancel, DockerfileSource, RunNetwork, Secret, SecretSource, Source,
+};

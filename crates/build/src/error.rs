@@ -1,0 +1,188 @@
+//! Why a build failed.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use diag::{Class, Diagnose};
+
+use crate::dockerfile::ParseError;
+
+/// Where in a Dockerfile something is: `Dockerfile:3` or `Dockerfile:3-5`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// The Dockerfile as the user named it.
+    pub file: String,
+    /// First line, from 1.
+    pub line: usize,
+    /// Last line, inclusive.
+    pub end_line: usize,
+    /// The instruction as written, joined to one line.
+    pub instruction: String,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)?;
+        if self.end_line > self.line {
+            write!(f, "-{}", self.end_line)?;
+        }
+        Ok(())
+    }
+}
+
+/// The error of a lower layer, with its class and hint.
+#[derive(Debug)]
+pub struct Cause(Box<dyn Diagnose>);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// A failed build. Whatever it had made so far is gone, except steps that entered the cache.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    #[error("cannot read {what} {}", path.display())]
+    Read { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("{file}:{}", error.lines())]
+    Syntax {
+        file: String,
+        #[source]
+        error: ParseError,
+    },
+    #[error("invalid {what} `{value}`: {reason}")]
+    Request { what: &'static str, value: String, reason: String },
+    #[error("target stage \"{target}\" could not be found in {file}")]
+    NoSuchTarget { target: String, file: String },
+    /// A step failed for a reason of its own; `output` holds the last lines it printed.
+    #[error("{location}: {}", location.instruction)]
+    Step {
+        location: Location,
+        output: Vec<String>,
+        #[source]
+        error: StepError,
+    },
+    #[error("cannot {what}")]
+    Storage {
+        what: String,
+        #[source]
+        source: Cause,
+    },
+    #[error("build cancelled")]
+    Cancelled,
+}
+
+/// What went wrong in one step.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StepError {
+    #[error("process \"{command}\" did not complete successfully: exit code: {code}")]
+    Exit { command: String, code: i32 },
+    #[error("cannot start \"{command}\": {reason}")]
+    Start { command: String, reason: String },
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{0} is not supported")]
+    Unsupported(String),
+    #[error("{what} not found: {name}")]
+    NotFound { what: &'static str, name: String },
+    #[error("{what} {path}")]
+    Io { what: &'static str, path: String, source: io::Error },
+    #[error("cannot {what}")]
+    Engine {
+        what: String,
+        #[source]
+        source: Cause,
+    },
+    #[error("stopped")]
+    Cancelled,
+}
+
+impl StepError {
+    pub(crate) fn io(what: &'static str, path: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_string();
+        move |source| Self::Io { what, path, source }
+    }
+
+    pub(crate) fn engine<E: Diagnose>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let what = what.into();
+        move |source| Self::Engine { what, source: Cause(Box::new(source)) }
+    }
+}
+
+impl Diagnose for StepError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Exit { .. } | Self::Start { .. } | Self::Invalid(_) => Class::Invalid,
+            Self::Unsupported(_) => Class::Unsupported,
+            Self::NotFound { .. } => Class::NotFound,
+            Self::Io { source, .. } => io_class(source),
+            Self::Engine { source, .. } => source.0.class(),
+            Self::Cancelled => Class::Unavailable,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Engine { source, .. } => source.0.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl BuildError {
+    /// The last lines the failing step printed, oldest first.
+    pub fn output(&self) -> &[String] {
+        match self {
+            Self::Step { output, .. } => output,
+            _ => &[],
+        }
+    }
+
+    pub(crate) fn storage<E: Diagnose>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let what = what.into();
+        move |source| Self::Storage { what, source: Cause(Box::new(source)) }
+    }
+}
+
+impl Diagnose for BuildError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Read { source, .. } => io_class(source),
+            Self::Syntax { .. } | Self::Request { .. } => Class::Invalid,
+            Self::NoSuchTarget { .. } => Class::NotFound,
+            Self::Step { error, .. } => error.class(),
+            Self::Storage { source, .. } => source.0.class(),
+            Self::Cancelled => Class::Unavailable,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Step { error, .. } => error.hint(),
+            Self::Storage { source, .. } => source.0.hint(),
+            Self::Read { what: "Dockerfile", .. } => {
+                Some("name another file with `-f`, or another context directory".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn io_class(error: &io::Error) -> Class {
+    match error.kind() {
+        io::ErrorKind::NotFound => Class::NotFound,
+        io::ErrorKind::PermissionDenied => Class::Denied,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Class::Unavailable,
+        _ => Class::Internal,
+    }
+}

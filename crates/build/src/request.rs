@@ -1,0 +1,154 @@
+//! What a face asks for, and what it gets back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::progress::{NoProgress, Progress};
+
+/// Where the files that COPY and ADD name come from.
+#[derive(Default)]
+pub enum Source {
+    /// A directory of this host; its `.dockerignore` is honoured.
+    Dir(PathBuf),
+    /// A tar stream, plain or compressed; unpacked into a temporary directory first.
+    Tar(Box<dyn Read + Send>),
+    /// No context at all (`hull build - < Dockerfile`).
+    #[default]
+    Empty,
+}
+
+/// Where the Dockerfile's text comes from.
+#[derive(Clone, Debug)]
+pub enum DockerfileSource {
+    /// A path inside the context, `Dockerfile` by default.
+    InContext(PathBuf),
+    /// A file of this host, wherever it is. Its own `<name>.dockerignore` goes before the context's.
+    File(PathBuf),
+    /// The text itself (standard input, Compose's `dockerfile_inline`).
+    Text(String),
+}
+
+impl Default for DockerfileSource {
+    fn default() -> Self {
+        Self::InContext(PathBuf::from("Dockerfile"))
+    }
+}
+
+/// Which network RUN steps see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunNetwork {
+    /// The default bridge.
+    #[default]
+    Default,
+    /// Loopback only.
+    None,
+    /// The host's own.
+    Host,
+}
+
+/// A secret for `RUN --mount=type=secret,id=...`; never part of a layer, a cache key or a log line.
+#[derive(Clone)]
+pub struct Secret {
+    /// The name the Dockerfile uses.
+    pub id: String,
+    /// Where its bytes are read from when the build starts.
+    pub source: SecretSource,
+}
+
+/// Where a secret's bytes are.
+#[derive(Clone)]
+pub enum SecretSource {
+    /// A file of this host.
+    File(PathBuf),
+    /// The bytes themselves, such as the value of a variable of the caller's environment.
+    Value(Vec<u8>),
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({}=****)", self.id)
+    }
+}
+
+/// The caller's wish to stop; set from a signal handler or another thread, never reset.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Shares an existing flag, such as the one a SIGINT handler sets.
+    pub fn from_flag(flag: Arc<AtomicBool>) -> Self {
+        Self(flag)
+    }
+
+    /// Asks the build to stop.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the build should stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// One build, as `hull build` or a Compose service describes it.
+pub struct BuildRequest {
+    pub context: Source,
+    pub dockerfile: DockerfileSource,
+    /// References the finished image gets, as typed: `name[:tag]`.
+    pub tags: Vec<String>,
+    /// `--target`: a stage's name or index; the last stage when `None`.
+    pub target: Option<String>,
+    /// `--build-arg`, already looked up in the environment where only a name was given.
+    pub build_args: BTreeMap<String, String>,
+    /// `--label`, added to the finished image.
+    pub labels: BTreeMap<String, String>,
+    /// Runs every step, whatever the cache says; the results still enter the cache.
+    pub no_cache: bool,
+    pub network: RunNetwork,
+    /// `--add-host`: extra lines of /etc/hosts in RUN steps. They do not change the cache key.
+    pub add_hosts: Vec<(String, IpAddr)>,
+    pub secrets: Vec<Secret>,
+    /// Size of /dev/shm in RUN steps; 64 MiB when `None`.
+    pub shm_size_bytes: Option<u64>,
+    pub progress: Arc<dyn Progress>,
+    pub cancel: Cancel,
+}
+
+impl Default for BuildRequest {
+    fn default() -> Self {
+        Self {
+            context: Source::Empty,
+            dockerfile: DockerfileSource::default(),
+            tags: Vec::new(),
+            target: None,
+            build_args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            no_cache: false,
+            network: RunNetwork::Default,
+            add_hosts: Vec::new(),
+            secrets: Vec::new(),
+            shm_size_bytes: None,
+            progress: Arc::new(NoProgress),
+            cancel: Cancel::default(),
+        }
+    }
+}
+
+/// The finished image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildOutput {
+    /// The image's ID: the digest of its configuration, `sha256:<hex>`.
+    pub image_id: String,
+    /// The references it carries now, in their canonical form.
+    pub references: Vec<String>,
+    /// Steps that were taken from the cache.
+    pub cached_steps: usize,
+    /// Steps that were executed.
+    pub executed_steps: usize,
+}
