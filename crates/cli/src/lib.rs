@@ -1,10 +1,27 @@
 //! The `hull` command line: flags, tables, progress, exit codes. It decides nothing.
+//!
+//! [`main`] first looks for the hidden single-threaded helpers (the monitor, the reaper, a build step), which must start
+//! without the price of an argument parser. Everything else is one row of [`commands::TABLE`]; only the chosen command's parser
+//! is ever built. Start reading at `commands.rs`.
 
 #![forbid(unsafe_code)]
 
+mod commands;
+mod context;
+mod globals;
+mod help;
+
+use std::ffi::OsString;
 use std::process::ExitCode;
+
+pub use context::Context;
 
 /// Runs the command line of this process and returns its exit code.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let mut argv = std::env::args_os();
+    let program = argv.next().unwrap_or_else(|| OsString::from("hull"));
+    let args: Vec<OsString> = argv.collect();
+    match args.first().and_then(|first| first.to_str()) {
+        _ => commands::dispatch(&program, args),
+    }
 }

@@ -26,9 +26,8 @@ pub use inspect::{
 };
 pub use limits::{BlockRate, Limits, Ulimit};
 pub use mount::{BindPropagation, Mount, MountKind, MountSyntax};
-pub use network::{
-    EndpointSpec, NetworkInfo, NetworkMode, NetworkSpec, Networking, Port, PortMapping, Protocol, Subnet,
-};
+pub use net::{Ipv4Net as Subnet, Mac, Protocol};
+pub use network::{EndpointSpec, NetworkInfo, NetworkMode, NetworkSpec, Networking, Port, PortMapping};
 pub use request::{
     CommitSpec, ExecSpec, Filters, FiltersError, ListOptions, LogOptions, RemoveOptions, StopOptions,
     UpdateSpec, WaitCondition,

@@ -32,3 +32,4 @@ pub use network::{
 pub use plan::{
     Context, EndpointPlan, EndpointSource, NetworkPlan, Protocol, Publish, Published, bridge_name, veth_name,
 };
+pub use publish::{Reservation, publish, unpublish, unpublish_stale};

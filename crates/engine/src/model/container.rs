@@ -44,7 +44,7 @@ pub struct ContainerSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProcessSpec {
-    /// `--entrypoint`: `None` takes the image's; an empty list (or one empty string) means none, and drops the image's command.
+    /// `--entrypoint`: `None` takes the image's; `[""]` means none, and like any other value drops the image's command.
     pub entrypoint: Option<Vec<String>>,
     /// The arguments; `None` takes the image's (unless the entrypoint was replaced).
     pub command: Option<Vec<String>>,

@@ -1,6 +1,7 @@
 //! Networks, and a container's place in them.
 
-use super::{EndpointInfo, Labels, NetworkId};
+use super::{EndpointInfo, Labels, NetworkId, Subnet};
+use net::{Mac, Protocol};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -55,30 +56,12 @@ pub struct EndpointSpec {
     pub aliases: Vec<String>,
     /// `--ip`; networks with a configured subnet only.
     pub ipv4: Option<Ipv4Addr>,
-    /// `--mac-address`, as six hexadecimal pairs.
-    pub mac: Option<String>,
+    /// `--mac-address`.
+    pub mac: Option<Mac>,
     /// Driver options of the endpoint; none is supported yet.
     pub driver_opts: Labels,
     /// The network with the highest value gives the default route.
     pub gateway_priority: i64,
-}
-
-/// Transport of a port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub enum Protocol {
-    #[default]
-    Tcp,
-    Udp,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
-    }
 }
 
 /// A container port, `80/tcp`.
@@ -107,21 +90,6 @@ pub struct PortMapping {
     pub host_port: Option<u16>,
     /// Last host port allowed, when a range was given for one container port.
     pub host_port_end: Option<u16>,
-}
-
-/// An IPv4 subnet, `172.18.0.0/16`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Subnet {
-    /// Network address.
-    pub address: Ipv4Addr,
-    /// Prefix length.
-    pub prefix: u8,
-}
-
-impl fmt::Display for Subnet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
 }
 
 /// The request to create a network.

@@ -1,0 +1,127 @@
+//! Help and usage errors, worded and grouped as Docker's.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::commands::{Action, Command, Ended, Section, usage};
+
+/// What this binary is called in its own texts: the last part of the path it was started by.
+pub fn program_name(program: &OsStr) -> String {
+    let name = Path::new(program).file_name().unwrap_or(program);
+    name.to_string_lossy().into_owned()
+}
+
+/// The help of `path`, whose commands are `table`.
+pub fn group(path: &str, table: &[Command]) -> String {
+    let mut out = String::new();
+    if path.contains(' ') {
+        let _ = write!(out, "Usage:  {path} COMMAND\n\nCommands:\n");
+        list(&mut out, table.iter().filter(|command| command.section != Section::Hidden));
+        let _ = write!(out, "\nRun '{path} COMMAND --help' for more information on a command.\n");
+        return out;
+    }
+    let _ = write!(
+        out,
+        "Usage:  {path} [OPTIONS] COMMAND\n\nBuilds, runs and connects containers, without a daemon\n"
+    );
+    let headings = [
+        (Section::Common, "Common Commands"),
+        (Section::Management, "Management Commands"),
+        (Section::Plain, "Commands"),
+    ];
+    for (section, heading) in headings {
+        let _ = write!(out, "\n{heading}:\n");
+        list(&mut out, table.iter().filter(|command| command.section == section));
+    }
+    out.push_str(
+        "\nGlobal Options:
+  -D, --debug            Print more about what goes wrong
+      --root path        Where images, containers and volumes are kept (default \"/var/lib/hull\")
+      --run-root path    Where the state of running containers is kept (default \"/run/hull\")
+  -v, --version          Print version information and quit\n",
+    );
+    let _ = write!(out, "\nRun '{path} COMMAND --help' for more information on a command.\n");
+    out
+}
+
+fn list<'a>(out: &mut String, commands: impl Iterator<Item = &'a Command>) {
+    for command in commands {
+        let _ = writeln!(out, "  {:<11} {}", command.name, command.about);
+    }
+}
+
+/// What is said of a word that is no command.
+pub fn unknown_command(path: &str, word: &str, table: &[Command]) -> String {
+    let mut out = match path.split_once(' ') {
+        None => format!("{path}: '{word}' is not a {path} command.\n"),
+        Some(_) => format!("unknown command \"{word}\" for \"{path}\"\n"),
+    };
+    let near = table
+        .iter()
+        .filter(|command| command.section != Section::Hidden || matches!(command.action, Action::Run(_)))
+        .map(|command| (distance(word, command.name), command.name))
+        .min();
+    if let Some((1..=2, name)) = near {
+        let _ = write!(out, "Did you mean '{path} {name}'?\n");
+    }
+    let _ = writeln!(out, "See '{path} --help'");
+    out
+}
+
+/// Levenshtein's distance between `a` and `b`.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let above = row[j + 1];
+            row[j + 1] = (diagonal + usize::from(ca != *cb)).min(above + 1).min(row[j] + 1);
+            diagonal = above;
+        }
+    }
+    row[b.len()]
+}
+
+/// Translates what clap says of wrong words into what Docker says of them.
+pub fn usage_error(path: &str, error: &clap::Error) -> Ended {
+    let named = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(" "),
+        _ => String::new(),
+    };
+    let argument = named(ContextKind::InvalidArg);
+    match error.kind() {
+        ErrorKind::DisplayHelp => Ended::Usage { text: error.to_string(), status: 0 },
+        ErrorKind::UnknownArgument if argument.starts_with("--") => {
+            let mut text = format!("unknown flag: {argument}");
+            if let Some(ContextValue::String(near)) = error.get(ContextKind::SuggestedArg) {
+                let _ = write!(text, " (did you mean {near}?)");
+            }
+            usage(path, text)
+        }
+        ErrorKind::UnknownArgument if argument.starts_with('-') => {
+            let letter = argument.trim_start_matches('-');
+            usage(path, format_args!("unknown shorthand flag: '{letter}' in -{letter}"))
+        }
+        ErrorKind::UnknownArgument => wrong_count(path, "accepts no more arguments"),
+        ErrorKind::MissingRequiredArgument => wrong_count(path, "requires more arguments"),
+        ErrorKind::InvalidValue if named(ContextKind::InvalidValue).is_empty() => {
+            let flag = argument.split_whitespace().next().unwrap_or_default();
+            usage(path, format_args!("flag needs an argument: {flag}"))
+        }
+        _ => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            usage(path, first.strip_prefix("error: ").unwrap_or(first))
+        }
+    }
+}
+
+fn wrong_count(path: &str, what: &str) -> Ended {
+    Ended::Usage { text: format!("\"{path}\" {what}.\nSee '{path} --help'.\n"), status: 1 }
+}
