@@ -98,7 +98,8 @@ impl From<Error> for io::Error {
             Error::Io(error) => error,
             Error::Refused { errno, message: None, about: None, .. } => errno.into(),
             refused => {
-                let kind = refused.errno().map_or(io::ErrorKind::Other, |errno| io::Error::from(errno).kind());
+                let kind =
+                    refused.errno().map_or(io::ErrorKind::Other, |errno| io::Error::from(errno).kind());
                 io::Error::new(kind, refused)
             }
         }
@@ -121,7 +122,12 @@ impl Socket {
             Protocol::Route => None,
             Protocol::Netfilter => Some(netlink::NETFILTER),
         };
-        let fd = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
+        let fd = rustix::net::socket_with(
+            AddressFamily::NETLINK,
+            SocketType::RAW,
+            SocketFlags::CLOEXEC,
+            protocol,
+        )?;
         // Old kernels lack these options; errors are then only numbers, and longer.
         let _ = set_option(fd.as_fd(), libc::NETLINK_EXT_ACK, 1);
         let _ = set_option(fd.as_fd(), libc::NETLINK_CAP_ACK, 1);

@@ -219,10 +219,15 @@ impl<'a> Transaction<'a> {
         let sum = |types: &[Type]| types.iter().map(|t| t.len()).sum();
         let concat = |types: &[Type]| types.iter().fold(0, |sum, t| sum << 6 | t.number());
         let map = !set.data.is_empty();
-        let flags = (if set.interval { libc::NFT_SET_INTERVAL } else { 0 }) | (if map { libc::NFT_SET_MAP } else { 0 });
+        let flags = (if set.interval { libc::NFT_SET_INTERVAL } else { 0 })
+            | (if map { libc::NFT_SET_MAP } else { 0 });
         self.push(libc::NFT_MSG_NEWSET, CREATE, |w, table| {
-            w.string(attr::SET_TABLE, table).string(attr::SET_NAME, set.name).be32(attr::SET_FLAGS, flags as u32);
-            w.be32(attr::SET_KEY_TYPE, concat(set.key)).be32(attr::SET_KEY_LEN, sum(set.key)).be32(attr::SET_ID, 1);
+            w.string(attr::SET_TABLE, table)
+                .string(attr::SET_NAME, set.name)
+                .be32(attr::SET_FLAGS, flags as u32);
+            w.be32(attr::SET_KEY_TYPE, concat(set.key))
+                .be32(attr::SET_KEY_LEN, sum(set.key))
+                .be32(attr::SET_ID, 1);
             if map {
                 w.be32(attr::SET_DATA_TYPE, concat(set.data)).be32(attr::SET_DATA_LEN, sum(set.data));
             }
@@ -372,7 +377,9 @@ impl NftSocket {
             |w| {
                 w.string(attr::LIST_TABLE, table).string(attr::LIST_SET, set);
             },
-            |attributes| Some(attributes.nested(attr::LIST_ELEMENTS).filter_map(parse_element).collect::<Vec<_>>()),
+            |attributes| {
+                Some(attributes.nested(attr::LIST_ELEMENTS).filter_map(parse_element).collect::<Vec<_>>())
+            },
         )?;
         Ok(lists.into_iter().flatten().collect())
     }
@@ -431,7 +438,8 @@ fn parse_element((_, bytes): (u16, &[u8])) -> Option<Element> {
     Some(Element {
         key: value(attr::ELEM_KEY)?,
         data: value(attr::ELEM_DATA).unwrap_or_default(),
-        end: attributes.be32(attr::ELEM_FLAGS).unwrap_or_default() & libc::NFT_SET_ELEM_INTERVAL_END as u32 != 0,
+        end: attributes.be32(attr::ELEM_FLAGS).unwrap_or_default() & libc::NFT_SET_ELEM_INTERVAL_END as u32
+            != 0,
     })
 }
 

@@ -238,7 +238,8 @@ mod tests {
         });
         batch.message(17, 0, |_| {});
         batch.acknowledge();
-        let found: Vec<_> = answers(batch.bytes()).map(|a| (a.kind, a.flags, a.sequence, a.payload.len())).collect();
+        let found: Vec<_> =
+            answers(batch.bytes()).map(|a| (a.kind, a.flags, a.sequence, a.payload.len())).collect();
         assert_eq!(found, [(16, REQUEST, 1, 4 + 12 + 12), (17, REQUEST | ACK, 2, 0)]);
         let first = answers(batch.bytes()).next().unwrap();
         let attributes = Attributes::new(&first.payload[4..]);
@@ -248,7 +249,9 @@ mod tests {
 
     #[test]
     fn malformed_bytes_end_the_iteration() {
-        for bytes in [&[][..], &[3, 0, 1, 0], &[0, 0, 0, 0, 1], &[255, 255, 1, 0, 0], &[1, 0, 0, 0, 8, 0, 1, 0]] {
+        for bytes in
+            [&[][..], &[3, 0, 1, 0], &[0, 0, 0, 0, 1], &[255, 255, 1, 0, 0], &[1, 0, 0, 0, 8, 0, 1, 0]]
+        {
             assert_eq!(Attributes::new(bytes).count(), 0, "{bytes:?}");
         }
         assert_eq!(answers(&[0xff; 40]).count(), 0);

@@ -38,7 +38,14 @@ pub enum Change<'a> {
     ///
     /// Making the peer where it stays avoids a move between namespaces, which waits for RCU. One queue is what one
     /// container can use, and 0.15 ms cheaper than one per CPU.
-    CreateVeth { name: &'a str, bridge: u32, mtu: u32, peer: &'a str, peer_mac: [u8; 6], netns: BorrowedFd<'a> },
+    CreateVeth {
+        name: &'a str,
+        bridge: u32,
+        mtu: u32,
+        peer: &'a str,
+        peer_mac: [u8; 6],
+        netns: BorrowedFd<'a>,
+    },
     /// Forbids a bridge port to talk to other isolated ports, or lets frames leave by the port they came from.
     Port { name: &'a str, isolated: bool, hairpin: bool },
     /// Brings an interface up.
