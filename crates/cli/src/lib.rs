@@ -10,6 +10,10 @@ mod commands;
 mod context;
 mod globals;
 mod help;
+<<<<<<< HEAD
+=======
+mod template;
+>>>>>>> 3c31fd9 (cli: Go templates over JSON for --format)
 
 use std::ffi::OsString;
 use std::process::ExitCode;
