@@ -10,10 +10,7 @@ mod commands;
 mod context;
 mod globals;
 mod help;
-<<<<<<< HEAD
-=======
 mod template;
->>>>>>> 3c31fd9 (cli: Go templates over JSON for --format)
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -24,8 +21,5 @@ pub use context::Context;
 pub fn main() -> ExitCode {
     let mut argv = std::env::args_os();
     let program = argv.next().unwrap_or_else(|| OsString::from("hull"));
-    let args: Vec<OsString> = argv.collect();
-    match args.first().and_then(|first| first.to_str()) {
-        _ => commands::dispatch(&program, args),
-    }
+    commands::dispatch(&program, argv.collect())
 }
