@@ -12,6 +12,7 @@ mod size;
 pub use mount::{mount, tmpfs, volume};
 pub use network::{extra_host, network, subnet};
 pub use port::{expose, ports};
+pub(crate) use process::RLIMITS;
 pub use process::{device, env_file, ipc_mode, namespace_mode, restart_policy, security_opt, ulimit};
 pub use size::{cpus, duration_ns, size_bytes, timestamp_ns};
 

@@ -51,7 +51,7 @@ pub fn device(text: &str) -> Result<Device, FlagError> {
 }
 
 /// The rlimits Linux has, without `RLIMIT_`.
-pub(crate) const RLIMITS: [&str; 16] = [
+pub const RLIMITS: [&str; 16] = [
     "as",
     "core",
     "cpu",

@@ -1,0 +1,20 @@
+//! Docker's JSON and Docker's phrases for what the engine tells; every face renders from here.
+//!
+//! The field names and shapes are those of the Engine API 1.4x and 1.5x ("inspect" bodies, list entries, `info`, `version`, `df`).
+
+mod container;
+mod host_config;
+mod image;
+mod network;
+mod summary;
+mod system;
+mod text;
+mod volume;
+
+pub use container::container;
+pub use image::{image, image_summary};
+pub use network::network;
+pub use summary::container_summary;
+pub use system::{disk_usage, info, stats, top, version};
+pub use text::{ago, command, duration, ports, status};
+pub use volume::volume;

@@ -1,0 +1,145 @@
+//! The bodies of `info`, `version`, `df`, `stats` and `top`.
+
+use super::{container_summary, image_summary, volume};
+use crate::model::{ContainerInspect, DiskUsage, Info, Stats, Top, Version};
+use crate::time::rfc3339;
+use serde_json::{Map, Value, json};
+
+/// Docker's `SystemInfo`.
+pub fn info(info: &Info, now_ns: i64) -> Value {
+    json!({
+        "Architecture": info.architecture,
+        "CPUSet": true,
+        "CPUShares": true,
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": info.cgroup_version.to_string(),
+        "Containers": info.containers,
+        "ContainersPaused": info.paused,
+        "ContainersRunning": info.running,
+        "ContainersStopped": info.stopped,
+        "CpuCfsPeriod": true,
+        "CpuCfsQuota": true,
+        "Debug": false,
+        "DefaultRuntime": "hull",
+        "DockerRootDir": info.data_root,
+        "Driver": "overlay2",
+        "DriverStatus": [["Backing Filesystem", info.backing_filesystem]],
+        "ExperimentalBuild": false,
+        "ID": info.instance,
+        "IPv4Forwarding": true,
+        "Images": info.images,
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "InitBinary": "hull",
+        "Isolation": "",
+        "KernelVersion": info.kernel,
+        "Labels": [],
+        "LiveRestoreEnabled": true,
+        "LoggingDriver": "json-file",
+        "MemTotal": info.memory_bytes,
+        "MemoryLimit": true,
+        "NCPU": info.cpus,
+        "NEventsListener": 0,
+        "NFd": 0,
+        "NGoroutines": 0,
+        "Name": info.host_name,
+        "OSType": "linux",
+        "OSVersion": info.os_version,
+        "OomKillDisable": info.cgroup_version == 1,
+        "OperatingSystem": info.operating_system,
+        "PidsLimit": true,
+        "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": null, "Log": ["json-file", "local"]},
+        "RegistryConfig": {"IndexConfigs": {}, "InsecureRegistryCIDRs": [], "Mirrors": []},
+        "Runtimes": {"hull": {"path": "hull"}},
+        "SecurityOptions": info.security_options,
+        "ServerVersion": env!("CARGO_PKG_VERSION"),
+        "SwapLimit": true,
+        "Swarm": {"LocalNodeState": "inactive", "NodeID": "", "NodeAddr": "", "ControlAvailable": false, "Error": "",
+                  "RemoteManagers": null},
+        "SystemTime": rfc3339(now_ns),
+        "Warnings": if info.warnings.is_empty() { Value::Null } else { json!(info.warnings) },
+    })
+}
+
+/// Docker's `SystemVersion`.
+pub fn version(version: &Version) -> Value {
+    json!({
+        "ApiVersion": version.api_version,
+        "Arch": version.architecture,
+        "Components": [{"Name": "Engine", "Version": version.version,
+                        "Details": {"ApiVersion": version.api_version, "MinAPIVersion": version.min_api_version,
+                                    "Os": version.os, "Arch": version.architecture, "KernelVersion": version.kernel}}],
+        "KernelVersion": version.kernel,
+        "MinAPIVersion": version.min_api_version,
+        "Os": version.os,
+        "Platform": {"Name": "hull"},
+        "Version": version.version,
+    })
+}
+
+/// Docker's `SystemDataUsageResponse`.
+pub fn disk_usage(usage: &DiskUsage, now_ns: i64) -> Value {
+    let cache: Vec<Value> = usage
+        .build_cache
+        .iter()
+        .map(|item| {
+            json!({"ID": item.id, "Type": "regular", "Description": "", "InUse": item.in_use, "Shared": false, "Size": item.size_bytes,
+                   "CreatedAt": rfc3339(item.created_ns), "LastUsedAt": rfc3339(item.last_used_ns), "UsageCount": 1})
+        })
+        .collect();
+    json!({
+        "BuildCache": cache,
+        "Containers": usage.containers.iter().map(|c| container_summary(c, now_ns)).collect::<Vec<_>>(),
+        "Images": usage.images.iter().map(image_summary).collect::<Vec<_>>(),
+        "LayersSize": usage.layers_bytes,
+        "Volumes": usage.volumes.iter().map(volume).collect::<Vec<_>>(),
+    })
+}
+
+/// Docker's `ContainerTopResponse`.
+pub fn top(top: &Top) -> Value {
+    json!({"Titles": top.titles, "Processes": top.rows})
+}
+
+/// Docker's `ContainerStatsResponse`: this reading and the one before it.
+pub fn stats(container: &ContainerInspect, now: &Stats, before: &Stats) -> Value {
+    let cpu = |stats: &Stats| {
+        json!({
+            "cpu_usage": {"total_usage": stats.cpu.usage_ns, "usage_in_kernelmode": stats.cpu.system_ns,
+                          "usage_in_usermode": stats.cpu.user_ns},
+            "system_cpu_usage": stats.cpu.host_ns,
+            "online_cpus": stats.cpu.online,
+            "throttling_data": {"periods": stats.cpu.periods, "throttled_periods": stats.cpu.throttled_periods,
+                                "throttled_time": stats.cpu.throttled_ns},
+        })
+    };
+    let networks: Map<String, Value> = now
+        .interfaces
+        .iter()
+        .map(|(name, i)| {
+            let entry = json!({
+                "rx_bytes": i.rx_bytes, "rx_packets": i.rx_packets, "rx_errors": i.rx_errors, "rx_dropped": i.rx_dropped,
+                "tx_bytes": i.tx_bytes, "tx_packets": i.tx_packets, "tx_errors": i.tx_errors, "tx_dropped": i.tx_dropped,
+            });
+            (name.clone(), entry)
+        })
+        .collect();
+    let operation = |op: &str, value: u64| json!({"major": 0, "minor": 0, "op": op, "value": value});
+    json!({
+        "blkio_stats": {
+            "io_service_bytes_recursive": [operation("read", now.block.read_bytes), operation("write", now.block.write_bytes)],
+            "io_serviced_recursive": [operation("read", now.block.read_ops), operation("write", now.block.write_ops)],
+        },
+        "cpu_stats": cpu(now),
+        "id": container.id.as_str(),
+        "memory_stats": {"usage": now.memory.usage_bytes, "max_usage": now.memory.max_usage_bytes,
+                         "limit": now.memory.limit_bytes, "stats": now.memory.detail},
+        "name": format!("/{}", container.name),
+        "networks": networks,
+        "num_procs": 0,
+        "pids_stats": {"current": now.pids, "limit": now.pids_limit},
+        "precpu_stats": cpu(before),
+        "preread": rfc3339(before.read_ns),
+        "read": rfc3339(now.read_ns),
+        "storage_stats": {},
+    })
+}
