@@ -27,6 +27,23 @@ pub enum Class {
     Internal,
 }
 
+impl Class {
+    /// The class of a failed system call that no better context explains.
+    pub fn of_io(error: &std::io::Error) -> Self {
+        use std::io::ErrorKind::*;
+        match error.kind() {
+            NotFound => Self::NotFound,
+            AlreadyExists => Self::Conflict,
+            PermissionDenied | ReadOnlyFilesystem => Self::Denied,
+            InvalidInput | InvalidData | UnexpectedEof => Self::Invalid,
+            Unsupported => Self::Unsupported,
+            OutOfMemory | StorageFull | QuotaExceeded | WouldBlock | ResourceBusy | TimedOut
+            | Interrupted => Self::Unavailable,
+            _ => Self::Internal,
+        }
+    }
+}
+
 /// An error that knows its class and what the user can do about it.
 pub trait Diagnose: Error + Send + Sync + 'static {
     /// The class of this failure.

@@ -1,3 +1,198 @@
 //! Content store, layer snapshots and the database: ingest, verify, commit, lease, collect.
+//!
+//! Layout of the data root (all of it owned by this crate but `containers/` and `volumes/`, whose directories it only makes):
+//!
+//! ```text
+//! hull.db             durable intent; see `db`
+//! db.lock             flock LOCK_EX around every write transaction
+//! gc.lock             flock: shared by whoever makes or uses content, exclusive by `collect`
+//! blobs/sha256/<hex>  manifests, configs, layers as they arrived
+//! snapshots/<hex>/    one layer's tree in overlayfs' own format, named by its diffID; itself a lowerdir
+//! tmp/<unique>/       whatever is being made; tmp/<unique>.lock is held by its maker
+//! ```
+//!
+//! Invariants:
+//! - A blob or snapshot that has a name is complete and was verified when it got it.
+//! - What a database row names was synced before the row was committed ([`Store::sync`]). Content that no row names may be
+//!   damaged after a power cut, so the first opening after a boot collects it before anybody can find it.
+//! - Whoever looks content up and then writes a row naming it holds [`Store::lock_shared`] in between.
+//! - Leftovers of killed processes are in `tmp/` only, without a held lock, and the next [`Store::open`] removes them.
+//!
+//! Start reading at [`Store::open`], then [`Blobs`], [`Snapshots`] and [`db`].
 
 #![forbid(unsafe_code)]
+
+mod blobs;
+mod collect;
+pub mod db;
+mod error;
+mod roots;
+mod snapshots;
+mod tmp;
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use sys::fs::{FileLock, LockKind};
+
+pub use blobs::{Blobs, Ingest};
+pub use collect::{Collected, Usage};
+pub use db::{Database, DatabaseError, Durability};
+pub use error::StoreError;
+pub use roots::Roots;
+pub use snapshots::{Snapshots, Staged};
+pub use tmp::TempDir;
+
+/// An open data root and the run root that belongs to it. Cheap to open, may be shared between threads.
+pub struct Store {
+    roots: Roots,
+    database: OnceLock<Database>,
+}
+
+/// A hold on `gc.lock`; dropping it lets go.
+#[must_use = "dropping the guard lets the collector run"]
+pub struct SharedLock(#[allow(dead_code)] FileLock);
+
+/// Proof that nobody else makes or uses content right now.
+pub struct ExclusiveLock(#[allow(dead_code)] FileLock);
+
+impl Store {
+    /// Opens the store at `roots`, making what is missing and removing what killed processes left behind.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] naming the path that could not be made or read.
+    pub fn open(roots: &Roots) -> Result<Self, StoreError> {
+        let store = Self { roots: roots.clone(), database: OnceLock::new() };
+        let tmp = store.data().join("tmp");
+        match tmp::reconcile(&tmp) {
+            Err(e) if e.is_not_found() => store.make_directories()?,
+            other => other?,
+        }
+        let marker = store.run().join("store-checked");
+        if !marker.exists() {
+            store.first_open_since_boot(&marker)?;
+        }
+        Ok(store)
+    }
+
+    fn make_directories(&self) -> Result<(), StoreError> {
+        let make = |path: PathBuf, mode: u32| {
+            use std::os::unix::fs::DirBuilderExt;
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(mode)
+                .create(&path)
+                .map_err(|e| StoreError::io("create", path, e))
+        };
+        // Containers whose root is not root on the host must be able to pass through to their snapshots and volumes.
+        make(self.data().to_owned(), 0o711)?;
+        for (name, mode) in
+            [("blobs/sha256", 0o700), ("snapshots", 0o711), ("containers", 0o711), ("volumes", 0o711)]
+        {
+            make(self.data().join(name), mode)?;
+        }
+        // Last, because its presence says that all others are there.
+        make(self.data().join("tmp"), 0o711)
+    }
+
+    /// A power cut may have damaged content that was not synced: such content has no durable row and goes now.
+    fn first_open_since_boot(&self, marker: &Path) -> Result<(), StoreError> {
+        std::fs::create_dir_all(self.run()).map_err(|e| StoreError::io("create", self.run(), e))?;
+        // Whoever holds it opened the store before us and is doing this, or has done it.
+        let Some(lock) = self.try_lock_exclusive()? else { return Ok(()) };
+        if self.data().join("hull.db").exists() {
+            self.database().write(Durability::Full, |w| db::build_cache::forget_other_boots(w))?;
+            self.collect(&lock)?.finish();
+        }
+        std::fs::write(marker, "").map_err(|e| StoreError::io("create", marker, e))
+    }
+
+    pub fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
+    /// The data root.
+    pub fn data(&self) -> &Path {
+        &self.roots.data
+    }
+
+    /// The run root.
+    pub fn run(&self) -> &Path {
+        &self.roots.run
+    }
+
+    /// Where a container's durable files live; made by whoever creates the container.
+    pub fn container_dir(&self, id: &str) -> PathBuf {
+        self.data().join("containers").join(id)
+    }
+
+    /// The directory of a local volume's data.
+    pub fn volume_dir(&self, name: &str) -> PathBuf {
+        self.data().join("volumes").join(name).join("_data")
+    }
+
+    pub fn blobs(&self) -> Blobs<'_> {
+        Blobs::new(self)
+    }
+
+    pub fn snapshots(&self) -> Snapshots<'_> {
+        Snapshots::new(self)
+    }
+
+    /// The database; it is opened by the first transaction.
+    pub fn database(&self) -> &Database {
+        self.database.get_or_init(|| Database::new(self.data()))
+    }
+
+    /// Makes an empty directory `tmp/<prefix>-<unique>` on the same filesystem as blobs and snapshots.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn tmp_dir(&self, prefix: &str) -> Result<TempDir, StoreError> {
+        TempDir::create(&self.data().join("tmp"), prefix)
+    }
+
+    /// Holds off the collector: taken before content is looked up or made, kept until a row names it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn lock_shared(&self) -> Result<SharedLock, StoreError> {
+        FileLock::acquire(self.gc_lock(), LockKind::Shared)
+            .map(SharedLock)
+            .map_err(|e| StoreError::io("lock", self.gc_lock(), e))
+    }
+
+    /// Waits until nobody makes or uses content. A process that holds the shared lock would wait for itself.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn lock_exclusive(&self) -> Result<ExclusiveLock, StoreError> {
+        FileLock::acquire(self.gc_lock(), LockKind::Exclusive)
+            .map(ExclusiveLock)
+            .map_err(|e| StoreError::io("lock", self.gc_lock(), e))
+    }
+
+    /// As [`Store::lock_exclusive`], but `None` instead of waiting.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn try_lock_exclusive(&self) -> Result<Option<ExclusiveLock>, StoreError> {
+        FileLock::try_acquire(self.gc_lock(), LockKind::Exclusive)
+            .map(|lock| lock.map(ExclusiveLock))
+            .map_err(|e| StoreError::io("lock", self.gc_lock(), e))
+    }
+
+    fn gc_lock(&self) -> PathBuf {
+        self.data().join("gc.lock")
+    }
+
+    /// Writes all content to the disk; done once, before the row that acknowledges it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], also for writes that failed earlier in the background.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        sys::fs::open_dir(self.data())
+            .and_then(sys::fs::syncfs)
+            .map_err(|e| StoreError::io("sync", self.data(), e))
+    }
+}

@@ -132,6 +132,12 @@ pub fn link_at(old_dir: impl AsFd, old: impl Arg, new_dir: impl AsFd, new: impl 
     Ok(raw::linkat(old_dir, old, new_dir, new, AtFlags::empty())?)
 }
 
+/// Gives an unnamed file (opened with `O_TMPFILE`) its name; `AlreadyExists` when that is taken.
+pub fn link_open_file(file: impl AsFd, dir: impl AsFd, name: impl Arg) -> io::Result<()> {
+    // AT_EMPTY_PATH would need CAP_DAC_READ_SEARCH; the link in procfs needs nothing.
+    Ok(raw::linkat(CWD, fd_path(file), dir, name, AtFlags::SYMLINK_FOLLOW)?)
+}
+
 /// A file that is neither regular, directory nor link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Node {
@@ -265,6 +271,11 @@ pub fn write_atomic(path: &Path, contents: &[u8], mode: u32, durable: bool) -> i
         return Err(e);
     }
     if durable { Ok(raw::fsync(dir)?) } else { Ok(()) }
+}
+
+/// The user whose rights decide what files this process may touch.
+pub fn effective_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// The filesystem's type number (statfs `f_type`), its size and what is free, in bytes.

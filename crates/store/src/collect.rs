@@ -1,0 +1,87 @@
+//! Removing content that no row names.
+
+use std::collections::HashSet;
+
+use oci::image::Manifest;
+use oci::{DiffId, Digest};
+
+use crate::db::{self, Reader};
+use crate::{DatabaseError, ExclusiveLock, Store, StoreError, TempDir};
+
+/// What [`Store::collect`] removed; trees are deleted when this is dropped, after the lock is let go.
+#[must_use = "dropping it deletes the trees"]
+#[derive(Default, Debug)]
+pub struct Collected {
+    pub blobs: Vec<Digest>,
+    pub snapshots: Vec<DiffId>,
+    /// Bytes of the blobs removed.
+    pub blob_bytes: u64,
+    trees: Vec<TempDir>,
+}
+
+impl Collected {
+    /// Deletes the trees now.
+    pub fn finish(self) {}
+
+    /// Whether nothing was removed.
+    pub fn is_empty(&self) -> bool {
+        self.blobs.is_empty() && self.trees.is_empty()
+    }
+}
+
+/// Content that rows name.
+#[derive(Default, Debug)]
+pub struct Usage {
+    pub blobs: HashSet<Digest>,
+    pub snapshots: HashSet<DiffId>,
+}
+
+impl Store {
+    /// Removes every blob and snapshot that no image, container or build cache row names.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was removed until then stays removed.
+    pub fn collect(&self, _lock: &ExclusiveLock) -> Result<Collected, StoreError> {
+        let usage = self.database().read(|r| self.usage(r))?;
+        let mut collected = Collected::default();
+        // Snapshots first: a blob without its snapshot can be unpacked again, not the other way round.
+        for diff_id in self.snapshots().list()? {
+            if !usage.snapshots.contains(&diff_id) {
+                collected.trees.push(self.snapshots().detach(&diff_id)?);
+                collected.snapshots.push(diff_id);
+            }
+        }
+        for digest in self.blobs().list()? {
+            if !usage.blobs.contains(&digest) {
+                collected.blob_bytes += self.blobs().size(&digest).unwrap_or(0);
+                self.blobs().remove(&digest)?;
+                collected.blobs.push(digest);
+            }
+        }
+        Ok(collected)
+    }
+
+    /// What the rows that `reader` sees name.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn usage(&self, reader: &Reader<'_>) -> Result<Usage, DatabaseError> {
+        let mut usage = Usage::default();
+        for image in db::images::list(reader)? {
+            usage.blobs.extend([image.id, image.manifest]);
+            usage.snapshots.extend(image.layers);
+            // A manifest that cannot be read keeps nothing alive that the row itself does not name.
+            let manifest = self.blobs().read(&image.manifest).ok();
+            let manifest = manifest.and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
+            if let Some(manifest) = manifest {
+                usage.blobs.extend(manifest.layers.iter().map(|layer| layer.digest));
+            }
+        }
+        usage.snapshots.extend(db::containers::layers_in_use(reader)?);
+        for row in db::build_cache::list(reader)? {
+            usage.snapshots.extend(row.diff_id);
+            usage.blobs.extend(row.blob);
+        }
+        Ok(usage)
+    }
+}

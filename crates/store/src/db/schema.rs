@@ -1,0 +1,62 @@
+//! Tables and their migrations; `user_version` counts the migrations that were applied.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::DatabaseError;
+
+/// Applied in order, each in its own transaction; one that was released is never edited.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE images(
+        id TEXT PRIMARY KEY, manifest TEXT NOT NULL, created_ns INTEGER NOT NULL, stored_ns INTEGER NOT NULL,
+        size INTEGER NOT NULL, layers TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE image_references(
+        name TEXT PRIMARY KEY, image TEXT NOT NULL REFERENCES images(id), tagged_ns INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX image_references_by_image ON image_references(image);
+    CREATE TABLE containers(
+        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_ns INTEGER NOT NULL,
+        image TEXT, layers TEXT NOT NULL, record TEXT NOT NULL
+    );
+    CREATE TABLE networks(
+        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_ns INTEGER NOT NULL, record TEXT NOT NULL
+    );
+    CREATE TABLE leases(
+        network TEXT NOT NULL, address INTEGER NOT NULL, container TEXT NOT NULL, mac TEXT NOT NULL,
+        PRIMARY KEY(network, address)
+    ) WITHOUT ROWID;
+    CREATE INDEX leases_by_container ON leases(container);
+    CREATE TABLE volumes(
+        name TEXT PRIMARY KEY, created_ns INTEGER NOT NULL, anonymous INTEGER NOT NULL, record TEXT NOT NULL
+    );
+    CREATE TABLE build_cache(
+        key TEXT PRIMARY KEY, diff_id TEXT, blob TEXT, size INTEGER NOT NULL, config TEXT NOT NULL,
+        created_ns INTEGER NOT NULL, used_ns INTEGER NOT NULL, boot TEXT
+    );
+"];
+
+pub const CURRENT: i64 = MIGRATIONS.len() as i64;
+
+pub fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// Brings the database up to [`CURRENT`]; the caller holds the write lock.
+pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), DatabaseError> {
+    let error = |source| DatabaseError::File { action: "migrate", path: path.to_owned(), source };
+    // Changes the file for good and cannot be part of a transaction.
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(error)?;
+    let found = version(connection).map_err(error)?;
+    if found > CURRENT {
+        return Err(DatabaseError::TooNew { path: path.to_owned(), found, known: CURRENT });
+    }
+    for (index, migration) in MIGRATIONS.iter().enumerate().skip(found as usize) {
+        let transaction = connection.transaction().map_err(error)?;
+        transaction.execute_batch(migration).map_err(error)?;
+        transaction.pragma_update(None, "user_version", index as i64 + 1).map_err(error)?;
+        transaction.commit().map_err(error)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! Layer trees in overlayfs' own format: `snapshots/<diffid hex>/`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use oci::DiffId;
+
+use crate::blobs::list_hex_names;
+use crate::{Store, StoreError, TempDir};
+
+/// The snapshots of a store.
+#[derive(Clone, Copy)]
+pub struct Snapshots<'a> {
+    store: &'a Store,
+}
+
+impl<'a> Snapshots<'a> {
+    pub(crate) fn new(store: &'a Store) -> Self {
+        Self { store }
+    }
+
+    /// The layer's tree, whether it exists or not; the directory itself is the lowerdir.
+    pub fn path(&self, diff_id: &DiffId) -> PathBuf {
+        self.store.data().join("snapshots").join(diff_id.0.hex())
+    }
+
+    pub fn contains(&self, diff_id: &DiffId) -> bool {
+        self.path(diff_id).exists()
+    }
+
+    /// The lowerdirs of an image, topmost layer first as overlayfs wants them; `diff_ids` has the base first.
+    pub fn lower_dirs(&self, diff_ids: &[DiffId]) -> Vec<PathBuf> {
+        diff_ids.iter().rev().map(|diff_id| self.path(diff_id)).collect()
+    }
+
+    /// Begins a tree; it is removed again unless committed.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn stage(&self) -> Result<Staged, StoreError> {
+        let tmp = self.store.tmp_dir("snapshot")?;
+        let path = tmp.path().join("tree");
+        std::fs::create_dir(&path).map_err(|e| StoreError::io("create", &path, e))?;
+        Ok(Staged { path, tmp: Some(tmp), snapshots: self.store.data().join("snapshots") })
+    }
+
+    /// Takes a finished tree on the same filesystem, such as a container's upper directory.
+    pub fn adopt(&self, tree: &Path) -> Staged {
+        Staged { path: tree.to_owned(), tmp: None, snapshots: self.store.data().join("snapshots") }
+    }
+
+    /// Takes a snapshot that no row names out of sight and returns what removes it; the collector's business.
+    pub(crate) fn detach(&self, diff_id: &DiffId) -> Result<TempDir, StoreError> {
+        let path = self.path(diff_id);
+        let tmp = self.store.tmp_dir("removed")?;
+        match std::fs::rename(&path, tmp.path().join("tree")) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path, e)),
+            _ => Ok(tmp),
+        }
+    }
+
+    pub(crate) fn list(&self) -> Result<Vec<DiffId>, StoreError> {
+        Ok(list_hex_names(self.store.data().join("snapshots"))?.into_iter().map(DiffId).collect())
+    }
+}
+
+/// A tree on its way to becoming a snapshot.
+pub struct Staged {
+    path: PathBuf,
+    tmp: Option<TempDir>,
+    snapshots: PathBuf,
+}
+
+impl Staged {
+    /// The tree's root directory, to be filled.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Renames the finished tree into place. One that exists already is kept instead: it is the same.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn commit(self, diff_id: &DiffId) -> Result<(), StoreError> {
+        let target = self.snapshots.join(diff_id.0.hex());
+        match sys::fs::rename_noreplace(self.path.as_path(), target.as_path()) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(StoreError::io("create", target, e)),
+        }
+        drop(self.tmp);
+        Ok(())
+    }
+}
