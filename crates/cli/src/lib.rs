@@ -8,6 +8,7 @@
 
 mod commands;
 mod context;
+mod flags;
 mod globals;
 mod help;
 mod template;
