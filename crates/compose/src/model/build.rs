@@ -1,0 +1,134 @@
+//! `build:` of a service.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use super::section::Section;
+use super::{FileSource, Project};
+use crate::error::LoadError;
+
+/// How a service's image is made.
+#[derive(Clone, Debug)]
+pub struct Build {
+    /// Absolute.
+    pub context: PathBuf,
+    pub dockerfile: Dockerfile,
+    /// Looked up in the project's environment where only a name was given.
+    pub args: BTreeMap<String, String>,
+    pub target: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    /// References besides the service's image name.
+    pub tags: Vec<String>,
+    pub no_cache: bool,
+    pub network: Option<String>,
+    pub secrets: Vec<BuildSecret>,
+    pub extra_hosts: Vec<(String, IpAddr)>,
+    pub shm_size_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Dockerfile {
+    /// Relative to the context.
+    Path(PathBuf),
+    Inline(String),
+}
+
+/// A secret of a build; `id` is what the Dockerfile calls it.
+#[derive(Clone, Debug)]
+pub struct BuildSecret {
+    pub id: String,
+    pub source: FileSource,
+}
+
+pub(super) fn read(section: &Section, project: &Project) -> Result<Build, LoadError> {
+    let context = section.text("context")?.unwrap_or_default();
+    if !context.starts_with('/') {
+        return Err(LoadError::Unsupported {
+            at: section.node("context").map_or_else(crate::yaml::Span::nowhere, |node| node.at.clone()),
+            path: section.path("context"),
+            reason: "a build context must be a directory of this host",
+        });
+    }
+    let inline = section.text("dockerfile_inline")?;
+    let dockerfile = match (section.text("dockerfile")?, inline) {
+        (Some(_), Some(_)) => {
+            return Err(section.invalid("dockerfile_inline", "and `dockerfile` exclude each other"));
+        }
+        (_, Some(text)) => Dockerfile::Inline(text),
+        (path, None) => Dockerfile::Path(path.unwrap_or_else(|| "Dockerfile".into()).into()),
+    };
+    for (key, reason) in [
+        ("additional_contexts", "named contexts are not there yet"),
+        ("ssh", "the builder forwards no SSH agent"),
+        ("cache_from", "the build cache is local"),
+        ("cache_to", "the build cache is local"),
+        ("isolation", "it is for Windows"),
+        ("privileged", "build steps are never privileged"),
+        ("entitlements", "build steps are never privileged"),
+        ("ulimits", "build steps have the defaults"),
+        ("provenance", "images carry no attestations yet"),
+        ("sbom", "images carry no attestations yet"),
+    ] {
+        section.unsupported(key, reason)?;
+    }
+    platforms(section)?;
+    if section.flag("pull")? {
+        section
+            .unsupported("pull", "there is no registry client yet; base images are taken from the store")?;
+    }
+    let network = section.text("network")?;
+    if network.as_deref().is_some_and(|network| !matches!(network, "default" | "none" | "host" | "bridge")) {
+        return Err(section.invalid("network", "must be `default`, `none` or `host`"));
+    }
+    let build = Build {
+        context: PathBuf::from(context),
+        dockerfile,
+        args: section
+            .optional_dictionary("args")?
+            .into_iter()
+            .filter_map(|(key, value)| {
+                let value = value.or_else(|| project.environment.get(&key).cloned())?;
+                Some((key, value))
+            })
+            .collect(),
+        target: section.text("target")?.filter(|target| !target.is_empty()),
+        labels: section.dictionary("labels")?,
+        tags: section.texts("tags")?,
+        no_cache: section.flag("no_cache")?,
+        network,
+        secrets: secrets(section, project)?,
+        extra_hosts: section.parsed_list("extra_hosts", |text| {
+            let (host, address) = engine::parse::extra_host(text).map_err(|error| error.to_string())?;
+            let address = address.parse::<IpAddr>().map_err(|_| format!("{address:?} is no address"))?;
+            Ok::<_, String>((host, address))
+        })?,
+        shm_size_bytes: section.parsed("shm_size", str::parse::<u64>)?,
+    };
+    section.finish()?;
+    Ok(build)
+}
+
+fn platforms(section: &Section) -> Result<(), LoadError> {
+    match section.texts("platforms")?.iter().any(|platform| !super::service::is_host_platform(platform)) {
+        true => section.unsupported("platforms", "images are built for this host's platform"),
+        false => Ok(()),
+    }
+}
+
+fn secrets(section: &Section, project: &Project) -> Result<Vec<BuildSecret>, LoadError> {
+    let mut out = Vec::new();
+    for item in section.sections("secrets")? {
+        let source = item.text("source")?.unwrap_or_default();
+        let id = item.text("target")?.unwrap_or_else(|| source.clone());
+        for key in ["uid", "gid", "mode"] {
+            item.unsupported(key, "build secrets are readable by the step's user")?;
+        }
+        item.finish()?;
+        let Some(secret) = project.secrets.get(&source) else {
+            return Err(item.invalid("source", format!("refers to undefined build secret {source}")));
+        };
+        out.push(BuildSecret { id, source: secret.source.clone() });
+    }
+    Ok(out)
+}
