@@ -1,9 +1,12 @@
 //! Durable intent: one SQLite database in WAL mode, one transaction per user-visible change.
 //!
 //! Writers of all processes queue on the flock `db.lock`, whose waiters the kernel wakes at once, instead of on SQLite's own
-//! lock, which is polled with growing sleeps. Readers never wait. The WAL is folded back when it has grown to
-//! [`CHECKPOINT_PAGES`], not when the last process closes it: each command is such a last process, and would pay for it.
-//! It must stay short for the same reason, because a process that opens the database alone reads all of it.
+//! lock, which is polled with growing sleeps. Readers never wait.
+//!
+//! The WAL is folded back when it has grown to [`WAL_LIMIT_BYTES`], not when the last process closes it: each command is
+//! such a last process, and would pay for it. It must stay short for the same reason, because a process that opens the
+//! database alone reads all of it. SQLite's own automatic checkpoint does not do: it only marks the WAL as copied, in
+//! shared memory that is gone with the process, so that the WAL would grow and be copied again by every command.
 //!
 //! One file per table group below; each has its record type and functions over a [`Reader`] or a [`Writer`].
 
@@ -29,7 +32,10 @@ use sys::fs::{FileLock, LockKind, OFlags};
 
 pub use error::DatabaseError;
 
-const CHECKPOINT_PAGES: i32 = 100;
+const WAL_LIMIT_BYTES: u64 = 64 * 4096;
+
+/// Only ever waited for while another process reads the WAL at its first opening.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether a committed change must survive a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +137,10 @@ impl Database {
             .map_err(|e| self.error("begin", e))?;
         let value = body(&Writer(Reader(&transaction)))?;
         transaction.commit().map_err(|e| self.error("commit to", e))?;
+        if std::fs::metadata(self.data.join("hull.db-wal")).is_ok_and(|wal| wal.len() > WAL_LIMIT_BYTES) {
+            // The change is committed whatever becomes of this; a reader in the way leaves it to the next writer.
+            let _ = fold_wal(&open.connection, Duration::ZERO);
+        }
         Ok(value)
     }
 
@@ -142,10 +152,7 @@ impl Database {
         let mut state = self.state();
         let open = self.opened(&mut state)?;
         let lock = self.lock(open.lock.take())?;
-        let result = open
-            .connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-            .map_err(|e| self.error("checkpoint", e));
+        let result = fold_wal(&open.connection, BUSY_TIMEOUT).map_err(|e| self.error("checkpoint", e));
         open.lock = lock.release().ok();
         result
     }
@@ -191,10 +198,10 @@ impl Database {
             Err(e) => return Err(self.error("open", e)),
         };
         let configure = |connection: &Connection| -> rusqlite::Result<()> {
-            connection.busy_timeout(Duration::from_secs(10))?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             connection.set_prepared_statement_cache_capacity(64);
-            connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
+            connection.pragma_update(None, "wal_autocheckpoint", 0)
         };
         configure(&connection).map_err(|e| self.error("configure", e))?;
         let mut open = Open { connection, lock: None, durability: Durability::Full };
@@ -251,6 +258,13 @@ impl Writer<'_> {
             .and_then(|mut statement| statement.execute(values))
             .map_err(DatabaseError::table(table))
     }
+}
+
+fn fold_wal(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
+    connection.busy_timeout(patience)?;
+    let result = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    result
 }
 
 /// Nanoseconds since 1970, as all `*_ns` columns hold them.
