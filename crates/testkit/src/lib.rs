@@ -1,3 +1,17 @@
-//! Test support: roots of their own, a binary to drive, base images, and the leak check.
+//! Test support: roots of their own, a binary to drive, images to run, and the leak check.
+//!
+//! Every test makes a [`World`]: two directories nobody else uses and the `hull` binary pointed at them. Dropping it stops and
+//! removes all that was made through it and then looks, with the system's own tools and not with hull's code, whether anything
+//! is left: mounts, links, nf_tables tables, cgroups, processes. What is left fails the test.
 
 #![forbid(unsafe_code)]
+
+mod fixtures;
+mod leaks;
+mod output;
+mod world;
+
+pub use fixtures::{busybox_rootfs, busybox_tar, debian_tar};
+pub use leaks::{Leaks, Snapshot};
+pub use output::Output;
+pub use world::{Running, World, eventually};

@@ -1,0 +1,57 @@
+//! What a finished command said.
+
+use std::fmt;
+
+/// Standard output, standard error and exit status of one command.
+pub struct Output {
+    pub command: String,
+    pub stdout: String,
+    pub stderr: String,
+    /// Exit status; `None` when a signal ended it.
+    pub status: Option<i32>,
+}
+
+impl Output {
+    pub(crate) fn new(command: String, output: std::process::Output) -> Self {
+        Self {
+            command,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            status: output.status.code(),
+        }
+    }
+
+    /// Panics with everything that was said unless the command succeeded.
+    #[track_caller]
+    pub fn success(self) -> Self {
+        self.status(0)
+    }
+
+    /// Panics with everything that was said unless the command ended with `status`.
+    #[track_caller]
+    pub fn status(self, status: i32) -> Self {
+        assert_eq!(self.status, Some(status), "{self}");
+        self
+    }
+
+    /// Panics unless standard error contains `text`.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "standard error lacks {text:?}\n{self}");
+        self
+    }
+
+    /// Standard output without the white space around it.
+    pub fn text(&self) -> &str {
+        self.stdout.trim()
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "$ {}", self.command)?;
+        writeln!(f, "status: {:?}", self.status)?;
+        writeln!(f, "stdout: {}", self.stdout)?;
+        write!(f, "stderr: {}", self.stderr)
+    }
+}

@@ -1,0 +1,203 @@
+//! Roots of their own for one test, and the binary that works in them.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::fixtures;
+use crate::leaks::Snapshot;
+use crate::output::Output;
+
+/// One test's hull: its binary and two roots nobody else uses.
+pub struct World {
+    binary: PathBuf,
+    directory: PathBuf,
+    run_root: PathBuf,
+    /// Leave the roots for a look at them; set by `HULL_TEST_KEEP`.
+    keep: bool,
+}
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+impl World {
+    /// Makes fresh roots for `binary`, usually `env!("CARGO_BIN_EXE_hull")`.
+    pub fn new(binary: &str) -> Self {
+        let unique = format!("hull-test-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+        let directory = Path::new("/var/tmp").join(&unique);
+        let run_root = Path::new("/run").join(&unique);
+        fs::create_dir_all(directory.join("data")).expect("/var/tmp is writable");
+        fs::create_dir_all(&run_root).expect("/run is writable");
+        Self {
+            binary: binary.into(),
+            directory,
+            run_root,
+            keep: std::env::var_os("HULL_TEST_KEEP").is_some(),
+        }
+    }
+
+    /// Fresh roots with the image `busybox:latest` in them.
+    pub fn with_busybox(binary: &str) -> Self {
+        let world = Self::new(binary);
+        let archive = fixtures::busybox_tar();
+        world.hull(["import", &archive.to_string_lossy(), "busybox:latest"]).success();
+        world
+    }
+
+    /// The data root.
+    pub fn data_root(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// The run root.
+    pub fn run_root(&self) -> &Path {
+        &self.run_root
+    }
+
+    /// A directory for the test's own files, gone with the world.
+    pub fn scratch(&self) -> PathBuf {
+        let path = self.directory.join("scratch");
+        fs::create_dir_all(&path).expect("our own directory");
+        path
+    }
+
+    /// Writes a file beneath [`World::scratch`], its directories included, and returns its path.
+    pub fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.scratch().join(name);
+        fs::create_dir_all(path.parent().expect("it has a file name")).expect("our own directory");
+        fs::write(&path, content).expect("our own directory");
+        path
+    }
+
+    /// `hull` with `args`, not started yet.
+    pub fn command<A: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(args).current_dir(self.scratch());
+        command.env("HULL_ROOT", self.data_root()).env("HULL_RUN_ROOT", &self.run_root).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `hull` with `args` to its end.
+    pub fn hull<A: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Output {
+        let mut command = self.command(args);
+        let line = format!("{command:?}");
+        Output::new(line, command.output().expect("the binary was built"))
+    }
+
+    /// Runs `hull` with `args` and `input` on its standard input.
+    pub fn hull_with_input<A: AsRef<std::ffi::OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = A>,
+        input: &[u8],
+    ) -> Output {
+        let mut command = self.command(args);
+        let line = format!("{command:?}");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary was built");
+        let mut stdin = child.stdin.take().expect("it was asked for");
+        let input = input.to_vec();
+        let writer = std::thread::spawn(move || {
+            // A command that does not read all its input is what some tests are about.
+            let _ = stdin.write_all(&input);
+        });
+        let output = child.wait_with_output().expect("it was started");
+        writer.join().expect("the writer does not panic");
+        Output::new(line, output)
+    }
+
+    /// Starts `hull` with `args` and leaves it running.
+    pub fn spawn<A: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Running {
+        let mut command = self.command(args);
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Running { line: format!("{command:?}"), child: child.expect("the binary was built") }
+    }
+
+    /// `hull inspect -f template name`, trimmed.
+    #[track_caller]
+    pub fn inspect(&self, name: &str, template: &str) -> String {
+        self.hull(["inspect", "-f", template, name]).success().text().to_owned()
+    }
+
+    fn instance_marks(&self) -> Vec<String> {
+        let mut marks = vec![self.directory.display().to_string(), self.run_root.display().to_string()];
+        let info = self.hull(["info", "--format", "{{.Instance}}"]);
+        if info.status == Some(0) && !info.text().is_empty() {
+            marks.push(format!("hull-{}", info.text()));
+        }
+        marks
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if self.keep {
+            eprintln!(
+                "kept: HULL_ROOT={} HULL_RUN_ROOT={}",
+                self.data_root().display(),
+                self.run_root.display()
+            );
+            return;
+        }
+        let marks = self.instance_marks();
+        let reset = self.hull(["system", "reset", "--force"]);
+        let left = Snapshot::of(&marks).since(&Snapshot::default());
+        let cleaned = [&self.directory, &self.run_root].map(fs::remove_dir_all);
+        if std::thread::panicking() {
+            return;
+        }
+        assert_eq!(reset.status, Some(0), "{reset}");
+        assert!(left.is_empty(), "left on the host:\n{left}");
+        for result in cleaned {
+            result.expect("nothing is mounted or busy in the roots");
+        }
+    }
+}
+
+/// A command that was left running.
+pub struct Running {
+    line: String,
+    child: Child,
+}
+
+impl Running {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its standard input.
+    pub fn stdin(&mut self) -> Option<std::process::ChildStdin> {
+        self.child.stdin.take()
+    }
+
+    /// Sends `signal` (a name such as `INT`) to it.
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args(["-s", signal, &self.pid().to_string()]).status();
+        assert!(status.expect("kill is part of Debian").success());
+    }
+
+    /// Waits for its end.
+    pub fn finish(mut self) -> Output {
+        drop(self.child.stdin.take());
+        Output::new(self.line, self.child.wait_with_output().expect("it was started"))
+    }
+}
+
+/// Asks `probe` until it answers or `seconds` have passed; panics with `what` then.
+#[track_caller]
+pub fn eventually<T>(what: &str, seconds: u64, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        if let Some(answer) = probe() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "after {seconds} s still not: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
