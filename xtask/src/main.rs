@@ -1,3 +1,61 @@
-//! Automation: `cargo xtask check|test|bench`.
+//! Automation: `cargo xtask setup`, `check`, `test`, `bench`.
+//!
+//! `check` is everything CI runs, in the order in which it fails fastest.
 
-fn main() {}
+use std::process::{Command, ExitCode};
+
+mod setup;
+
+fn main() -> ExitCode {
+    let task = std::env::args().nth(1).unwrap_or_default();
+    let rest: Vec<String> = std::env::args().skip(2).collect();
+    let outcome = match task.as_str() {
+        "setup" => setup::packages(),
+        "check" => check(),
+        "test" => setup::packages().and_then(|()| test(&rest)),
+        _ => Err(format!("unknown task `{task}`: there are setup, check, test and bench")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("xtask: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Format, lints, and every test, then a look at what the tests left on the host.
+fn check() -> Result<(), String> {
+    setup::packages()?;
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])?;
+    test(&[])
+}
+
+fn test(filter: &[String]) -> Result<(), String> {
+    let before = testkit::Snapshot::of_host();
+    let mut words = vec!["test", "--workspace"];
+    words.extend(filter.iter().map(String::as_str));
+    let tested = cargo(&words);
+    let left = testkit::Snapshot::of_host().since(&before);
+    tested?;
+    match left.is_empty() {
+        true => Ok(()),
+        false => Err(format!("the tests left on this host:\n{left}")),
+    }
+}
+
+fn cargo(words: &[&str]) -> Result<(), String> {
+    run(Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args(words))
+}
+
+/// Runs `command` with our own standard streams; its failure is an error that names it.
+fn run(command: &mut Command) -> Result<(), String> {
+    let line = format!("{command:?}");
+    eprintln!("xtask: {line}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{line}: {status}")),
+        Err(error) => Err(format!("{line}: {error}")),
+    }
+}

@@ -1,0 +1,43 @@
+# The two commands of the README, and their neighbours. Everything they need is set up by themselves.
+
+HULL    := target/x86_64-unknown-linux-gnu/release/hull
+STACK   := examples/inception
+PROFILE ?=
+COMPOSE  = $(HULL) compose --project-directory $(STACK) --file $(STACK)/compose.yaml $(addprefix --profile ,$(PROFILE))
+
+.PHONY: up down clean test bench build setup base
+
+## up: build hull, make the base image, build the example stack and bring it up (PROFILE=bonus adds the rest)
+up: base
+	$(STACK)/setup.sh
+	$(COMPOSE) up --detach --build --wait
+	@$(COMPOSE) ps
+	@echo "The site answers on https://localhost"
+
+## down: stop the example stack; its data stays
+down:
+	$(COMPOSE) --profile bonus down
+
+## clean: stop the example stack and remove its images and volumes
+clean:
+	$(COMPOSE) --profile bonus down --volumes --rmi local
+
+## test: everything CI runs
+test: setup
+	cargo xtask check
+
+## bench: hull beside crun, podman and docker.io from Debian's packages
+bench: build
+	cargo xtask bench
+
+build: setup
+	cargo build --release --package cli
+
+base: build
+	$(HULL) image inspect debian:bookworm >/dev/null 2>&1 || $(HULL) image bootstrap debian:bookworm
+
+# A Rust toolchain is the one thing the rest cannot install for itself.
+setup:
+	@command -v cargo >/dev/null || { apt-get update -qq && apt-get install -y -qq rustup gcc libc6-dev && rustup default stable; } \
+	  || { echo "cargo is missing and this Debian release has no rustup package: install Rust 1.95 or newer (https://rustup.rs)"; exit 1; }
+	@cargo xtask setup

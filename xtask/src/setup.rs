@@ -1,0 +1,39 @@
+//! The Debian packages that the tests and the examples need.
+
+use std::process::Command;
+
+use crate::run;
+
+/// What each is for: fixtures, base images, looking at the host from outside hull, speaking to the example stack.
+const PACKAGES: &[&str] = &[
+    "busybox-static",
+    "ca-certificates",
+    "curl",
+    "gcc",
+    "iproute2",
+    "libc6-dev",
+    "make",
+    "mmdebstrap",
+    "nftables",
+    "openssl",
+    "python3",
+];
+
+/// Installs what is missing.
+pub fn packages() -> Result<(), String> {
+    let missing: Vec<&str> = PACKAGES.iter().copied().filter(|package| !installed(package)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    run(Command::new("apt-get").args(["update", "--quiet", "--quiet"]))?;
+    run(Command::new("apt-get")
+        .args(["install", "--yes", "--quiet", "--no-install-recommends"])
+        .args(&missing)
+        .env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+fn installed(package: &str) -> bool {
+    let query =
+        Command::new("dpkg-query").args(["--show", "--showformat=${db:Status-Status}", package]).output();
+    query.is_ok_and(|output| output.stdout == b"installed")
+}
