@@ -19,6 +19,7 @@ mod error;
 mod exec;
 mod launch;
 mod process;
+pub mod seccomp;
 
 pub use create::{Created, create};
 pub use error::{LaunchError, Step};

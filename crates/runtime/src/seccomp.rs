@@ -1,0 +1,138 @@
+//! System call filters: what a profile says, compiled to the program the kernel runs.
+//!
+//! [`Seccomp::compile`] goes from the profile and the container's capabilities to a [`Program`], before anything is cloned;
+//! [`Program::install`] allocates nothing and is the child's. The default profile is a table of ours with Docker's verdicts
+//! ([`syscalls`]) and compiles in microseconds; a profile file in Docker's format ([`Profile`]) is resolved to a filter of the
+//! runtime-spec first, as Docker does.
+//!
+//! Invariants:
+//! - A rule that restricts is compiled or refused, never skipped. A rule that allows a call nobody knows is skipped.
+//! - A call through an ABI the filter does not name kills the process, so that no second numbering is a way around.
+//! - Calls newer than every call a filter names get `ENOSYS`, as in runc, because libraries then use the older call.
+
+mod abi;
+mod docker;
+mod filter;
+mod profile;
+mod program;
+mod syscalls;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use diag::{Class, Diagnose};
+use oci::runtime::LinuxSeccomp;
+use serde::{Deserialize, Serialize};
+use sys::capability::CapabilitySet;
+use sys::seccomp::{Flags, Instruction, MAX_INSTRUCTIONS};
+
+pub use profile::{Conditions, Profile, ProfileRule};
+
+/// Which filter a container gets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seccomp {
+    /// Docker's default profile, for the container's capabilities.
+    #[default]
+    Default,
+    /// None.
+    Unconfined,
+    /// A profile in Docker's format, from `--security-opt seccomp=<file>`.
+    Profile(Box<Profile>),
+    /// A filter of the runtime-spec, from a bundle's `config.json`.
+    Filter(Box<LinuxSeccomp>),
+}
+
+impl Seccomp {
+    /// Compiles the filter for a container whose bounding set is `capabilities`; `None` when there is none to install.
+    ///
+    /// # Errors
+    /// A profile that contradicts itself, or asks for what hull cannot do.
+    pub fn compile(&self, capabilities: CapabilitySet) -> Result<Option<Program>, SeccompError> {
+        let program = match self {
+            Self::Unconfined => return Ok(None),
+            Self::Default => docker::compile(capabilities),
+            Self::Profile(profile) => {
+                filter::compile(&profile.resolve(capabilities, sys::seccomp::kernel_version())?)?
+            }
+            Self::Filter(filter) => filter::compile(filter)?,
+        };
+        match program.instructions.len() {
+            length if length > MAX_INSTRUCTIONS => Err(SeccompError::TooLong { length }),
+            _ => Ok(Some(program)),
+        }
+    }
+}
+
+/// A compiled filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    instructions: Vec<Instruction>,
+    flags: Flags,
+}
+
+impl Program {
+    /// Installs the filter for the calling thread and what it forks and executes.
+    ///
+    /// Needs `no_new_privs` or `CAP_SYS_ADMIN`: without the former it must come before capabilities are dropped, and what the
+    /// child still has to do after it must be allowed by the profile. It allocates nothing.
+    pub fn install(&self) -> io::Result<()> {
+        sys::seccomp::install(&self.instructions, self.flags)
+    }
+
+    /// How many instructions it has.
+    pub fn len(&self) -> usize {
+        self.instructions.len()
+    }
+
+    /// Whether it has no instruction, which the kernel would refuse.
+    pub fn is_empty(&self) -> bool {
+        self.instructions.is_empty()
+    }
+}
+
+/// Why a profile cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum SeccompError {
+    #[error("the seccomp profile is not valid JSON for a profile")]
+    Parse { source: serde_json::Error },
+    #[error("the seccomp profile has both `{one}` and `{other}`")]
+    Both { one: &'static str, other: &'static str },
+    #[error("the seccomp profile names an unknown {kind}: `{name}`")]
+    Unknown { kind: &'static str, name: String },
+    #[error("the seccomp profile restricts `{name}`, a system call hull does not know")]
+    UnknownSyscall { name: String },
+    #[error("the seccomp profile has a rule for no system call")]
+    Nameless,
+    #[error("the seccomp profile gives an errno to {action}, which returns none")]
+    NeedlessErrno { action: &'static str },
+    #[error("the seccomp profile has an impossible errno: {errno}")]
+    Errno { errno: u32 },
+    #[error("the seccomp profile has a rule on argument {index} of `{name}`; the last one is 5")]
+    Argument { name: String, index: u32 },
+    #[error("seccomp with {what} is not supported")]
+    Unsupported { what: &'static str },
+    #[error("the seccomp profile is too long: {length} of at most {MAX_INSTRUCTIONS} instructions")]
+    TooLong { length: usize },
+}
+
+impl Diagnose for SeccompError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Unsupported { .. } => Class::Unsupported,
+            _ => Class::Invalid,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::UnknownSyscall { .. } => "check its spelling, or leave the rule out",
+            Self::TooLong { .. } => "merge rules on arguments of the same call",
+            Self::Parse { .. } => "see https://docs.docker.com/engine/security/seccomp/ for the format",
+            _ => return None,
+        };
+        Some(hint.to_string())
+    }
+}
