@@ -11,6 +11,7 @@ mod context;
 mod flags;
 mod globals;
 mod help;
+mod output;
 mod template;
 
 use std::ffi::OsString;
