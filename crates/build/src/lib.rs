@@ -13,8 +13,13 @@
 
 pub mod dockerfile;
 mod error;
+mod glob;
+mod ignore;
+mod layer;
 pub mod progress;
 mod request;
+mod tree;
+mod users;
 
 pub use error::{BuildError, Location, StepError};
 pub use progress::{Event, NoProgress, Progress, StepId, plain::Plain};
