@@ -201,7 +201,7 @@ mod tests {
         check("a/**/b", "a/x/yb", false);
         check("**/*.o", "a/b.o", true);
         check("**/*.o", "b.o", true);
-        check("a**/b", "ax/b", false);
+        check("a**/b", "ax/b", true);
         check("**file", "dir/file", true);
     }
 }

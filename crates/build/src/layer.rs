@@ -249,7 +249,7 @@ impl Writer {
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => &place.upper,
                 // A link is ELOOP with O_NOFOLLOW; to the caller it is one more thing that is no directory.
-                Err(error) if error.raw_os_error() == Some(40) => {
+                Err(error) if error.raw_os_error() == Some(crate::tree::ELOOP) => {
                     return Err(io::ErrorKind::NotADirectory.into());
                 }
                 Err(error) => return Err(error),

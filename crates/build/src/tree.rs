@@ -17,6 +17,9 @@ use sys::fs::{self, FileType, OFlags, Stat};
 /// Links followed in one path before it is `ELOOP`; the kernel's own limit.
 const MAX_LINKS: usize = 40;
 
+/// Too many links; the same number on every architecture Linux names here.
+pub(crate) const ELOOP: i32 = 40;
+
 /// A tree to read. Cloning shares the descriptors.
 #[derive(Clone, Debug)]
 pub struct Tree {
@@ -207,7 +210,7 @@ impl Tree {
                 {
                     links += 1;
                     if links > MAX_LINKS {
-                        return Err(io::ErrorKind::FilesystemLoop.into());
+                        return Err(io::Error::from_raw_os_error(ELOOP));
                     }
                     let target = self.read_link(&entry)?;
                     if target.is_absolute() {
