@@ -1,6 +1,6 @@
 //! Writing a new layer over existing ones, in overlayfs' format and without mounting: what COPY, ADD and WORKDIR do.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Write};
@@ -52,6 +52,8 @@ pub struct Writer {
     current: Option<Place>,
     /// Times of directories, set last: creating something inside would change them.
     dir_times: HashMap<PathBuf, (i64, u32)>,
+    /// Paths whose lower part was replaced: it shows no more.
+    hidden: HashSet<PathBuf>,
     changed: bool,
 }
 
@@ -72,7 +74,14 @@ impl Writer {
             fs::chmod(&upper, root.mode())?;
         }
         let view = lower.under(Arc::clone(&upper));
-        Ok(Self { upper, view, current: None, dir_times: HashMap::new(), changed: false })
+        Ok(Self {
+            upper,
+            view,
+            current: None,
+            dir_times: HashMap::new(),
+            hidden: HashSet::new(),
+            changed: false,
+        })
     }
 
     /// The filesystem as it is now, for resolving destinations and reading `/etc/passwd`.
@@ -177,13 +186,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes whatever is at `path` in this layer, and hides what is there below: an archive replaces a directory by a file.
+    /// Removes what is at `path` in this layer, and hides what is there below, to make room for something of another kind.
     pub fn replace(&mut self, path: &Path) -> io::Result<()> {
         let (parent, name) = split(path)?;
         let place = self.enter(parent, &Attributes::dir(0, 0))?;
         fs::remove_tree_at(&place.upper, name)?;
         self.current = None;
         self.dir_times.retain(|dir, _| !dir.starts_with(path));
+        self.hidden.retain(|hidden| !hidden.starts_with(path));
+        self.hidden.insert(path.to_owned());
         Ok(())
     }
 
@@ -201,6 +212,7 @@ impl Writer {
     fn vacate<'p>(&mut self, path: &'p Path) -> io::Result<(&Place, &'p OsStr)> {
         let (parent, name) = split(path)?;
         let view = self.view.clone();
+        let hidden = self.hidden.contains(path);
         let place = self.enter(parent, &Attributes::dir(0, 0))?;
         match fs::stat_at(&place.upper, name) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
@@ -208,7 +220,7 @@ impl Writer {
             }
             Ok(_) => fs::unlink_at(&place.upper, name)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if let Some(lower) = &place.lower {
+                if let Some(lower) = place.lower.as_ref().filter(|_| !hidden) {
                     if view.lookup(lower, name)?.is_some_and(|entry| entry.is_dir()) {
                         return Err(io::ErrorKind::IsADirectory.into());
                     }
@@ -236,15 +248,17 @@ impl Writer {
             lower: self.view.lower_part(&root),
         };
         for name in path.iter() {
+            let path = place.path.join(name);
+            let hidden = self.hidden.contains(&path);
             let below = match &place.lower {
-                Some(lower) => self.view.lookup(lower, name)?,
-                None => None,
+                Some(lower) if !hidden => self.view.lookup(lower, name)?,
+                _ => None,
             };
             let upper = match fs::open_dir_at(&place.upper, name) {
                 Ok(dir) => {
                     // What this layer made anew does not continue below, where something else was replaced.
                     let below = below.filter(Entry::is_dir);
-                    place = Place { path: place.path.join(name), upper: dir, lower: below };
+                    place = Place { path, upper: dir, lower: below };
                     continue;
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => &place.upper,
@@ -264,7 +278,10 @@ impl Writer {
             fs::chown(&dir, attributes.uid, attributes.gid)?;
             fs::chmod(&dir, attributes.mode)?;
             self.changed = true;
-            place = Place { path: place.path.join(name), upper: dir, lower };
+            if hidden {
+                fs::set_xattr(&dir, c"trusted.overlay.opaque", b"y")?;
+            }
+            place = Place { path, upper: dir, lower };
         }
         Ok(place)
     }

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod copy;
 pub mod dockerfile;
 mod error;
 mod glob;
@@ -18,6 +19,7 @@ mod ignore;
 mod layer;
 pub mod progress;
 mod request;
+mod select;
 mod tree;
 mod users;
 
