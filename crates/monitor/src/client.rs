@@ -10,6 +10,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use diag::{Class, Diagnose};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::failure::Remote;
 use crate::plan::RestartPolicy;
@@ -17,6 +19,7 @@ use crate::protocol::{MAX_LINE, Reply, Request, SOCKET};
 
 pub use crate::protocol::{AttachOptions, Ended, StopOptions};
 pub use attach::{AttachReader, AttachStream, AttachWriter, Frame};
+pub(crate) use launch::CHANNEL_FD;
 pub use launch::{LaunchFailure, Launched, Launching, Prepared, launch, prepare};
 
 /// A request a monitor did not fulfil.
@@ -191,18 +194,18 @@ impl Client {
     }
 }
 
-fn id_of(run_dir: &Path) -> String {
+pub(crate) fn id_of(run_dir: &Path) -> String {
     run_dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn send_line(socket: &mut UnixStream, request: &Request) -> io::Result<()> {
-    let mut line = serde_json::to_vec(request)?;
+pub(crate) fn send_line(socket: &mut UnixStream, message: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     socket.write_all(&line)
 }
 
 /// Reads one line and nothing beyond it: frames may follow. `None` when the stream ended instead.
-fn receive_line(socket: &mut UnixStream) -> io::Result<Option<Reply>> {
+pub(crate) fn receive_line<T: DeserializeOwned>(socket: &mut UnixStream) -> io::Result<Option<T>> {
     let mut line = Vec::new();
     let mut chunk = [0; 512];
     loop {
@@ -219,7 +222,7 @@ fn receive_line(socket: &mut UnixStream) -> io::Result<Option<Reply>> {
             return Ok(None);
         }
         if line.len() > MAX_LINE {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "endless line from the monitor"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "endless line"));
         }
     }
 }

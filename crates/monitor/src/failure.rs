@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use diag::{Class, Diagnose};
+use diag::{Class, Diagnose, Failure};
 use serde::{Deserialize, Serialize};
 
 /// An error that happened in another hull process, told here as if it had happened in this one.
@@ -40,11 +40,11 @@ enum WireClass {
 }
 
 impl Remote {
-    /// Takes everything there is to say about `error`.
-    pub fn new<E: Diagnose>(error: &E) -> Self {
+    /// Takes everything there is to say about `failure`.
+    pub fn new(failure: &Failure) -> Self {
         Self {
-            message: error.to_string(),
-            class: match error.class() {
+            message: failure.to_string(),
+            class: match failure.class() {
                 Class::NotFound => WireClass::NotFound,
                 Class::Conflict => WireClass::Conflict,
                 Class::Invalid => WireClass::Invalid,
@@ -53,25 +53,26 @@ impl Remote {
                 Class::Unsupported => WireClass::Unsupported,
                 Class::Internal => WireClass::Internal,
             },
-            hint: error.hint(),
-            exit_status: error.exit_status(),
-            cause: Cause::below(error),
+            hint: failure.hint(),
+            exit_status: failure.exit_status(),
+            cause: Cause::below(failure.error()),
         }
     }
+}
 
-    /// The error and its causes in one line, as `inspect` shows them.
-    pub(crate) fn one_line(&self) -> String {
-        let mut line = self.message.clone();
-        let mut next = &self.cause;
-        while let Some(cause) = next {
-            if !line.ends_with(&cause.message) {
-                line.push_str(": ");
-                line.push_str(&cause.message);
-            }
-            next = &cause.cause;
+/// A failure and its causes in one line, as `inspect` shows them.
+pub(crate) fn one_line(failure: &Failure) -> String {
+    let mut line = failure.to_string();
+    let mut next = failure.error().source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
         }
-        line
+        next = cause.source();
     }
+    line
 }
 
 impl Cause {
@@ -135,13 +136,14 @@ mod tests {
     fn nothing_is_lost_on_the_way() {
         let error =
             runtime::LaunchError::Clone { id: "abc".into(), source: std::io::Error::other("no memory") };
-        let sent = serde_json::to_string(&Remote::new(&error)).unwrap();
+        let failure = Failure::from(error);
+        let sent = serde_json::to_string(&Remote::new(&failure)).unwrap();
         let received: Remote = serde_json::from_str(&sent).unwrap();
-        assert_eq!(received.to_string(), error.to_string());
+        assert_eq!(received.to_string(), failure.to_string());
         assert_eq!(received.source().unwrap().to_string(), "no memory");
         assert_eq!(received.class(), Class::Internal);
-        assert_eq!(received.one_line(), "cannot create a process for container abc: no memory");
-        let missing = runtime::LaunchError::NotFound { text: "exec: \"x\": not found".into() };
+        assert_eq!(one_line(&received.into()), "cannot create a process for container abc: no memory");
+        let missing = Failure::from(runtime::LaunchError::NotFound { text: "exec: \"x\": not found".into() });
         assert_eq!(Remote::new(&missing).exit_status(), Some(127));
     }
 }

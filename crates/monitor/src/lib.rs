@@ -23,14 +23,25 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+mod connection;
 pub mod events;
 mod failure;
 mod frame;
+mod health;
 pub mod logs;
 pub mod plan;
+mod process;
 pub mod protocol;
+mod recover;
+mod restart;
+mod run;
+mod sandbox;
 pub mod state;
+mod stdio;
+mod supervisor;
 pub mod time;
 
 pub use failure::Remote;
+pub use process::main;
+pub use recover::recover;
 pub use state::is_alive;

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use oci::runtime::Spec;
+use runtime::seccomp::Seccomp;
 use runtime::{Rootfs, UserSpec};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,7 @@ pub struct LaunchPlan {
     /// More supplementary groups, by name or number.
     pub extra_groups: Vec<String>,
     pub rootfs: Rootfs,
+    pub seccomp: Seccomp,
     /// Name of the control group below each hierarchy's root: `hull-<instance>/<id>`.
     pub cgroup: String,
     pub network: Networking,

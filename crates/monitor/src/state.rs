@@ -5,13 +5,13 @@
 //! removed at their end. What a reader concludes from the two files and the monitor's lock:
 //!
 //! ```text
-//! state.json   lock    exit.json   ->  Supervision
-//! any          held    any             Live        the state is what the monitor says
-//! not active   free    any             Ended
-//! active       free    any             Orphaned    the monitor was killed: recover::recover() puts things right
-//! none         free    not active      Ended       since a reboot
-//! none         free    active          LostAtBoot  it ran when the machine went down
-//! none         free    none            Never
+//! state.json     lock    exit.json   ->  Supervision
+//! any            held    any             Live        the state is what the monitor says
+//! not occupied   free    any             Ended (or Never, when the status is created)
+//! occupied       free    any             Orphaned    the monitor was killed: recover() puts things right
+//! none           free    not active      Ended       since a reboot
+//! none           free    active          LostAtBoot  it ran when the machine went down
+//! none           free    none            Never
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -19,6 +19,8 @@ use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use crate::plan::LaunchPlan;
 
 /// Name of the state file in the run directory.
 pub const STATE_FILE: &str = "state.json";
@@ -28,6 +30,8 @@ pub const EXIT_FILE: &str = "exit.json";
 pub const LOCK_FILE: &str = "monitor.lock";
 /// The exit code reported for a container that ran when the machine went down, as dockerd reports it.
 pub const EXIT_LOST_AT_BOOT: i32 = 255;
+/// The exit code reported for a container whose monitor was killed: the kernel killed it with its monitor.
+pub const EXIT_KILLED: i32 = 137;
 
 /// Docker's container states that a monitor can tell of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +88,8 @@ pub struct State {
     pub health: Option<Health>,
     /// Published ports with the host ports they got.
     pub ports: Vec<net::Published>,
+    /// Whether the container occupies anything on the host (process, control group, names, ports) its monitor has to undo.
+    pub occupied: bool,
     /// Whether the last end was asked for, so that `unless-stopped` keeps it down.
     pub stopped_by_user: bool,
 }
@@ -136,7 +142,7 @@ pub enum Supervision {
     Never,
     Live,
     Ended,
-    /// The monitor died without cleaning up. The state already says what recovery will make of it: exited, 137.
+    /// The monitor died without cleaning up. The state already says what recovery will make of it: exited, 137 if it ran.
     Orphaned,
     /// The machine went down under it. The state says: exited, 255.
     LostAtBoot,
@@ -164,15 +170,19 @@ pub fn read(run_dir: &Path, data_dir: &Path) -> io::Result<Observed> {
     if is_alive(run_dir) {
         return Ok(Observed { state, supervision: Supervision::Live });
     }
-    if state.status.is_active() {
+    if state.occupied {
         // It may have ended in good order between the two looks; what it wrote before it let go of the lock decides.
         state = load(&run_dir.join(STATE_FILE))?.unwrap_or(state);
     }
-    Ok(if state.status.is_active() {
-        Observed { state: state.ended_by(137), supervision: Supervision::Orphaned }
-    } else {
-        Observed { state, supervision: Supervision::Ended }
-    })
+    let supervision = match state.status {
+        _ if state.occupied => Supervision::Orphaned,
+        Status::Created => Supervision::Never,
+        _ => Supervision::Ended,
+    };
+    if state.status.is_active() {
+        state = state.ended_by(EXIT_KILLED);
+    }
+    Ok(Observed { state, supervision })
 }
 
 /// Whether the monitor of the container with this run directory is alive: it keeps a lock until it dies.
@@ -183,7 +193,7 @@ pub fn is_alive(run_dir: &Path) -> bool {
 
 impl State {
     /// The same container after an end nobody observed.
-    fn ended_by(mut self, exit_code: i32) -> Self {
+    pub(crate) fn ended_by(mut self, exit_code: i32) -> Self {
         self.status = Status::Exited;
         self.pid = 0;
         self.monitor_pid = 0;
@@ -201,6 +211,20 @@ impl State {
         let new = directory.join(format!(".{name}.new"));
         fs::write(&new, json)?;
         fs::rename(&new, directory.join(name))
+    }
+}
+
+impl State {
+    /// Writes the copy that survives a reboot, unless the container goes away with its end; `sync` makes it survive a power
+    /// loss right now.
+    pub(crate) fn save_durably(&self, plan: &LaunchPlan, sync: bool) {
+        if plan.auto_remove {
+            return;
+        }
+        let saved = self.save(&plan.data_dir, EXIT_FILE);
+        if sync && saved.is_ok() {
+            let _ = File::open(plan.data_dir.join(EXIT_FILE)).and_then(|file| file.sync_data());
+        }
     }
 }
 

@@ -224,6 +224,17 @@ pub fn set_dumpable(dumpable: bool) -> io::Result<()> {
         .map(drop)
 }
 
+/// This process's real user id.
+pub fn user_id() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
+/// Gives memory the allocator holds but nobody uses back to the kernel, for a process that idles from now on.
+pub fn release_free_memory() {
+    // SAFETY: malloc_trim takes an integer and touches only free memory, under the allocator's own locks.
+    unsafe { libc::malloc_trim(0) };
+}
+
 /// Names this thread, as `ps` and `/proc/self/comm` show it; cut after 15 bytes.
 pub fn set_name(name: &std::ffi::CStr) -> io::Result<()> {
     Ok(rustix::thread::set_name(name)?)

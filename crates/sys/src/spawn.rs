@@ -3,7 +3,7 @@
 use std::ffi::{CString, OsStr};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
@@ -39,6 +39,21 @@ pub fn spawn(request: &Spawn<'_>) -> io::Result<i32> {
         libc::posix_spawn(&raw mut pid, program.as_ptr(), &actions.0, &attributes.0, argv.as_ptr(), environ)
     };
     errno(result).map(|()| pid)
+}
+
+/// Takes ownership of a descriptor this process was started with; see [`Spawn::fds`]. It becomes close-on-exec.
+///
+/// The first thing a program does: before it has opened anything, a number above 2 can only belong to what was inherited.
+///
+/// # Errors
+/// When there is no such descriptor, or the number is a standard stream's.
+pub fn claim_inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl with F_SETFD only changes a flag, and says so when `fd` is not open.
+    if fd <= 2 || unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: the descriptor is open (checked above), and by this function's contract nobody in this process owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 unsafe extern "C" {

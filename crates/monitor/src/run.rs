@@ -1,0 +1,69 @@
+//! One run of the container's process, from its launch to its end.
+
+use std::time::Instant;
+
+use diag::Failure;
+use oci::runtime::NamespaceType;
+use runtime::{Launch, Rootfs};
+
+use crate::health::Checker;
+use crate::plan::LaunchPlan;
+use crate::process::MonitorError;
+use crate::sandbox::Sandbox;
+use crate::stdio::{self, Streams};
+use crate::time::now_ns;
+
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) process: runtime::Process,
+    pub(crate) streams: Streams,
+    pub(crate) checker: Option<Checker>,
+    pub(crate) started: Instant,
+    pub(crate) started_ns: i64,
+    /// When a container that has been asked to stop is killed.
+    pub(crate) kill_at: Option<Instant>,
+}
+
+impl Run {
+    /// Launches the container in `sandbox`, whose network is realised while the container's first process mounts its root.
+    pub(crate) fn start(plan: &LaunchPlan, sandbox: &mut Sandbox) -> Result<Self, Failure> {
+        let pipe = |source| MonitorError::Io {
+            action: "make the standard streams of",
+            what: plan.id.clone(),
+            source,
+        };
+        let (stdio, mut streams) = stdio::pipes(plan).map_err(pipe)?;
+        forget_volatile_mount(&plan.rootfs);
+        sandbox.join(plan)?;
+        let joined = sandbox.netns().map(|netns| (NamespaceType::Network, netns));
+        let created = runtime::create(Launch {
+            id: &plan.id,
+            spec: &plan.spec,
+            rootfs: &plan.rootfs,
+            user: &plan.user,
+            extra_groups: &plan.extra_groups,
+            stdio,
+            join: joined.as_slice(),
+            init: plan.init,
+        })?;
+        sandbox.cgroup.add(created.pid())?;
+        sandbox.connect(plan, || created.netns_fd())?;
+        let mut process = created.start()?;
+        let (started, started_ns) = (Instant::now(), now_ns());
+        if let Some(terminal) = process.take_terminal() {
+            streams.add_terminal(terminal, plan.open_stdin).map_err(pipe)?;
+        }
+        let checker = plan.health.clone().zip(plan.spec.process.clone()).map(|(health, process)| {
+            Checker::new(health, process, plan.user.clone(), plan.extra_groups.clone())
+        });
+        Ok(Self { process, streams, checker, started, started_ns, kill_at: None })
+    }
+}
+
+/// Lets a volatile overlay be mounted again: the kernel refuses to while the mark of the mount before is there, because a crash
+/// may have lost what it held. The container that is started again here has only ended.
+fn forget_volatile_mount(rootfs: &Rootfs) {
+    if let Rootfs::Overlay { work, volatile: true, .. } = rootfs {
+        let _ = std::fs::remove_dir_all(work.join("work/incompat/volatile"));
+    }
+}

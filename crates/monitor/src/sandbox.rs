@@ -1,0 +1,260 @@
+//! What a container occupies on the host beside its process: control group, network namespace, endpoints, names, ports.
+//!
+//! It is made by the first launch, kept over restarts, and taken down once, at the container's final end or by the launch
+//! that failed. Taking down collects and continues: whatever one step says, the next ones happen.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use cgroup::{Cgroup, Hierarchy};
+use diag::Failure;
+use net::dns;
+use net::names::NamesDir;
+use net::{EndpointPlan, Netns, Published};
+
+use crate::plan::{LaunchPlan, Networking};
+use crate::process::MonitorError;
+
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    pub(crate) cgroup: Cgroup,
+    netns: Option<OwnedFd>,
+    network: Option<Network>,
+    oom_kills_seen: u64,
+}
+
+/// The parts of a private network namespace.
+#[derive(Debug)]
+struct Network {
+    context: net::Context,
+    endpoints: Vec<EndpointPlan>,
+    publish: Vec<net::Publish>,
+    dns_servers: Vec<IpAddr>,
+    reservation: Option<net::Reservation>,
+    dns: Option<dns::Server>,
+}
+
+impl Sandbox {
+    /// Makes the control group; the network follows when its namespace exists.
+    pub(crate) fn create(plan: &LaunchPlan) -> Result<Self, Failure> {
+        let hierarchy = Hierarchy::detect()?;
+        let resources =
+            plan.spec.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
+        let cgroup = Cgroup::create(&hierarchy, &plan.cgroup, &resources)?;
+        Ok(Self { cgroup, netns: None, network: None, oom_kills_seen: 0 })
+    }
+
+    /// The network namespace to join instead of a new one, as soon as there is one.
+    pub(crate) fn netns(&self) -> Option<BorrowedFd<'_>> {
+        self.netns.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Opens the namespace of the container whose network this one shares.
+    pub(crate) fn join(&mut self, plan: &LaunchPlan) -> Result<(), Failure> {
+        if let Networking::Join(path) = &plan.network
+            && self.netns.is_none()
+        {
+            let file = std::fs::File::open(path).map_err(|source| MonitorError::Io {
+                action: "join the network namespace",
+                what: path.display().to_string(),
+                source,
+            })?;
+            self.netns = Some(file.into());
+        }
+        Ok(())
+    }
+
+    /// Realises the container's endpoints in its new namespace, once; a restarted container finds them there.
+    pub(crate) fn connect(
+        &mut self,
+        plan: &LaunchPlan,
+        netns: impl FnOnce() -> io::Result<OwnedFd>,
+    ) -> Result<(), Failure> {
+        let Networking::Private { context, endpoints, publish, dns_servers } = &plan.network else {
+            return Ok(());
+        };
+        if self.netns.is_some() {
+            return Ok(());
+        }
+        let netns = self.netns.insert(netns().map_err(|source| MonitorError::Io {
+            action: "open the network namespace of",
+            what: plan.id.clone(),
+            source,
+        })?);
+        let network = self.network.insert(Network {
+            context: context.clone(),
+            endpoints: Vec::new(),
+            publish: publish.clone(),
+            dns_servers: dns_servers.clone(),
+            reservation: None,
+            dns: None,
+        });
+        if endpoints.is_empty() {
+            net::loopback_up(netns.as_fd())?;
+        }
+        for endpoint in endpoints {
+            net::attach(context, netns.as_fd(), endpoint)?;
+            network.endpoints.push(endpoint.clone());
+        }
+        network.publish()?;
+        network.serve_names(netns.as_fd())
+    }
+
+    /// Attaches the running container to one more network.
+    pub(crate) fn add_endpoint(&mut self, endpoint: EndpointPlan) -> Result<(), Failure> {
+        let (network, netns) = self.private("connect")?;
+        if network.endpoints.iter().any(|known| known.network.id == endpoint.network.id) {
+            return Err(MonitorError::Connected { network: endpoint.network.name }.into());
+        }
+        net::attach(&network.context, netns, &endpoint)?;
+        network.endpoints.push(endpoint);
+        network.publish().and_then(|()| network.serve_names(netns)).inspect_err(|_| {
+            if let Some(endpoint) = network.endpoints.pop() {
+                let _ = net::detach(&network.context, &endpoint, Netns::Alive);
+            }
+        })
+    }
+
+    /// Takes the running container off a network.
+    pub(crate) fn remove_endpoint(&mut self, id: &str) -> Result<(), Failure> {
+        let (network, netns) = self.private("disconnect")?;
+        let Some(at) = network.endpoints.iter().position(|endpoint| endpoint.network.id == id) else {
+            return Err(MonitorError::NotConnected { network: id.to_owned() }.into());
+        };
+        let endpoint = network.endpoints.remove(at);
+        network.unpublish_from(endpoint.address);
+        net::detach(&network.context, &endpoint, Netns::Alive)?;
+        network.publish()?;
+        network.serve_names(netns)
+    }
+
+    /// Registers the container's new name in place of the old one, on the networks that know names.
+    pub(crate) fn rename(&mut self, old: &str, new: &str) -> Result<(), Failure> {
+        let Some(network) = &mut self.network else { return Ok(()) };
+        for endpoint in &mut network.endpoints {
+            if !endpoint.names.iter().any(|name| name == old) {
+                continue;
+            }
+            net::names::unregister(&network.context, endpoint);
+            for name in endpoint.names.iter_mut().filter(|name| *name == old) {
+                new.clone_into(name);
+            }
+            net::names::register(&network.context, endpoint)?;
+        }
+        Ok(())
+    }
+
+    fn private(&mut self, action: &'static str) -> Result<(&mut Network, BorrowedFd<'_>), Failure> {
+        match (&mut self.network, &self.netns) {
+            (Some(network), Some(netns)) => Ok((network, netns.as_fd())),
+            _ => Err(MonitorError::SharedNetwork { action }.into()),
+        }
+    }
+
+    /// The endpoints as they are now.
+    pub(crate) fn endpoints(&self) -> &[EndpointPlan] {
+        self.network.as_ref().map_or(&[], |network| &network.endpoints)
+    }
+
+    /// The published ports as they are now.
+    pub(crate) fn ports(&self) -> Vec<Published> {
+        let reservation = self.network.as_ref().and_then(|network| network.reservation.as_ref());
+        reservation.map(|reservation| reservation.published().to_vec()).unwrap_or_default()
+    }
+
+    /// The name server, while there is one.
+    pub(crate) fn dns(&self) -> Option<&dns::Server> {
+        self.network.as_ref().and_then(|network| network.dns.as_ref())
+    }
+
+    /// Lets the name server work if it has something to do.
+    pub(crate) fn serve(&mut self, readable: bool, now: Instant) {
+        if let Some(server) = self.network.as_mut().and_then(|network| network.dns.as_mut())
+            && (readable || server.deadline().is_some_and(|deadline| now >= deadline))
+        {
+            server.ready();
+        }
+    }
+
+    /// Whether the kernel killed something of this container for lack of memory since this was last asked.
+    pub(crate) fn take_oom(&mut self) -> bool {
+        let kills = self.cgroup.oom_kills().unwrap_or(self.oom_kills_seen);
+        let more = kills > self.oom_kills_seen;
+        self.oom_kills_seen = kills;
+        more
+    }
+
+    /// Gives everything back; what did not work is returned as notes.
+    pub(crate) fn take_down(mut self) -> Vec<Failure> {
+        let mut notes = Vec::new();
+        if let Some(mut network) = self.network.take() {
+            if let Some(reservation) = network.reservation.take() {
+                notes.extend(net::unpublish(&network.context, reservation).err().map(Failure::from));
+            }
+            for endpoint in &network.endpoints {
+                notes.extend(net::detach(&network.context, endpoint, Netns::Ending).err().map(Failure::from));
+            }
+        }
+        // The veths die with the namespace, and the namespace with this descriptor.
+        drop(self.netns.take());
+        remove_cgroup(&self.cgroup, &mut notes);
+        notes
+    }
+}
+
+/// Removes the control group; processes are only left in it when the container shares somebody else's pid namespace.
+pub(crate) fn remove_cgroup(cgroup: &Cgroup, notes: &mut Vec<Failure>) {
+    if cgroup.pids().is_ok_and(|pids| !pids.is_empty()) {
+        notes.extend(cgroup.kill_all().err().map(Failure::from));
+    }
+    notes.extend(cgroup.remove().err().map(Failure::from));
+}
+
+impl Network {
+    /// Publishes the ports on the endpoint that leads outside, if they are not.
+    fn publish(&mut self) -> Result<(), Failure> {
+        if self.publish.is_empty() || self.reservation.is_some() {
+            return Ok(());
+        }
+        let Some(address) = publish_address(&self.endpoints) else { return Ok(()) };
+        self.reservation = Some(net::publish(&self.context, address, &self.publish)?);
+        Ok(())
+    }
+
+    fn unpublish_from(&mut self, address: std::net::Ipv4Addr) {
+        if let Some(reservation) = self.reservation.take_if(|reservation| reservation.address() == address) {
+            let _ = net::unpublish(&self.context, reservation);
+        }
+    }
+
+    /// Starts the name server, or tells it what changed, when one of the networks has names.
+    fn serve_names(&mut self, netns: BorrowedFd<'_>) -> Result<(), Failure> {
+        let networks: Vec<NamesDir> = self
+            .endpoints
+            .iter()
+            .filter(|endpoint| endpoint.network.dns)
+            .map(|endpoint| NamesDir::new(&self.context, &endpoint.network.id, &endpoint.network.name))
+            .collect();
+        let upstream = if self.endpoints.iter().all(|endpoint| endpoint.network.internal) {
+            dns::Upstream::None
+        } else if self.dns_servers.is_empty() {
+            dns::Upstream::Host
+        } else {
+            dns::Upstream::Fixed(self.dns_servers.iter().map(|&ip| SocketAddr::new(ip, 53)).collect())
+        };
+        match &mut self.dns {
+            Some(server) => server.reconfigure(dns::Config { networks, upstream }),
+            None if networks.is_empty() => {}
+            None => self.dns = Some(dns::Server::bind(netns, dns::Config { networks, upstream })?),
+        }
+        Ok(())
+    }
+}
+
+/// The address published ports lead to: that of the endpoint with the default route, or else the first that leads outside.
+pub(crate) fn publish_address(endpoints: &[EndpointPlan]) -> Option<std::net::Ipv4Addr> {
+    let outside = || endpoints.iter().filter(|endpoint| !endpoint.network.internal);
+    outside().find(|endpoint| endpoint.default_route).or_else(|| outside().next()).map(|e| e.address)
+}
