@@ -107,6 +107,7 @@ impl Cgroup {
                 .filter_map(|path| Some(path.file_name()?.to_str()?.to_string()))
                 .collect(),
         };
+        names.retain(|name| name != crate::supervisor::NAME);
         names.sort_unstable();
         names.dedup();
         names.into_iter().map(|name| Self::open(hierarchy, &format!("{parent}/{name}"))).collect()

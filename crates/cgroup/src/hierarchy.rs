@@ -51,11 +51,16 @@ pub enum Hierarchy {
 }
 
 impl Hierarchy {
-    /// Reads from `/proc/self/mountinfo` what is mounted.
+    /// Finds what is mounted: v2 where every distribution has it, or else what `/proc/self/mountinfo` says.
     ///
     /// # Errors
     /// [`CgroupError::NotMounted`] when there is neither version.
     pub fn detect() -> Result<Self, CgroupError> {
+        let usual = PathBuf::from("/sys/fs/cgroup");
+        // On hybrid hosts this is a tmpfs, which has no such file.
+        if usual.join("cgroup.controllers").exists() {
+            return Ok(Self::V2 { point: usual });
+        }
         let path = PathBuf::from("/proc/self/mountinfo");
         let text = fs::read_to_string(&path).map_err(|source| CgroupError::Read { path, source })?;
         Self::parse(&text).ok_or(CgroupError::NotMounted)

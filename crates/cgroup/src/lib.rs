@@ -23,8 +23,10 @@ mod group;
 mod hierarchy;
 mod limits;
 mod stats;
+mod supervisor;
 
 pub use error::CgroupError;
 pub use group::Cgroup;
 pub use hierarchy::{Hierarchy, V1Mount, Version};
 pub use stats::{BlockIo, Cpu, Memory, Pids, Stats, Throttling};
+pub use supervisor::Supervisor;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use cgroup::{Cgroup, CgroupError, Hierarchy};
-use oci::runtime::{LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxPids, LinuxResources};
+use cgroup::{Cgroup, CgroupError, Hierarchy, Supervisor};
+use oci::runtime::{LinuxCpu, LinuxDeviceCgroup, LinuxHugepageLimit, LinuxMemory, LinuxPids, LinuxResources};
 
 /// A group that goes with the test, whatever its outcome.
 struct Group(Cgroup);
@@ -341,4 +341,48 @@ fn groups_made_inside_are_removed_too() {
     group.0.kill_all().expect("it reaches into groups below");
     let status = { child }.wait().expect("it is dead");
     assert_eq!(status.signal(), Some(9));
+}
+
+#[test]
+fn controllers_are_handed_down_on_v2() {
+    let Some(v2) = v2() else { return };
+    // Of all controllers hugetlb is the one that hybrid hosts tend to leave to v2.
+    if !v2.controllers().iter().any(|c| c == "hugetlb") {
+        return;
+    }
+    let limit = LinuxHugepageLimit { page_size: "2MB".into(), limit: 4 << 20 };
+    let resources = LinuxResources { hugepage_limits: vec![limit], ..Default::default() };
+    let group = Group::new(&v2, "hugetlb", &resources).expect("it can be made");
+    let Hierarchy::V2 { point } = &v2 else { unreachable!("it is v2") };
+    let file = point.join(group.0.name()).join("hugetlb.2MB.max");
+    assert_eq!(fs::read_to_string(file).expect("the controller is there"), "4194304\n");
+}
+
+#[test]
+fn monitors_leave_the_session_they_were_started_from() {
+    let parent = format!("hull-test{}super", std::process::id());
+    for hierarchy in [Some(hierarchy()), v2()].into_iter().flatten() {
+        let (point, places) = match &hierarchy {
+            Hierarchy::V1 { unified: Some(point), .. } => (point.clone(), [format!("{parent}-monitors")]),
+            Hierarchy::V1 { .. } => continue,
+            Hierarchy::V2 { point } => (point.clone(), [format!("{parent}/monitors")]),
+        };
+        let session = point.join(format!("{parent}-session"));
+        fs::create_dir(&session).expect("groups can be made");
+        let mut child = Command::new("sleep").arg("60").spawn().expect("sleep can be started");
+        fs::write(session.join("cgroup.procs"), child.id().to_string()).expect("it can be moved");
+        let membership = || {
+            let text = fs::read_to_string(format!("/proc/{}/cgroup", child.id())).expect("it lives");
+            let line = text.lines().find_map(|line| line.strip_prefix("0::/")).expect("it is in v2");
+            line.to_string()
+        };
+        let supervisor = Supervisor::enter(&hierarchy, &parent, child.id() as i32).expect("it can be moved");
+        assert_eq!(membership(), places[0]);
+        fs::remove_dir(&session).expect("the session is empty");
+        assert!(Cgroup::list(&hierarchy, &parent).expect("it can be listed").is_empty());
+        supervisor.leave();
+        assert_eq!(membership(), "");
+        assert!(!point.join(&places[0]).exists() && !point.join(&parent).exists());
+        child.kill().and_then(|()| child.wait()).expect("it can be killed");
+    }
 }

@@ -173,9 +173,10 @@ fn hand_down(mount: &Path, directory: &Path, settings: &[Setting]) -> Result<(),
         missing.dedup();
         missing
     };
-    let wanted = missing(&read(&file)?);
-    if wanted.is_empty() {
-        return Ok(());
+    let mut wanted = missing(&read(&file)?);
+    if !wanted.is_empty() {
+        let existing = read(&mount.join("cgroup.controllers"))?;
+        wanted.retain(|controller| existing.split_whitespace().any(|c| c == *controller));
     }
     let mut above: Vec<&Path> =
         directory.ancestors().skip(1).take_while(|ancestor| ancestor.starts_with(mount)).collect();
@@ -211,6 +212,7 @@ mod tests {
             let _ = fs::remove_dir_all(&root);
             fs::create_dir_all(root.join("hull-t/c")).expect("the temporary directory is writable");
             let tree = Self(root);
+            tree.put("cgroup.controllers", "cpu io memory pids\n");
             for group in ["", "hull-t"] {
                 tree.put(&format!("{group}/cgroup.subtree_control"), "");
             }
