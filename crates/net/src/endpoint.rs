@@ -1,10 +1,22 @@
 //! Realises endpoints: a veth made straight in the container's namespace, its address and routes.
 
+use std::fs;
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use rustix::io::Errno;
+use sys::netlink::Error;
+use sys::netlink::route::{Change, RouteSocket};
+
+use crate::addr::Mac;
 use crate::error::AttachError;
+use crate::names;
+use crate::netns;
+use crate::network::ensured_bridge;
 use crate::plan::{Context, EndpointPlan};
+
+/// The loopback interface is the first of every namespace.
+const LOOPBACK: u32 = 1;
 
 /// What becomes of the namespace an endpoint leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,27 +27,126 @@ pub enum Netns {
     Alive,
 }
 
-/// Gives the namespace `netns` the endpoint and registers its names; ensures the network when its bridge is missing.
-pub fn attach(_context: &Context, _netns: BorrowedFd<'_>, plan: &EndpointPlan) -> Result<(), AttachError> {
-    Err(AttachError::Kernel {
-        action: "create",
-        interface: plan.interface.clone(),
-        network: plan.network.name.clone(),
-        source: io::ErrorKind::Unsupported.into(),
+/// Gives the namespace `netns` the endpoint and registers its names; ensures the network first.
+///
+/// # Errors
+/// Nothing of the endpoint is left when one is returned.
+pub fn attach(context: &Context, netns: BorrowedFd<'_>, plan: &EndpointPlan) -> Result<(), AttachError> {
+    let (host, bridge) = ensured_bridge(context, &plan.network)?;
+    let inner = netns::inside(netns, || {
+        // Networks are IPv4 for now: no link-local address, duplicate detection and router solicitation for nothing.
+        // Interfaces made later start with this value; a kernel without IPv6 does not have it.
+        let _ = fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
+        RouteSocket::open()
+    });
+    let inner = inner.and_then(|socket| socket).map_err(|source| namespace(plan, source))?;
+    create_veth(&host, bridge, netns, plan)?;
+    configure(&inner, plan).and_then(|()| Ok(names::register(context, plan)?)).inspect_err(|_| {
+        let _ = host.apply(&[Change::DeleteLink { name: &plan.host_interface() }]);
     })
+}
+
+fn create_veth(
+    host: &RouteSocket,
+    bridge: u32,
+    netns: BorrowedFd<'_>,
+    plan: &EndpointPlan,
+) -> Result<(), AttachError> {
+    let name = plan.host_interface();
+    let Mac(peer_mac) = plan.mac;
+    let veth = Change::CreateVeth {
+        name: &name,
+        bridge,
+        mtu: plan.network.mtu,
+        peer: &plan.interface,
+        peer_mac,
+        netns,
+    };
+    let port =
+        Change::Port { name: &name, isolated: !plan.network.icc, hairpin: bridged_packets_are_filtered() };
+    let changes = [veth, port];
+    let needed = if plan.network.icc && !bridged_packets_are_filtered() { 1 } else { 2 };
+    let result = match host.apply(&changes[..needed]) {
+        // A veth of this name is left from a namespace the kernel has not got round to remove.
+        Err(error) if error.is(Errno::EXIST) && host.index(&name).is_ok_and(|index| index.is_some()) => {
+            let _ = host.apply(&[Change::DeleteLink { name: &name }]);
+            host.apply(&changes[..needed])
+        }
+        result => result,
+    };
+    result.map_err(|error| {
+        if error.index() == Some(1) {
+            let _ = host.apply(&[Change::DeleteLink { name: &name }]);
+        }
+        kernel("create", plan, error)
+    })
+}
+
+/// Whether br_netfilter shows bridged packets to the filter, as Docker sets it.
+///
+/// A packet for a port published by its own sender is then sent back by the bridge instead of the host's routing, and only
+/// if the bridge may let a frame out where it came in.
+fn bridged_packets_are_filtered() -> bool {
+    fs::read("/proc/sys/net/bridge/bridge-nf-call-iptables").is_ok_and(|value| value.first() == Some(&b'1'))
+}
+
+fn configure(inner: &RouteSocket, plan: &EndpointPlan) -> Result<(), AttachError> {
+    let refused = |error| kernel("configure", plan, error);
+    let index = inner.index(&plan.interface).map_err(refused)?;
+    let index = index.ok_or_else(|| kernel("find", plan, Errno::NODEV.into()))?;
+    let subnet = plan.network.subnet;
+    let changes = [
+        Change::Up { index: LOOPBACK },
+        Change::Up { index },
+        Change::AddAddress {
+            index,
+            address: plan.address,
+            prefix: subnet.prefix(),
+            broadcast: subnet.broadcast(),
+        },
+        Change::DefaultRoute { gateway: plan.network.gateway },
+    ];
+    let routed = plan.default_route && !plan.network.internal;
+    inner.apply(&changes[..if routed { 4 } else { 3 }]).map_err(refused)
+}
+
+/// Makes this endpoint's gateway the container's default route, when the network that had it was disconnected.
+pub fn set_default_route(netns: BorrowedFd<'_>, plan: &EndpointPlan) -> Result<(), AttachError> {
+    let inner = netns::inside(netns, RouteSocket::open).and_then(|socket| socket);
+    let inner = inner.map_err(|source| namespace(plan, source))?;
+    let change = Change::DefaultRoute { gateway: plan.network.gateway };
+    inner.apply(&[change]).map_err(|error| kernel("route through", plan, error))
 }
 
 /// Forgets the endpoint's names, and removes its veth when the namespace lives on.
-pub fn detach(_context: &Context, plan: &EndpointPlan, _netns: Netns) -> Result<(), AttachError> {
-    Err(AttachError::Kernel {
-        action: "remove",
-        interface: plan.interface.clone(),
-        network: plan.network.name.clone(),
-        source: io::ErrorKind::Unsupported.into(),
-    })
+pub fn detach(context: &Context, plan: &EndpointPlan, netns: Netns) -> Result<(), AttachError> {
+    names::unregister(context, plan);
+    if netns == Netns::Ending {
+        return Ok(());
+    }
+    let host = RouteSocket::open().map_err(|error| kernel("remove", plan, error.into()))?;
+    match host.apply(&[Change::DeleteLink { name: &plan.host_interface() }]) {
+        Err(error) if !error.is(Errno::NODEV) => Err(kernel("remove", plan, error)),
+        _ => Ok(()),
+    }
 }
 
-/// Brings up the loopback interface of `netns`; `attach` does it too.
-pub fn loopback_up(_netns: BorrowedFd<'_>) -> Result<(), AttachError> {
-    Err(AttachError::Loopback { source: io::ErrorKind::Unsupported.into() })
+/// Brings up the loopback interface of `netns`; [`attach`] does it too.
+pub fn loopback_up(netns: BorrowedFd<'_>) -> Result<(), AttachError> {
+    let failed = |source: io::Error| AttachError::Loopback { source };
+    let inner = netns::inside(netns, RouteSocket::open).and_then(|socket| socket).map_err(failed)?;
+    inner.apply(&[Change::Up { index: LOOPBACK }]).map_err(|error| failed(error.into()))
+}
+
+fn namespace(plan: &EndpointPlan, source: io::Error) -> AttachError {
+    AttachError::Namespace { endpoint: plan.id.clone(), source }
+}
+
+fn kernel(action: &'static str, plan: &EndpointPlan, error: Error) -> AttachError {
+    AttachError::Kernel {
+        action,
+        interface: plan.interface.clone(),
+        network: plan.network.name.clone(),
+        source: error.into(),
+    }
 }

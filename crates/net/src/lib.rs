@@ -18,18 +18,21 @@ pub mod addr;
 pub mod dns;
 mod endpoint;
 mod error;
+mod filter;
 pub mod names;
+mod netns;
 mod network;
 pub mod plan;
 mod publish;
 
 pub use addr::{Ipv4Net, Mac};
-pub use endpoint::{Netns, attach, detach, loopback_up};
+pub use endpoint::{Netns, attach, detach, loopback_up, set_default_route};
 pub use error::{AttachError, NetworkError, PublishError};
 pub use network::{
-    Inventory, choose_subnet, ensure_network, inventory, remove_all, remove_network, uplink_mtu,
+    Inventory, choose_subnet, create_network, ensure_network, inventory, remove_all, remove_network,
+    uplink_mtu,
 };
 pub use plan::{
     Context, EndpointPlan, EndpointSource, NetworkPlan, Protocol, Publish, Published, bridge_name, veth_name,
 };
-pub use publish::{Reservation, publish, unpublish, unpublish_stale};
+pub use publish::{Reservation, publish, restore, unpublish, unpublish_stale};

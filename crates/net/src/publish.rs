@@ -1,18 +1,26 @@
 //! Published ports: a bound socket that owns the host's port, and a map element that says where its packets go.
+//!
+//! The socket never listens. It makes the kernel refuse the port to everybody else, hull or not, and frees it however the
+//! monitor dies; packets never reach it, because the packet filter sends them on before.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
+
 use crate::error::PublishError;
-use crate::plan::{Context, Publish, Published};
+use crate::filter::Filter;
+use crate::network::ensure_network;
+use crate::plan::{Context, NetworkPlan, Protocol, Publish, Published};
 
 /// The host ports one container holds; they are free again when this is dropped, so [`unpublish`] first.
 #[derive(Debug)]
 pub struct Reservation {
     address: Ipv4Addr,
     published: Vec<Published>,
-    _sockets: Vec<OwnedFd>,
+    sockets: Vec<OwnedFd>,
 }
 
 impl Reservation {
@@ -27,25 +35,126 @@ impl Reservation {
     }
 }
 
-/// Publishes all of `ports` on the container at `address`, or none.
-pub fn publish(
-    context: &Context,
-    _address: Ipv4Addr,
-    _ports: &[Publish],
-) -> Result<Reservation, PublishError> {
-    Err(PublishError::Filter { table: context.owner(), source: io::ErrorKind::Unsupported.into() })
+/// Publishes all of `ports` on the container at `address`, or none. Its network must have been ensured, as attaching does.
+///
+/// # Errors
+/// [`PublishError::InUse`] when another container or any other process has one of the ports.
+pub fn publish(context: &Context, address: Ipv4Addr, ports: &[Publish]) -> Result<Reservation, PublishError> {
+    let mut reservation = Reservation { address, published: Vec::new(), sockets: Vec::new() };
+    for port in ports {
+        let (socket, host_port) = reserve(port)?;
+        reservation.sockets.push(socket);
+        reservation.published.push(Published {
+            host_ip: port.host_ip.filter(|ip| !ip.is_unspecified()),
+            host_port,
+            container_port: port.container_port,
+            protocol: port.protocol,
+        });
+    }
+    if !ports.is_empty() {
+        with_filter(context, |filter| filter.add_ports(address, &reservation.published))?;
+    }
+    Ok(reservation)
 }
 
 /// Takes the ports back, then frees them.
-pub fn unpublish(context: &Context, _reservation: Reservation) -> Result<(), PublishError> {
-    Err(PublishError::Filter { table: context.owner(), source: io::ErrorKind::Unsupported.into() })
+pub fn unpublish(context: &Context, reservation: Reservation) -> Result<(), PublishError> {
+    if reservation.published.is_empty() {
+        return Ok(());
+    }
+    with_filter(context, |filter| filter.remove_ports(&reservation.published))
 }
 
 /// Takes back the ports of a container whose monitor was killed, leaving alone those that somebody else holds by now.
 pub fn unpublish_stale(
     context: &Context,
-    _address: Ipv4Addr,
-    _ports: &[Published],
+    address: Ipv4Addr,
+    ports: &[Published],
 ) -> Result<(), PublishError> {
-    Err(PublishError::Filter { table: context.owner(), source: io::ErrorKind::Unsupported.into() })
+    let mut held = Vec::new();
+    let mut stale = Vec::new();
+    for port in ports {
+        let Published { host_ip, host_port, container_port, protocol } = *port;
+        // Whoever publishes this port meanwhile finds it taken for a moment rather than its new element removed.
+        if let Ok((socket, _)) =
+            reserve(&Publish { host_ip, host_port: Some(host_port), container_port, protocol })
+        {
+            held.push(socket);
+            stale.push(*port);
+        }
+    }
+    with_filter(context, |filter| {
+        let present = filter.ports()?;
+        stale.retain(|port| present.contains(&(*port, address)));
+        if stale.is_empty() { Ok(()) } else { filter.remove_ports(&stale) }
+    })
+}
+
+/// Puts back what the packet filter should know of a running container, after somebody else flushed the ruleset.
+pub fn restore(
+    context: &Context,
+    network: &NetworkPlan,
+    address: Ipv4Addr,
+    ports: &[Published],
+) -> Result<(), PublishError> {
+    ensure_network(context, network)?;
+    if ports.is_empty() {
+        return Ok(());
+    }
+    with_filter(context, |filter| filter.add_ports(address, ports))
+}
+
+fn with_filter(
+    context: &Context,
+    act: impl FnOnce(&Filter) -> Result<(), sys::netlink::Error>,
+) -> Result<(), PublishError> {
+    let result = Filter::open(context).map_err(Into::into).and_then(|filter| act(&filter));
+    result.map_err(|error| PublishError::Filter { table: context.owner(), source: error.into() })
+}
+
+/// Binds a socket to the host's port, or to one the kernel chooses.
+fn reserve(port: &Publish) -> Result<(OwnedFd, u16), PublishError> {
+    let host_ip = port.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let wanted = port.host_port.unwrap_or(0);
+    let result = bind(host_ip, wanted, port.protocol).and_then(|socket| {
+        let bound = SocketAddrV4::try_from(rustix::net::getsockname(&socket)?)?;
+        Ok((socket, bound.port()))
+    });
+    result.map_err(|errno| {
+        let (source, protocol) = (io::Error::from(errno), port.protocol);
+        match errno {
+            Errno::ADDRINUSE => PublishError::InUse { host_ip, port: wanted, protocol, source },
+            _ => PublishError::Bind { host_ip, port: wanted, protocol, source },
+        }
+    })
+}
+
+fn bind(ip: Ipv4Addr, port: u16, protocol: Protocol) -> rustix::io::Result<OwnedFd> {
+    let address = SocketAddrV4::new(ip, port);
+    let kind = match protocol {
+        Protocol::Tcp => SocketType::STREAM,
+        Protocol::Udp => SocketType::DGRAM,
+    };
+    let open = || rustix::net::socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None);
+    let socket = open()?;
+    match (rustix::net::bind(&socket, &address), protocol) {
+        (Err(Errno::ADDRINUSE), Protocol::Tcp) => {}
+        (result, protocol) => {
+            if protocol == Protocol::Udp {
+                // Nobody reads what is not for the container, such as broadcasts: keep as little of it as can be.
+                sockopt::set_socket_recv_buffer_size(&socket, 0)?;
+            }
+            return result.map(|()| socket);
+        }
+    }
+    // Connections in TIME_WAIT of a server that just ended hold the port against us, though not against the next server,
+    // which says SO_REUSEADDR. Say it too; but then others could join, so claim the port by listening, stop to listen, which
+    // keeps it bound, and withdraw the permission.
+    let socket = open()?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, 0)?;
+    rustix::net::shutdown(&socket, Shutdown::Read)?;
+    sockopt::set_socket_reuseaddr(&socket, false)?;
+    Ok(socket)
 }

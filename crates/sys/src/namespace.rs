@@ -74,9 +74,9 @@ pub fn open(pid: i32, kind: Kind) -> io::Result<OwnedFd> {
     open_path(format!("/proc/{pid}/ns/{}", kind.file()).as_ref())
 }
 
-/// Opens the namespace of `kind` that this process is in.
+/// Opens the namespace of `kind` that this thread is in.
 pub fn open_own(kind: Kind) -> io::Result<OwnedFd> {
-    open_path(format!("/proc/self/ns/{}", kind.file()).as_ref())
+    open_path(format!("/proc/thread-self/ns/{}", kind.file()).as_ref())
 }
 
 /// Opens a namespace by the file that names it.

@@ -44,7 +44,8 @@ impl FileLock {
         Ok(Self(fd))
     }
 
-    fn attempt(fd: OwnedFd, kind: LockKind) -> io::Result<Option<Self>> {
+    /// Locks a file that is already open; `None` when somebody else holds a lock that excludes this one.
+    pub fn attempt(fd: OwnedFd, kind: LockKind) -> io::Result<Option<Self>> {
         let operation = match kind {
             LockKind::Shared => FlockOperation::NonBlockingLockShared,
             LockKind::Exclusive => FlockOperation::NonBlockingLockExclusive,
