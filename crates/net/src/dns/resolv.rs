@@ -12,6 +12,9 @@ pub struct HostResolvers {
     pub options: Vec<String>,
 }
 
+/// Where the host says whom to ask.
+pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
+
 /// Where systemd-resolved lists the servers behind its stub on 127.0.0.53.
 const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 
@@ -21,7 +24,7 @@ const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 /// left out, so the list may be empty.
 pub fn host_resolvers() -> HostResolvers {
     let read = |path: &Path| fs::read_to_string(path).map(|text| parse(&text)).unwrap_or_default();
-    let mut found = read(Path::new("/etc/resolv.conf"));
+    let mut found = read(Path::new(RESOLV_CONF));
     if !found.servers.is_empty() && found.servers.iter().all(IpAddr::is_loopback) {
         found.servers = read(Path::new(RESOLVED)).servers;
     }
@@ -30,8 +33,8 @@ pub fn host_resolvers() -> HostResolvers {
 }
 
 /// The resolvers as the host itself uses them, loopback included: where the name server forwards to.
-pub(crate) fn forwarders() -> Vec<IpAddr> {
-    fs::read_to_string("/etc/resolv.conf").map(|text| parse(&text).servers).unwrap_or_default()
+pub(super) fn forwarders() -> Vec<IpAddr> {
+    fs::read_to_string(RESOLV_CONF).map(|text| parse(&text).servers).unwrap_or_default()
 }
 
 /// Reads resolv.conf(5); of several `search` or `domain` lines the last one counts, as in glibc.
