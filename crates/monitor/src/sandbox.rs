@@ -23,6 +23,8 @@ pub(crate) struct Sandbox {
     netns: Option<OwnedFd>,
     network: Option<Network>,
     oom_kills_seen: u64,
+    /// Keeps this process out of the service or session it was started from.
+    membership: Option<cgroup::Supervisor>,
 }
 
 /// The parts of a private network namespace.
@@ -40,10 +42,19 @@ impl Sandbox {
     /// Makes the control group; the network follows when its namespace exists.
     pub(crate) fn create(plan: &LaunchPlan) -> Result<Self, Failure> {
         let hierarchy = Hierarchy::detect()?;
+        // Before the clone: where the container has no group of its own, it inherits this one. It matters only to systemd, so
+        // a failure is no reason not to run.
+        let parent = plan.cgroup.split('/').next().unwrap_or_default();
+        let membership = cgroup::Supervisor::enter(&hierarchy, parent, 0).ok();
         let resources =
             plan.spec.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
-        let cgroup = Cgroup::create(&hierarchy, &plan.cgroup, &resources)?;
-        Ok(Self { cgroup, netns: None, network: None, oom_kills_seen: 0 })
+        match Cgroup::create(&hierarchy, &plan.cgroup, &resources) {
+            Ok(cgroup) => Ok(Self { cgroup, netns: None, network: None, oom_kills_seen: 0, membership }),
+            Err(error) => {
+                membership.into_iter().for_each(cgroup::Supervisor::leave);
+                Err(error.into())
+            }
+        }
     }
 
     /// The network namespace to join instead of a new one, as soon as there is one.
@@ -200,6 +211,7 @@ impl Sandbox {
         // The veths die with the namespace, and the namespace with this descriptor.
         drop(self.netns.take());
         remove_cgroup(&self.cgroup, &mut notes);
+        self.membership.into_iter().for_each(cgroup::Supervisor::leave);
         notes
     }
 }

@@ -41,6 +41,13 @@ pub fn spawn(request: &Spawn<'_>) -> io::Result<i32> {
     errno(result).map(|()| pid)
 }
 
+/// Another descriptor of the same open file, close-on-exec and numbered `least` or higher.
+///
+/// For what must stay open while [`Spawn::fds`] renumbers others, such as the program itself.
+pub fn duplicate_above(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(fd, least)?)
+}
+
 /// Takes ownership of a descriptor this process was started with; see [`Spawn::fds`]. It becomes close-on-exec.
 ///
 /// The first thing a program does: before it has opened anything, a number above 2 can only belong to what was inherited.

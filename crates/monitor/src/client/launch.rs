@@ -89,14 +89,16 @@ pub struct Launched {
     pub stream: Option<AttachStream>,
 }
 
-/// Starts a monitor (the program `program`, hull itself) for the container with this run directory, which need not exist yet.
+/// Starts a monitor for the container with this run directory, which need not exist yet.
 ///
-/// It costs an exec, which runs beside whatever the caller does until [`Prepared::begin`].
-pub fn prepare(program: &Path, run_dir: &Path) -> Result<Prepared, LaunchFailure> {
+/// `program` is hull itself, on a sealed mount: `runtime::seal::program()`. It costs an exec, which runs beside whatever the caller does until [`Prepared::begin`].
+pub fn prepare(program: BorrowedFd<'_>, run_dir: &Path) -> Result<Prepared, LaunchFailure> {
     let failed = |source| LaunchFailure::Spawn { id: id_of(run_dir), source };
+    // Not under the number that becomes the channel's before the exec.
+    let program = sys::spawn::duplicate_above(program, CHANNEL_FD + 1).map_err(failed)?;
     let (socket, theirs) = UnixStream::pair().map_err(failed)?;
     let pid = sys::spawn::spawn(&sys::spawn::Spawn {
-        program,
+        program: Path::new(&format!("/proc/self/fd/{}", program.as_raw_fd())),
         args: &[OsStr::new("hull"), OsStr::new("monitor"), run_dir.as_os_str()],
         fds: &[(theirs.as_fd(), CHANNEL_FD)],
         new_session: true,
@@ -107,7 +109,7 @@ pub fn prepare(program: &Path, run_dir: &Path) -> Result<Prepared, LaunchFailure
 
 /// Launches the container of `plan` and waits until its program runs.
 pub fn launch(
-    program: &Path,
+    program: BorrowedFd<'_>,
     run_dir: &Path,
     plan: &LaunchPlan,
     attach: Option<AttachOptions>,
@@ -194,7 +196,6 @@ impl Launching {
 impl AsFd for Launching {
     /// Readable when [`Launching::finish`] will not wait.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        debug_assert!(self.socket.as_raw_fd() > 2);
         self.socket.as_fd()
     }
 }

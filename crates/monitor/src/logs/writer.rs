@@ -106,14 +106,37 @@ impl LogWriter {
         result
     }
 
+    /// Writes whole lines, as many into each file as it has room for.
     fn flush_scratch(&mut self) -> io::Result<()> {
-        let size = self.scratch.len() as u64;
-        if self.written > 0 && self.written + size > self.max_bytes {
-            self.turn_over()?;
-        }
-        self.file.write_all(&self.scratch)?;
-        self.written += size;
-        Ok(())
+        let scratch = std::mem::take(&mut self.scratch);
+        let mut rest = scratch.as_slice();
+        let result = loop {
+            if rest.is_empty() {
+                break Ok(());
+            }
+            let room = usize::try_from(self.max_bytes.saturating_sub(self.written)).unwrap_or(usize::MAX);
+            let fitting = end_of_lines(rest, room);
+            let (now, later) = match (fitting, self.written) {
+                (Some(end), _) => rest.split_at(end),
+                // A line beyond the limit gets a file of its own.
+                (None, 0) => {
+                    rest.split_at(rest.iter().position(|&b| b == b'\n').map_or(rest.len(), |at| at + 1))
+                }
+                (None, _) => {
+                    if let Err(error) = self.turn_over() {
+                        break Err(error);
+                    }
+                    continue;
+                }
+            };
+            if let Err(error) = self.file.write_all(now) {
+                break Err(error);
+            }
+            self.written += now.len() as u64;
+            rest = later;
+        };
+        self.scratch = scratch;
+        result
     }
 
     fn turn_over(&mut self) -> io::Result<()> {
@@ -131,6 +154,12 @@ impl LogWriter {
         self.written = 0;
         Ok(())
     }
+}
+
+/// Where the last line ends of which `lines` has all within its first `room` bytes.
+fn end_of_lines(lines: &[u8], room: usize) -> Option<usize> {
+    let within = lines.get(..room).unwrap_or(lines);
+    within.iter().rposition(|&byte| byte == b'\n').map(|at| at + 1)
 }
 
 fn open(path: &Path) -> io::Result<File> {
