@@ -4,6 +4,7 @@
 
 use std::process::{Command, ExitCode};
 
+mod bench;
 mod setup;
 
 fn main() -> ExitCode {
@@ -12,6 +13,7 @@ fn main() -> ExitCode {
     let outcome = match task.as_str() {
         "setup" => setup::packages(),
         "check" => check(),
+        "bench" => setup::packages().and_then(|()| bench::main(&rest)),
         "test" => setup::packages().and_then(|()| test(&rest)),
         _ => Err(format!("unknown task `{task}`: there are setup, check, test and bench")),
     };

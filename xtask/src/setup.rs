@@ -32,7 +32,8 @@ pub fn packages() -> Result<(), String> {
         .env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
-fn installed(package: &str) -> bool {
+/// Whether dpkg has `package` installed.
+pub fn installed(package: &str) -> bool {
     let query =
         Command::new("dpkg-query").args(["--show", "--showformat=${db:Status-Status}", package]).output();
     query.is_ok_and(|output| output.stdout == b"installed")

@@ -1,0 +1,97 @@
+//! `cargo xtask bench`: hull beside crun, podman and docker.io from Debian's packages, on this machine, in this run.
+//!
+//! Every row runs its commands in turn, A B C A B C, so that a change in the machine's speed meets all of them alike, and prints
+//! the minimum and the median of each and the ratio of the medians. Nothing here passes or fails. Caches are warm: every
+//! command runs a few times uncounted first.
+
+mod measure;
+mod memory;
+mod peers;
+mod rows;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::run;
+
+/// Packages of the peers; a peer whose package cannot be had is left out of the table.
+const PACKAGES: &[&str] = &["busybox-static", "crun", "podman", "docker.io", "apache2-utils"];
+
+/// Builds the release binary, prepares every peer that can run here, and prints the table.
+pub fn main(only: &[String]) -> Result<(), String> {
+    for package in PACKAGES.iter().filter(|package| !crate::setup::installed(package)) {
+        // A peer that cannot be installed is missing from the table, which says so.
+        let mut install = Command::new("apt-get");
+        install.args(["install", "--yes", "--quiet", "--no-install-recommends", package]);
+        if let Err(reason) = run(install.env("DEBIAN_FRONTEND", "noninteractive")) {
+            eprintln!("bench: {reason}");
+        }
+    }
+    crate::cargo(&["build", "--release", "--quiet", "--package", "cli"])?;
+    let bench = Bench::new()?;
+    println!("{}", measure::machine());
+    for (name, row) in rows::ROWS {
+        if only.is_empty() || only.iter().any(|wanted| name.contains(wanted.as_str())) {
+            println!("\n{name}");
+            row(&bench)?;
+        }
+    }
+    Ok(())
+}
+
+/// Everything the rows use: hull in roots of its own with a BusyBox image, and the peers that run here.
+pub struct Bench {
+    directory: PathBuf,
+    run_root: PathBuf,
+    hull: PathBuf,
+    crun: Option<peers::Crun>,
+    podman: Option<peers::Podman>,
+    docker: Option<peers::Docker>,
+}
+
+impl Bench {
+    fn new() -> Result<Self, String> {
+        let directory = PathBuf::from("/var/tmp").join(format!("hull-bench-{}", std::process::id()));
+        let run_root = PathBuf::from("/run").join(format!("hull-bench-{}", std::process::id()));
+        for path in [&directory, &run_root] {
+            std::fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        let binary = std::env::current_dir().map_err(|error| error.to_string())?;
+        let hull = binary.join("target/x86_64-unknown-linux-gnu/release/hull");
+        let hull = match std::env::var_os("CARGO_TARGET_DIR") {
+            Some(target) => PathBuf::from(target).join("x86_64-unknown-linux-gnu/release/hull"),
+            None => hull,
+        };
+        let mut bench = Self { directory, run_root, hull, crun: None, podman: None, docker: None };
+        let rootfs = bench.directory.join("rootfs");
+        testkit::busybox_rootfs(&rootfs);
+        let archive = bench.directory.join("busybox.tar");
+        run(Command::new("tar").arg("-C").arg(&rootfs).arg("-cf").arg(&archive).arg("."))?;
+        run(bench.hull(["import"]).arg(&archive).arg("busybox:latest"))?;
+        bench.crun = peers::Crun::prepare(&bench.directory, &rootfs);
+        bench.podman = peers::Podman::prepare(&bench.directory, &archive);
+        bench.docker = peers::Docker::start(&bench.directory, &archive);
+        Ok(bench)
+    }
+
+    /// `hull` with `args` in the benchmark's own roots.
+    pub fn hull<const N: usize>(&self, args: [&str; N]) -> Command {
+        let mut command = Command::new(&self.hull);
+        command.args(args).env("HULL_ROOT", self.directory.join("data")).env("HULL_RUN_ROOT", &self.run_root);
+        command
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.docker = None;
+        if let Some(podman) = &self.podman {
+            podman.remove();
+        }
+        let reset = run(&mut self.hull(["system", "reset", "--force"]));
+        let removed = [&self.directory, &self.run_root].map(std::fs::remove_dir_all);
+        if reset.is_err() || removed.iter().any(Result::is_err) {
+            eprintln!("bench: something is left in {}", self.directory.display());
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Timing commands in turn.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// One line of the table: a name and the commands of one repetition.
+pub struct Candidate<'a> {
+    pub name: &'a str,
+    /// Does the work once; what it returns was the part that counts.
+    pub once: Box<dyn FnMut() -> Result<Duration, String> + 'a>,
+}
+
+/// A candidate that runs one command to its end.
+pub fn command<'a>(name: &'a str, mut make: impl FnMut() -> Command + 'a) -> Candidate<'a> {
+    Candidate { name, once: Box::new(move || timed(&mut make())) }
+}
+
+/// Runs `command` quietly and returns how long it took; a failing command is an error, not a fast result.
+pub fn timed(command: &mut Command) -> Result<Duration, String> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let start = Instant::now();
+    let output = command.spawn().and_then(|child| child.wait_with_output());
+    let took = start.elapsed();
+    match output {
+        Ok(output) if output.status.success() => Ok(took),
+        Ok(output) => Err(format!(
+            "{command:?}: {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        )),
+        Err(error) => Err(format!("{command:?}: {error}")),
+    }
+}
+
+/// Runs every candidate `repetitions` times in turn and prints a row for each; ratios are to the first one.
+pub fn compare(repetitions: usize, mut candidates: Vec<Candidate<'_>>) -> Result<(), String> {
+    let mut times = vec![Vec::with_capacity(repetitions); candidates.len()];
+    let warm_up = (repetitions / 10).clamp(1, 5);
+    for repetition in 0..repetitions + warm_up {
+        for (candidate, times) in candidates.iter_mut().zip(&mut times) {
+            let took = (candidate.once)()?;
+            if repetition >= warm_up {
+                times.push(took);
+            }
+        }
+    }
+    let medians: Vec<f64> = times.iter_mut().map(|times| median(times)).collect();
+    println!("  {:<44} {:>10} {:>10} {:>8}", "", "min ms", "median ms", "ratio");
+    for ((candidate, times), of) in candidates.iter().zip(&times).zip(&medians) {
+        let least = milliseconds(times.iter().min().copied().unwrap_or_default());
+        println!("  {:<44} {least:>10.2} {of:>10.2} {:>8.2}", candidate.name, of / medians[0]);
+    }
+    Ok(())
+}
+
+fn median(times: &mut [Duration]) -> f64 {
+    times.sort();
+    milliseconds(times.get(times.len() / 2).copied().unwrap_or_default())
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// What this was measured on.
+pub fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let load = read("/proc/loadavg");
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("Linux {}, {cpus} processors, load {}", kernel.trim(), load.split(' ').next().unwrap_or("?"))
+}
