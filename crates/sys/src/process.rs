@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
@@ -34,7 +34,7 @@ pub enum Cloned {
 /// # Errors
 /// `EDEADLK` when the process has more than one thread: the child could then meet locks nobody releases.
 pub fn clone(how: Clone<'_>) -> io::Result<Cloned> {
-    if thread_count()? != 1 {
+    if !is_single_threaded() {
         return Err(io::Error::from_raw_os_error(libc::EDEADLK));
     }
     let mut pidfd: RawFd = -1;
@@ -64,10 +64,10 @@ const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 /// Starts the child in the cgroup whose directory `clone_args.cgroup` is.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// How many threads this process has.
-pub fn thread_count() -> io::Result<u64> {
-    // A directory has two links and one for each directory in it, and procfs keeps that up for `task`.
-    Ok(rustix::fs::stat("/proc/self/task")?.st_nlink - 2)
+/// Whether this process has one thread.
+pub fn is_single_threaded() -> bool {
+    // SAFETY: unshare(CLONE_THREAD) changes nothing; it fails when there is another thread (unshare(2)).
+    unsafe { libc::unshare(libc::CLONE_THREAD) == 0 }
 }
 
 /// Ends this process at once: no destructors, no flushing of what the parent may still flush.
@@ -186,13 +186,13 @@ pub fn exec(path: &std::ffi::CStr, vectors: &Vectors) -> io::Error {
 }
 
 /// Replaces this program by the open file `program`; returns only the error.
-pub fn exec_fd(program: BorrowedFd<'_>, vectors: &Vectors) -> io::Error {
+pub fn exec_fd(program: impl AsFd, vectors: &Vectors) -> io::Error {
     let (args, env) = (pointers(&vectors.args), pointers(&vectors.env));
     // SAFETY: as in `exec`; the empty path with AT_EMPTY_PATH names the borrowed, open descriptor.
     unsafe {
         libc::syscall(
             libc::SYS_execveat,
-            program.as_raw_fd(),
+            program.as_fd().as_raw_fd(),
             c"".as_ptr(),
             args.as_ptr(),
             env.as_ptr(),
@@ -204,6 +204,32 @@ pub fn exec_fd(program: BorrowedFd<'_>, vectors: &Vectors) -> io::Error {
 
 fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// Names the host, as this uts namespace knows it.
+pub fn set_hostname(name: &str) -> io::Result<()> {
+    Ok(rustix::system::sethostname(name.as_bytes())?)
+}
+
+/// Names the NIS domain, as this uts namespace knows it.
+pub fn set_domainname(name: &str) -> io::Result<()> {
+    Ok(rustix::system::setdomainname(name.as_bytes())?)
+}
+
+/// Changes the working directory to the one `directory` refers to.
+pub fn change_directory(directory: impl AsFd) -> io::Result<()> {
+    Ok(rustix::process::fchdir(directory)?)
+}
+
+/// Whether the working directory lies below the root; the kernel marks one that does not (getcwd(2)).
+pub fn is_working_directory_reachable() -> io::Result<bool> {
+    Ok(rustix::process::getcwd(Vec::new())?.to_bytes().starts_with(b"/"))
+}
+
+/// Whether this process, by its effective ids, may execute the file at `path`.
+pub fn may_execute(path: &std::path::Path) -> io::Result<()> {
+    use rustix::fs::{Access, AtFlags, CWD};
+    Ok(rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?)
 }
 
 /// Starts a session of its own and leads it.
@@ -255,6 +281,19 @@ pub fn set_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     check(result).map(drop)
 }
 
+/// The soft and the hard resource limit of this process by its number.
+pub fn limit(resource: u32) -> io::Result<(u64, u64)> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: prlimit64 writes one structure, which outlives the call, and reads nothing through the null pointer.
+    let result = unsafe {
+        libc::syscall(libc::SYS_prlimit64, 0, resource, ptr::null::<libc::rlimit64>(), &raw mut limit)
+    };
+    check(result).map(|_| (limit.rlim_cur, limit.rlim_max))
+}
+
+/// The number of descriptors as a resource for [`limit`] and [`set_limit`].
+pub const LIMIT_DESCRIPTORS: u32 = libc::RLIMIT_NOFILE;
+
 /// Becomes `uid` and `gid` in every way a process has them, with exactly these supplementary groups.
 ///
 /// The thread's ids only: the caller has one thread.
@@ -269,22 +308,26 @@ pub fn set_identity(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     Ok(())
 }
 
-/// Marks every descriptor from `first` on close-on-exec.
-pub fn close_on_exec_from(first: u32) -> io::Result<()> {
-    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
-}
-
 /// Closes every descriptor from `first` on.
 ///
 /// For a process that will only use descriptors it opens afterwards: owned descriptors of the caller above `first` are
 /// gone, and it must not drop them, which only [`exit`] and exec guarantee.
 pub fn close_from(first: u32) -> io::Result<()> {
-    close_range(first, 0)
+    close_range(first, u32::MAX, 0)
 }
 
-fn close_range(first: u32, flags: u32) -> io::Result<()> {
+/// Closes every descriptor but the standard streams and `keep`; the contract is that of [`close_from`].
+pub fn close_all_but(keep: BorrowedFd<'_>) -> io::Result<()> {
+    let keep = keep.as_raw_fd() as u32;
+    if keep > 3 {
+        close_range(3, keep - 1, 0)?;
+    }
+    close_range((keep + 1).max(3), u32::MAX, 0)
+}
+
+fn close_range(first: u32, last: u32, flags: u32) -> io::Result<()> {
     // SAFETY: close_range reads integers; who owns closed descriptors is the contract of `close_from`.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) }).map(drop)
 }
 
 /// Makes `to` (0, 1 or 2) another name of `from`, kept over exec.

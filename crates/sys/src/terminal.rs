@@ -89,6 +89,11 @@ pub fn set_controlling(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::process::ioctl_tiocsctty(fd)?)
 }
 
+/// Makes the process group this process leads the foreground one of the terminal `fd`.
+pub fn set_foreground(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::termios::tcsetpgrp(fd, rustix::process::getpid())?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
