@@ -153,6 +153,17 @@ impl Cgroup {
         Err(CgroupError::Join { path, pid, source: io::ErrorKind::NotFound.into() })
     }
 
+    /// On v1, the controllers and the group's directory in each hierarchy it could be in, to show them to its members;
+    /// `None` on v2, where a cgroup namespace does that.
+    pub fn v1_views(&self) -> Option<impl Iterator<Item = (&[String], &Path)>> {
+        match &self.layout {
+            Layout::V1 { directories } => {
+                Some(directories.iter().map(|d| (d.controllers.as_slice(), d.path.as_path())))
+            }
+            Layout::V2 { .. } => None,
+        }
+    }
+
     /// The processes in the group and in groups made below it.
     pub fn pids(&self) -> Result<Vec<i32>, CgroupError> {
         let mut pids = Vec::new();
