@@ -1,41 +1,144 @@
 //! Creating a container: clone, let the child build its world, let it execute.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::{Launch, LaunchError, Process};
+use cgroup::Cgroup;
+use sys::namespace::Kind;
+use sys::process::{Clone, Cloned};
+
+use crate::channel::{self, Answer, CGROUP, Caller, GO};
+use crate::child;
+use crate::plan::ContainerPlan;
+use crate::{Launch, LaunchError, Process, seal};
 
 /// A container whose first process exists and is setting itself up.
 ///
 /// Dropping it without [`start`](Self::start) ends that process.
 #[derive(Debug)]
 pub struct Created {
-    process: Process,
+    id: String,
+    process: Option<Process>,
+    channel: Caller,
 }
 
 /// Creates the container's namespaces and first process, and returns while that one mounts and configures.
-pub fn create(_launch: Launch<'_>) -> Result<Created, LaunchError> {
-    Err(LaunchError::Unsupported { what: "creating containers (not landed yet)".to_owned() })
+pub fn create(launch: Launch<'_>) -> Result<Created, LaunchError> {
+    let id = launch.id.to_owned();
+    let failed = |source| LaunchError::Clone { id: id.clone(), source };
+    seal::check(&id)?;
+    let cgroup = launch.cgroup;
+    let group = group_fd(cgroup)?;
+    let plan = ContainerPlan::new(launch)?;
+    let (caller, callee) = channel::pair().map_err(failed)?;
+    let pids = plan.join.iter().find(|(kind, _)| *kind == Kind::Pid).map(|(_, fd)| fd.as_fd());
+    let how = Clone { namespaces: plan.create, cgroup: group.as_ref().map(AsFd::as_fd) };
+    let clone = || sys::process::clone(how);
+    let cloned = match pids {
+        Some(fd) => in_pid_namespace(|pid| sys::namespace::join(fd, pid), clone),
+        None => clone(),
+    };
+    match cloned.map_err(failed)? {
+        Cloned::Child => {
+            drop(caller);
+            child::run(plan, &callee)
+        }
+        Cloned::Parent { pid, pidfd } => {
+            let process = Some(Process { pid, pidfd, terminal: None });
+            Created { id, process, channel: caller }.enter(cgroup)
+        }
+    }
+}
+
+/// The directory to be born in, which cgroup v2 has.
+pub(crate) fn group_fd(cgroup: Option<&Cgroup>) -> Result<Option<OwnedFd>, LaunchError> {
+    let Some(group) = cgroup else { return Ok(None) };
+    group.join_fd().map_err(|source| LaunchError::Cgroup { id: group.name().to_owned(), source })
+}
+
+/// Clones with `join` deciding the pid namespace of the children, and puts this process's own choice back.
+pub(crate) fn in_pid_namespace(
+    join: impl FnOnce(Kind) -> io::Result<()>,
+    clone: impl FnOnce() -> io::Result<Cloned>,
+) -> io::Result<Cloned> {
+    let own = sys::namespace::open_own(Kind::Pid)?;
+    join(Kind::Pid)?;
+    let cloned = clone();
+    if !matches!(cloned, Ok(Cloned::Child)) {
+        sys::namespace::join(own.as_fd(), Kind::Pid)?;
+    }
+    cloned
 }
 
 impl Created {
+    pub(crate) fn new(id: &str, pid: i32, pidfd: OwnedFd, channel: Caller) -> Self {
+        Self { id: id.to_owned(), process: Some(Process { pid, pidfd, terminal: None }), channel }
+    }
+
+    /// Puts the process into its control group, where the clone has not done so, and tells it.
+    pub(crate) fn enter(self, cgroup: Option<&Cgroup>) -> Result<Self, LaunchError> {
+        if let Some(group) = cgroup.filter(|group| group.v1_views().is_some()) {
+            group.add(self.pid()).map_err(|source| LaunchError::Cgroup { id: self.id.clone(), source })?;
+        }
+        // A child that has given up already cannot be told; why it did is heard in `start`.
+        let _ = self.channel.tell(CGROUP);
+        Ok(self)
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("only `start` takes it, and consumes self")
+    }
+
     /// The process id of the container's first process.
     pub fn pid(&self) -> i32 {
-        self.process.pid()
+        self.process().pid()
     }
 
     /// The descriptor of that process.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
-        self.process.pidfd()
+        self.process().pidfd()
     }
 
     /// Opens the container's network namespace.
     pub fn netns_fd(&self) -> io::Result<OwnedFd> {
-        sys::namespace::open(self.process.pid(), sys::namespace::Kind::Network)
+        sys::namespace::open(self.pid(), Kind::Network)
     }
 
     /// Waits until the container is ready and lets it execute its program.
-    pub fn start(self) -> Result<Process, LaunchError> {
-        Ok(self.process)
+    ///
+    /// The process may have ended again when this returns; an exec that failed is the error.
+    pub fn start(mut self) -> Result<Process, LaunchError> {
+        let terminal = match self.hear()? {
+            Answer::Ready { terminal } => terminal,
+            Answer::Failed(error) => return Err(error),
+            Answer::Ended => return Err(LaunchError::died(&self.id, self.process().wait())),
+        };
+        // As in `enter`: an answer comes in any case.
+        let _ = self.channel.tell(GO);
+        if let Answer::Failed(error) = self.hear()? {
+            return Err(error);
+        }
+        let mut process = self.process.take().expect("only `start` takes it, and consumes self");
+        process.terminal = terminal;
+        Ok(process)
+    }
+
+    fn hear(&self) -> Result<Answer, LaunchError> {
+        self.channel.hear().map_err(|source| LaunchError::Setup {
+            step: crate::Step::Channel,
+            object: self.id.clone(),
+            source,
+        })
     }
 }
+
+impl Drop for Created {
+    fn drop(&mut self) {
+        if let Some(process) = &self.process {
+            let _ = process.kill(SIGKILL);
+            let _ = process.wait();
+        }
+    }
+}
+
+const SIGKILL: i32 = 9;

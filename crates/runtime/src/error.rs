@@ -2,9 +2,11 @@
 
 use std::io;
 
+use cgroup::CgroupError;
 use diag::{Class, Diagnose};
 
 use crate::process::Exit;
+use crate::seccomp::SeccompError;
 
 /// The failure of [`create`](crate::create), [`start`](crate::Created::start) or [`exec`](crate::exec).
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +20,14 @@ pub enum LaunchError {
     /// The process could not be cloned.
     #[error("cannot create a process for container {id}")]
     Clone { id: String, source: io::Error },
+    /// The caller's program could be written through the container; see [`seal`](crate::seal).
+    #[error("refusing to enter container {id} with a program that it could overwrite")]
+    Unsealed { id: String },
+    /// The process could not be put into the container's control group.
+    #[error("cannot put container {id} into its control group")]
+    Cgroup { id: String, source: CgroupError },
+    #[error("cannot use the seccomp profile of container {id}")]
+    Seccomp { id: String, source: SeccompError },
     /// The program does not exist; the text is Docker's.
     #[error("{text}")]
     NotFound { text: String },
@@ -109,7 +119,9 @@ impl Diagnose for LaunchError {
             Self::Invalid { .. } | Self::NotExecutable { .. } => Class::Invalid,
             Self::NotFound { .. } | Self::NoSuchUser { .. } | Self::NoSuchGroup { .. } => Class::NotFound,
             Self::Clone { source, .. } | Self::Setup { source, .. } => class_of(source),
-            Self::Died { .. } => Class::Internal,
+            Self::Cgroup { source, .. } => source.class(),
+            Self::Seccomp { source, .. } => source.class(),
+            Self::Died { .. } | Self::Unsealed { .. } => Class::Internal,
         }
     }
 
@@ -126,6 +138,8 @@ impl Diagnose for LaunchError {
             Self::Setup { step: Step::Source, object, .. } => {
                 Some(format!("create {object} on the host, or mount something else"))
             }
+            Self::Cgroup { source, .. } => source.hint(),
+            Self::Seccomp { source, .. } => source.hint(),
             Self::NoSuchUser { .. } | Self::NoSuchGroup { .. } => {
                 Some("use a number, or a name the image's /etc/passwd and /etc/group know".to_owned())
             }

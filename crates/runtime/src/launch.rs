@@ -3,21 +3,28 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use cgroup::Cgroup;
 use oci::runtime::{NamespaceType, Spec};
 use serde::{Deserialize, Serialize};
 use sys::terminal::WindowSize;
+
+use crate::seccomp::Seccomp;
 
 /// A container to create.
 #[derive(Debug)]
 pub struct Launch<'a> {
     /// The container's id; names its keyring and its errors.
     pub id: &'a str,
-    /// Everything the specification covers. `spec.root.path` is ignored in favour of `rootfs`; `spec.root.readonly` counts.
+    /// Everything the specification covers, but what is given here by itself: `root.path` (`root.readonly` counts),
+    /// `linux.cgroupsPath` and `linux.resources` (`cgroup`), `linux.seccomp` (`seccomp`; refused when set).
     pub spec: &'a Spec,
     pub rootfs: &'a Rootfs,
     pub user: &'a UserSpec,
     /// More supplementary groups, by name or number, resolved in the container.
     pub extra_groups: &'a [String],
+    /// The control group the container lives in; without one it stays in the caller's.
+    pub cgroup: Option<&'a Cgroup>,
+    pub seccomp: &'a Seccomp,
     pub stdio: Stdio,
     /// Namespaces to join instead of those the specification says.
     pub join: &'a [(NamespaceType, BorrowedFd<'a>)],

@@ -14,14 +14,20 @@
 
 #![forbid(unsafe_code)]
 
+mod channel;
+mod child;
 mod create;
+mod defaults;
 mod error;
 mod exec;
 mod launch;
+mod plan;
 mod process;
+pub mod seal;
 pub mod seccomp;
 
 pub use create::{Created, create};
+pub use defaults::{DEFAULT_CAPABILITIES, capabilities, default_spec, make_privileged};
 pub use error::{LaunchError, Step};
 pub use exec::{Exec, exec};
 pub use launch::{Launch, Rootfs, Stdio, UserSpec};

@@ -1,0 +1,181 @@
+//! What the caller and the child tell each other over a socket that closes when the child executes its program.
+//!
+//! ```text
+//! caller -> child   CGROUP  the child is in its control group
+//!                   GO      execute
+//! child -> caller   READY   with the controlling side of the terminal, if there is one
+//!                   a fault, then the end of the stream
+//!                   the end of the stream alone: the program runs
+//! ```
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use crate::error::{LaunchError, Step};
+
+pub const CGROUP: u8 = b'C';
+pub const GO: u8 = b'G';
+const READY: u8 = 200;
+
+/// Why the child gave up, in a form that fits through the channel.
+#[derive(Debug)]
+pub enum Fault {
+    Setup {
+        step: Step,
+        object: String,
+        errno: i32,
+    },
+    NotFound(String),
+    NotExecutable(String),
+    NoSuchUser(String),
+    NoSuchGroup(String),
+    /// The other side is gone; there is nobody to tell.
+    Abandoned,
+}
+
+impl Fault {
+    pub fn new(step: Step, object: impl Into<String>, error: &io::Error) -> Self {
+        Self::Setup { step, object: object.into(), errno: error.raw_os_error().unwrap_or(EIO) }
+    }
+
+    /// One byte that says what it is (below `READY`: the step), the errno, the text.
+    fn encode(self) -> Vec<u8> {
+        let (code, errno, text) = match self {
+            Self::Setup { step, object, errno } => (step.number(), errno, object),
+            Self::NotFound(text) => (READY + 1, 0, text),
+            Self::NotExecutable(text) => (READY + 2, 0, text),
+            Self::NoSuchUser(name) => (READY + 3, 0, name),
+            Self::NoSuchGroup(name) => (READY + 4, 0, name),
+            Self::Abandoned => (READY + 5, 0, String::new()),
+        };
+        [&[code][..], &errno.to_le_bytes(), text.as_bytes()].concat()
+    }
+
+    fn decode(message: &[u8]) -> Option<LaunchError> {
+        let (&code, rest) = message.split_first()?;
+        let (errno, text) = rest.split_first_chunk::<4>()?;
+        let text = String::from_utf8_lossy(text).into_owned();
+        Some(match code {
+            201 => LaunchError::NotFound { text },
+            202 => LaunchError::NotExecutable { text },
+            203 => LaunchError::NoSuchUser { name: text },
+            204 => LaunchError::NoSuchGroup { name: text },
+            code => LaunchError::Setup {
+                step: Step::from_number(code)?,
+                object: text,
+                source: io::Error::from_raw_os_error(i32::from_le_bytes(*errno)),
+            },
+        })
+    }
+}
+
+const EIO: i32 = 5;
+
+/// Adds the step and its object to an I/O error.
+pub trait At<T> {
+    fn at(self, step: Step, object: impl FnOnce() -> String) -> Result<T, Fault>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, step: Step, object: impl FnOnce() -> String) -> Result<T, Fault> {
+        self.map_err(|error| Fault::new(step, object(), &error))
+    }
+}
+
+/// A connected pair: the caller's end and the child's.
+pub fn pair() -> io::Result<(Caller, Child)> {
+    let (caller, child) = UnixStream::pair()?;
+    Ok((Caller(caller), Child(child)))
+}
+
+/// The caller's end.
+#[derive(Debug)]
+pub struct Caller(UnixStream);
+
+/// What the child answered.
+#[derive(Debug)]
+pub enum Answer {
+    Ready {
+        terminal: Option<OwnedFd>,
+    },
+    Failed(LaunchError),
+    /// The stream ended: the program runs, or the child was killed.
+    Ended,
+}
+
+impl Caller {
+    pub fn tell(&self, word: u8) -> io::Result<()> {
+        (&self.0).write_all(&[word])
+    }
+
+    pub fn hear(&self) -> io::Result<Answer> {
+        let mut buffer = [0; 512];
+        let mut message = Vec::new();
+        loop {
+            let (length, fds) = match sys::socket::recv_with_fds(self.0.as_fd(), &mut buffer) {
+                // A child that ends before it has read all we told it: the end of the stream under another name.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => (0, Vec::new()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            };
+            message.extend_from_slice(&buffer[..length]);
+            match (length, message.first()) {
+                (0, None) => return Ok(Answer::Ended),
+                (0, Some(_)) => break,
+                (_, Some(&READY)) => return Ok(Answer::Ready { terminal: fds.into_iter().next() }),
+                _ => {}
+            }
+        }
+        Fault::decode(&message).map(Answer::Failed).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+}
+
+/// The child's end.
+#[derive(Debug)]
+pub struct Child(UnixStream);
+
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Child {
+    /// Waits for `word`.
+    pub fn expect(&self, word: u8) -> Result<(), Fault> {
+        let mut got = [0];
+        match (&self.0).read_exact(&mut got) {
+            Ok(()) if got[0] == word => Ok(()),
+            _ => Err(Fault::Abandoned),
+        }
+    }
+
+    pub fn ready(&self, terminal: Option<OwnedFd>) -> Result<(), Fault> {
+        let fds: Vec<_> = terminal.iter().map(|fd| fd.as_fd()).collect();
+        sys::socket::send_with_fds(self.0.as_fd(), &[READY], &fds).map(drop).map_err(|_| Fault::Abandoned)
+    }
+
+    pub fn report(&self, fault: Fault) {
+        // Nobody left to tell when this fails.
+        let _ = (&self.0).write_all(&fault.encode());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_survive_the_way() {
+        let check = |fault: Fault, expected: &str| {
+            let error = Fault::decode(&fault.encode()).expect("a known fault");
+            assert_eq!(error.to_string(), expected);
+        };
+        let errno = io::Error::from_raw_os_error(2);
+        check(Fault::new(Step::Mount, "/x", &errno), "cannot mount /x");
+        check(Fault::new(Step::Channel, "c", &errno), "cannot talk to c");
+        check(Fault::NotFound("exec: \"a\"".to_owned()), "exec: \"a\"");
+        check(Fault::NoSuchUser("u".to_owned()), "unable to find user u: no matching entries in passwd file");
+    }
+}

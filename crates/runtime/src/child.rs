@@ -1,0 +1,150 @@
+//! The container's side: a fresh copy of the caller turns into the container's first process.
+//!
+//! The order matters, and this is why:
+//! 1. Not dumpable, before anything of the container could look at this process.
+//! 2. Signals, session, join namespaces: while the host's `/proc` is still what `/proc` is.
+//! 3. Root and mounts. Sysctls through the new procfs before parts of it become read-only.
+//! 4. Protection of paths, then the switch of root: from here on plain paths are the container's.
+//! 5. What [`finish`] does for every process: who it is, where it is, what it may do, and its program.
+
+mod account;
+mod cgroup;
+mod devices;
+mod finish;
+mod lookup;
+mod mounts;
+mod protect;
+mod reaper;
+mod rootfs;
+mod terminal;
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use sys::fs::OFlags;
+use sys::mount::{Attributes, Change, Depth, Propagation};
+use sys::namespace::{Kind, KindSet};
+
+use crate::channel::{At, CGROUP, Child, Fault};
+use crate::error::Step;
+use crate::plan::{ContainerPlan, ProcessPlan};
+
+use finish::finish;
+
+/// Becomes the container's first process; reports what goes wrong and ends then.
+pub fn run(plan: ContainerPlan<'_>, channel: &Child) -> ! {
+    let fault = match build(plan, channel) {
+        Ok(never) => match never {},
+        Err(fault) => fault,
+    };
+    channel.report(fault);
+    sys::process::exit(1)
+}
+
+/// What a step returns that only ends by executing the program.
+pub enum Never {}
+
+fn build(plan: ContainerPlan<'_>, channel: &Child) -> Result<Never, Fault> {
+    settle(&plan.process)?;
+    for (kind, fd) in plan.join.iter().filter(|(kind, _)| *kind != Kind::Pid) {
+        sys::namespace::join(fd.as_fd(), *kind).at(Step::Join, || format!("{} namespace", kind.file()))?;
+    }
+    let id = || plan.process.id.to_owned();
+    let shared = mounts::copy_shared(&plan)?;
+    // Slave, not private: a mount that asks for it still receives what the host mounts below its source.
+    sys::mount::set_propagation("/", Propagation::Slave, Depth::Recursive).at(Step::Isolate, id)?;
+    let null = protect::open_null()?;
+    let root = rootfs::open(plan.rootfs)?;
+    let made = mounts::make_all(&plan, shared, root.as_fd(), channel)?;
+    devices::make_all(plan.spec, root.as_fd(), &plan.mounts)?;
+    let terminal = terminal::open_in_root(&plan.process.stdio, plan.process.process, root.as_fd())?;
+    mounts::sysctls(plan.spec, made.proc.as_ref().map(AsFd::as_fd))?;
+    create_working_directory(&plan, root.as_fd())?;
+    protect::paths(plan.spec, root.as_fd(), null.as_fd())?;
+    switch_root(&plan, root.as_fd())?;
+    set_names(&plan)?;
+    match sys::process::new_session_keyring(&plan.keyring) {
+        // A kernel without keyrings has none to share.
+        Err(error) if error.raw_os_error() == Some(ENOSYS) => {}
+        other => other.at(Step::Keyring, id)?,
+    }
+    finish(plan.process, terminal, channel)
+}
+
+const ENOSYS: i32 = 38;
+
+/// What has to be done before anything of the container is touched.
+fn settle(plan: &ProcessPlan<'_>) -> Result<(), Fault> {
+    let id = || plan.id.to_owned();
+    // CVE-2016-9962: a process in the container must not trace this one, nor reach its descriptors or its program.
+    sys::process::set_dumpable(false).at(Step::Rights, || "dumpable flag".to_owned())?;
+    sys::signal::reset().at(Step::Isolate, id)?;
+    sys::process::new_session().at(Step::Isolate, id)?;
+    sys::process::set_umask(0);
+    if let Some(adjustment) = plan.process.oom_score_adj {
+        std::fs::write("/proc/self/oom_score_adj", adjustment.to_string())
+            .at(Step::Limit, || format!("oom_score_adj to {adjustment}"))?;
+    }
+    Ok(())
+}
+
+fn create_working_directory(plan: &ContainerPlan<'_>, root: impl AsFd) -> Result<(), Fault> {
+    let cwd = &plan.process.process.cwd;
+    sys::fs::create_dir_all_in_root(root, cwd, 0o755)
+        .map(drop)
+        .at(Step::WorkDir, || cwd.display().to_string())
+}
+
+fn switch_root(plan: &ContainerPlan<'_>, root: impl AsFd) -> Result<(), Fault> {
+    let id = || plan.process.id.to_owned();
+    sys::mount::pivot_root(root.as_fd()).at(Step::Root, id)?;
+    let linux = plan.spec.linux.as_ref();
+    let propagation = match linux.and_then(|linux| linux.rootfs_propagation.as_deref()) {
+        Some("shared" | "rshared") => Some(Propagation::Shared),
+        Some("unbindable" | "runbindable") => Some(Propagation::Unbindable),
+        Some("private" | "rprivate") => Some(Propagation::Private),
+        _ => None,
+    };
+    let read_only = plan.spec.root.as_ref().is_some_and(|root| root.readonly);
+    let set = if read_only { Attributes::READ_ONLY } else { Attributes::NONE };
+    let change = Change { propagation, ..Change::set(set) };
+    if !change.is_empty() {
+        let slash = sys::fs::open("/", OFlags::PATH | OFlags::DIRECTORY, 0).at(Step::Root, id)?;
+        sys::mount::change(slash, change, Depth::One).at(Step::Protect, || "/".to_owned())?;
+    }
+    Ok(())
+}
+
+fn set_names(plan: &ContainerPlan<'_>) -> Result<(), Fault> {
+    if !plan.owns_names() {
+        return Ok(());
+    }
+    if let Some(name) = &plan.spec.hostname {
+        sys::process::set_hostname(name).at(Step::Hostname, || name.clone())?;
+    }
+    if let Some(name) = &plan.spec.domainname {
+        sys::process::set_domainname(name).at(Step::Hostname, || name.clone())?;
+    }
+    Ok(())
+}
+
+/// Becomes one more process of a running container.
+pub fn run_exec(plan: ProcessPlan<'_>, container: BorrowedFd<'_>, channel: &Child) -> ! {
+    let fault = match enter(plan, container, channel) {
+        Ok(never) => match never {},
+        Err(fault) => fault,
+    };
+    channel.report(fault);
+    sys::process::exit(1)
+}
+
+fn enter(plan: ProcessPlan<'_>, container: BorrowedFd<'_>, channel: &Child) -> Result<Never, Fault> {
+    settle(&plan)?;
+    let kinds = [Kind::Mount, Kind::Network, Kind::Ipc, Kind::Uts, Kind::Cgroup];
+    let kinds = kinds.into_iter().fold(KindSet::EMPTY, KindSet::with);
+    sys::namespace::join_process(container, kinds).at(Step::Join, || "namespaces".to_owned())?;
+    let root =
+        sys::fs::open("/", OFlags::PATH | OFlags::DIRECTORY, 0).at(Step::Root, || plan.id.to_owned())?;
+    let terminal = terminal::open(&plan.stdio, plan.process, root.as_fd())?;
+    channel.expect(CGROUP)?;
+    finish(plan, terminal, channel)
+}

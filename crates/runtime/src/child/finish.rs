@@ -1,0 +1,183 @@
+//! The last steps of every process: who it is, where it is, what it may do, and its program.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use sys::capability::ThreadSets;
+use sys::fs::OFlags;
+use sys::process::Vectors;
+
+use super::account::{self, Account};
+use super::terminal::Terminal;
+use super::{Never, lookup, reaper};
+use crate::Stdio;
+use crate::channel::{At, Child, Fault, GO};
+use crate::error::Step;
+use crate::plan::{ProcessPlan, Rights};
+use crate::seccomp::Program;
+
+/// Turns this process, already inside the container, into the program.
+pub fn finish(plan: ProcessPlan<'_>, terminal: Option<Terminal>, channel: &Child) -> Result<Never, Fault> {
+    let process = plan.process;
+    let account = account::resolve(plan.user, &process.user, plan.extra_groups)?;
+    let call = Call::new(&plan, &account)?;
+    let controller = connect(&plan, terminal, &account)?;
+    enter_working_directory(&plan)?;
+    for limit in &plan.limits {
+        sys::process::set_limit(limit.resource, limit.soft, limit.hard)
+            .at(Step::Limit, || format!("{} to {}:{}", limit.name, limit.soft, limit.hard))?;
+    }
+    sys::process::set_umask(process.user.umask.unwrap_or(0o022));
+    become_account(&account)?;
+    let path = lookup::find(&process.args[0], call.search.as_deref())?;
+    if plan.init {
+        reaper::split(&plan, account.uid, controller.is_some())?;
+    }
+    channel.ready(controller)?;
+    channel.expect(GO)?;
+    conclude(&plan, channel, &path, &call.vectors)
+}
+
+/// The argument and environment vectors.
+struct Call {
+    vectors: Vectors,
+    search: Option<String>,
+}
+
+impl Call {
+    fn new(plan: &ProcessPlan<'_>, account: &Account) -> Result<Self, Fault> {
+        let mut env: Vec<&str> = plan.process.env.iter().map(String::as_str).collect();
+        let home = format!("HOME={}", account.home);
+        if !env.iter().any(|variable| variable.starts_with("HOME=")) {
+            env.push(&home);
+        }
+        let args: Vec<&str> = plan.process.args.iter().map(String::as_str).collect();
+        let search = env.iter().rev().find_map(|variable| variable.strip_prefix("PATH="));
+        Ok(Self {
+            search: search.map(str::to_owned),
+            vectors: Vectors::new(&args, &env).at(Step::Exec, || plan.process.args[0].clone())?,
+        })
+    }
+}
+
+/// Makes the standard streams what was asked for; returns the controlling side of a terminal.
+fn connect(
+    plan: &ProcessPlan<'_>,
+    terminal: Option<Terminal>,
+    account: &Account,
+) -> Result<Option<OwnedFd>, Fault> {
+    let object = |number: i32| move || format!("standard stream {number}");
+    let put = |fd: BorrowedFd<'_>, number: i32| {
+        sys::process::set_standard_stream(fd, number).at(Step::Stdio, object(number))
+    };
+    match (&plan.stdio, terminal) {
+        (_, Some(terminal)) => {
+            let peer = terminal.peer.as_fd();
+            give(peer, account, Step::Terminal)?;
+            sys::terminal::set_controlling(peer).at(Step::Terminal, || "control of it".to_owned())?;
+            (0..=2).try_for_each(|number| put(peer, number))?;
+            return Ok(Some(terminal.controller));
+        }
+        (Stdio::Fds { stdin, stdout, stderr }, None) => {
+            for (number, fd) in [stdin, stdout, stderr].into_iter().enumerate() {
+                match fd {
+                    Some(fd) => {
+                        give(fd.as_fd(), account, Step::Stdio)?;
+                        put(fd.as_fd(), number as i32)?;
+                    }
+                    None => put(plan.null.as_fd(), number as i32)?,
+                }
+            }
+        }
+        (Stdio::Inherit, None) => {}
+        (Stdio::Null | Stdio::Terminal { .. }, None) => {
+            (0..=2).try_for_each(|number| put(plan.null.as_fd(), number))?;
+        }
+    }
+    Ok(None)
+}
+
+/// Lets the user reopen the stream, as `/dev/stdout`; for pipes and terminals that we made for this process.
+fn give(fd: BorrowedFd<'_>, account: &Account, step: Step) -> Result<(), Fault> {
+    use sys::fs::FileType;
+    let object = || "its stream".to_owned();
+    let stat = sys::fs::stat(fd).at(step, object)?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    let ours = kind == FileType::Fifo || (step == Step::Terminal && kind == FileType::CharacterDevice);
+    if ours && stat.st_uid != account.uid {
+        sys::fs::chown(fd, account.uid, stat.st_gid).at(step, object)?;
+    }
+    Ok(())
+}
+
+/// CVE-2024-21626: opened without magic links, so that no descriptor of ours (`/proc/self/fd/N`) can lead outside; and what
+/// the kernel calls it afterwards must lie below the root.
+fn enter_working_directory(plan: &ProcessPlan<'_>) -> Result<(), Fault> {
+    let cwd = &plan.process.cwd;
+    let object = || format!("({:?}) set in config.json", cwd.display().to_string());
+    let slash = sys::fs::open("/", OFlags::PATH | OFlags::DIRECTORY, 0).at(Step::ChangeDir, object)?;
+    let directory = sys::fs::open_in_root(&slash, cwd.as_path(), OFlags::PATH | OFlags::DIRECTORY, 0)
+        .at(Step::ChangeDir, object)?;
+    sys::process::change_directory(&directory).at(Step::ChangeDir, object)?;
+    match sys::process::is_working_directory_reachable().at(Step::ChangeDir, object)? {
+        true => Ok(()),
+        false => Err(Fault::new(Step::ChangeDir, object(), &std::io::ErrorKind::PermissionDenied.into())),
+    }
+}
+
+fn become_account(account: &Account) -> Result<(), Fault> {
+    let object = || format!("user {} group {}", account.uid, account.gid);
+    // The capabilities are needed until the filter is installed; `drop_rights` takes them away.
+    sys::capability::keep_over_setuid(true).at(Step::Identity, object)?;
+    // CVE-2022-36109: always exactly these supplementary groups, none of the caller's.
+    sys::process::set_identity(account.uid, account.gid, &account.groups).at(Step::Identity, object)?;
+    // A change of user makes the kernel look at fs.suid_dumpable instead.
+    sys::process::set_dumpable(false).at(Step::Rights, || "dumpable flag".to_owned())
+}
+
+/// Executes the program. Every descriptor but the channel is closed before, so there is no way back to the caller.
+fn conclude(plan: &ProcessPlan<'_>, channel: &Child, path: &CString, vectors: &Vectors) -> ! {
+    let failed = |fault| -> ! {
+        channel.report(fault);
+        sys::process::exit(1)
+    };
+    // CVE-2024-21626: nothing of the host's stays open, not even for the moment of the exec.
+    if let Err(error) = sys::process::close_all_but(channel.as_fd()) {
+        failed(Fault::new(Step::Stdio, "nothing but the standard streams", &error));
+    }
+    if let Err(fault) = drop_rights(&plan.rights, plan.filter.as_ref()) {
+        failed(fault);
+    }
+    let error = sys::process::exec(path, vectors);
+    failed(lookup::exec_fault(&path.to_string_lossy(), &error))
+}
+
+/// Leaves exactly `rights`.
+///
+/// Without no-new-privileges the filter needs CAP_SYS_ADMIN and comes first; with it, the filter comes last, and may then
+/// forbid what the steps before it use.
+pub fn drop_rights(rights: &Rights, filter: Option<&Program>) -> Result<(), Fault> {
+    let object = || "capabilities".to_owned();
+    let install = || match filter {
+        Some(filter) => filter.install().at(Step::Seccomp, || "the process".to_owned()),
+        None => Ok(()),
+    };
+    let own = sys::capability::get().at(Step::Rights, object)?;
+    sys::capability::set(ThreadSets { effective: own.permitted, ..own }).at(Step::Rights, object)?;
+    if !rights.no_new_privileges {
+        install()?;
+    }
+    sys::capability::limit_bounding(rights.bounding).at(Step::Rights, object)?;
+    sys::capability::set(ThreadSets {
+        effective: rights.effective,
+        permitted: rights.permitted,
+        inheritable: rights.inheritable,
+    })
+    .at(Step::Rights, object)?;
+    sys::capability::set_ambient(rights.ambient).at(Step::Rights, object)?;
+    if rights.no_new_privileges {
+        sys::seccomp::set_no_new_privileges().at(Step::Rights, || "no-new-privileges flag".to_owned())?;
+        install()?;
+    }
+    Ok(())
+}

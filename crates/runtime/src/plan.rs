@@ -1,0 +1,188 @@
+//! The caller's half of the work: everything the child will need, parsed and checked before it exists.
+
+mod mounts;
+mod refuse;
+mod rights;
+
+use std::ffi::CString;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use cgroup::Cgroup;
+use oci::runtime::{NamespaceType, Process, Spec};
+use sys::namespace::{Kind, KindSet};
+
+use crate::seccomp::{Program, Seccomp};
+use crate::{Launch, LaunchError, Rootfs, Stdio, UserSpec};
+
+pub use mounts::{MountPlan, Source};
+pub use rights::{Limit, Rights};
+
+/// What any process in a container needs, the first or a later one.
+pub struct ProcessPlan<'a> {
+    pub id: &'a str,
+    pub process: &'a Process,
+    pub user: &'a UserSpec,
+    pub extra_groups: &'a [String],
+    pub rights: Rights,
+    /// The system call filter, compiled.
+    pub filter: Option<Program>,
+    pub limits: Vec<Limit>,
+    pub stdio: Stdio,
+    /// The host's `/dev/null`, for streams that are not given.
+    pub null: OwnedFd,
+    pub init: bool,
+}
+
+impl<'a> ProcessPlan<'a> {
+    pub fn new(
+        id: &'a str,
+        process: &'a Process,
+        user: &'a UserSpec,
+        extra_groups: &'a [String],
+        seccomp: &Seccomp,
+        stdio: Stdio,
+    ) -> Result<Self, LaunchError> {
+        refuse::process(process)?;
+        if process.args.is_empty() {
+            return Err(invalid("process.args", "no command specified"));
+        }
+        if !process.cwd.is_absolute() {
+            let why = format!(
+                "the working directory '{}' is invalid, it needs to be an absolute path",
+                process.cwd.display()
+            );
+            return Err(invalid("process.cwd", why));
+        }
+        for text in process.args.iter().chain(&process.env) {
+            if text.contains('\0') {
+                return Err(invalid("process", format!("{text:?} contains a NUL byte")));
+            }
+        }
+        let null = sys::fs::open("/dev/null", sys::fs::OFlags::RDWR, 0)
+            .map_err(|source| LaunchError::Clone { id: id.to_owned(), source })?;
+        let rights = Rights::new(process)?;
+        let filter = seccomp
+            .compile(rights.bounding)
+            .map_err(|source| LaunchError::Seccomp { id: id.to_owned(), source })?;
+        Ok(Self {
+            id,
+            process,
+            user,
+            extra_groups,
+            rights,
+            filter,
+            limits: rights::limits(process)?,
+            stdio,
+            null,
+            init: false,
+        })
+    }
+}
+
+/// What the first process needs beside [`ProcessPlan`].
+pub struct ContainerPlan<'a> {
+    pub process: ProcessPlan<'a>,
+    pub spec: &'a Spec,
+    pub rootfs: &'a Rootfs,
+    pub cgroup: Option<&'a Cgroup>,
+    pub mounts: Vec<MountPlan<'a>>,
+    /// Namespaces to make at the clone.
+    pub create: KindSet,
+    /// Whether the child makes a cgroup namespace once it is in its cgroup.
+    pub cgroup_namespace: bool,
+    /// Namespaces to join, in an order that keeps the rights to join the rest.
+    pub join: Vec<(Kind, OwnedFd)>,
+    pub keyring: CString,
+}
+
+impl<'a> ContainerPlan<'a> {
+    pub fn new(launch: Launch<'a>) -> Result<Self, LaunchError> {
+        let spec = launch.spec;
+        refuse::spec(spec)?;
+        let process = spec.process.as_ref().ok_or_else(|| invalid("process", "there is none to run"))?;
+        let mut process = ProcessPlan::new(
+            launch.id,
+            process,
+            launch.user,
+            launch.extra_groups,
+            launch.seccomp,
+            launch.stdio,
+        )?;
+        process.init = launch.init;
+        let mut plan = Self {
+            process,
+            spec,
+            rootfs: launch.rootfs,
+            cgroup: launch.cgroup,
+            mounts: spec.mounts.iter().map(MountPlan::new).collect::<Result<_, _>>()?,
+            create: KindSet::EMPTY,
+            cgroup_namespace: false,
+            join: Vec::new(),
+            keyring: CString::new(format!("_ses.{}", launch.id))
+                .map_err(|_| invalid("id", "it contains a NUL byte"))?,
+        };
+        plan.namespaces(launch.join)?;
+        refuse::sysctls(spec, |kind| plan.create.contains(kind) || plan.joins(kind))?;
+        Ok(plan)
+    }
+
+    fn namespaces(&mut self, given: &[(NamespaceType, BorrowedFd<'_>)]) -> Result<(), LaunchError> {
+        let listed = self.spec.linux.iter().flat_map(|linux| &linux.namespaces);
+        for (r#type, path) in listed.map(|namespace| (namespace.r#type, &namespace.path)) {
+            let kind = kind_of(r#type);
+            if given.iter().any(|(joined, _)| *joined == r#type) {
+                continue;
+            }
+            match path {
+                None if kind == Kind::Cgroup => self.cgroup_namespace = true,
+                None => self.create = self.create.with(kind),
+                Some(path) => {
+                    let fd = sys::namespace::open_path(path).map_err(|source| LaunchError::Setup {
+                        step: crate::Step::Join,
+                        object: format!("{} namespace {}", kind.file(), path.display()),
+                        source,
+                    })?;
+                    self.join.push((kind, fd));
+                }
+            }
+        }
+        for (r#type, fd) in given {
+            let fd = fd
+                .try_clone_to_owned()
+                .map_err(|source| LaunchError::Clone { id: self.process.id.to_owned(), source })?;
+            self.join.push((kind_of(*r#type), fd));
+        }
+        if !self.create.contains(Kind::Mount) {
+            return Err(LaunchError::Unsupported {
+                what: "a container without a mount namespace of its own".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    pub fn joins(&self, kind: Kind) -> bool {
+        self.join.iter().any(|(joined, _)| *joined == kind)
+    }
+
+    /// Whether host names are the container's own affair.
+    pub fn owns_names(&self) -> bool {
+        self.create.contains(Kind::Uts)
+    }
+}
+
+fn kind_of(r#type: NamespaceType) -> Kind {
+    match r#type {
+        NamespaceType::Pid => Kind::Pid,
+        NamespaceType::Network => Kind::Network,
+        NamespaceType::Mount => Kind::Mount,
+        NamespaceType::Ipc => Kind::Ipc,
+        NamespaceType::Uts => Kind::Uts,
+        NamespaceType::User => Kind::User,
+        NamespaceType::Cgroup => Kind::Cgroup,
+        NamespaceType::Time => Kind::Time,
+    }
+}
+
+pub(crate) fn invalid(what: impl Into<String>, why: impl Into<String>) -> LaunchError {
+    LaunchError::Invalid { what: what.into(), why: why.into() }
+}

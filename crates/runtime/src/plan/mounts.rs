@@ -1,0 +1,214 @@
+//! Mounts of the specification: their option words, sorted into what each call takes.
+
+use std::path::Path;
+
+use oci::runtime::Mount;
+use sys::mount::{Attributes, Change, Depth, Propagation};
+
+use super::invalid;
+use crate::LaunchError;
+
+/// One mount, ready to be made.
+#[derive(Debug)]
+pub struct MountPlan<'a> {
+    pub destination: &'a Path,
+    pub source: Source<'a>,
+    /// For the mount itself.
+    pub change: Change,
+    /// For it and all below it.
+    pub recursive: Change,
+    pub propagation: Option<(Propagation, Depth)>,
+}
+
+/// What is mounted.
+#[derive(Debug)]
+pub enum Source<'a> {
+    /// A file or directory of the host.
+    Bind { path: &'a Path, depth: Depth },
+    /// A new file system; the data are its own options.
+    New { kind: &'a str, source: Option<&'a Path>, data: Vec<(&'a str, Option<&'a str>)> },
+    /// The container's control groups.
+    Cgroup,
+}
+
+impl<'a> MountPlan<'a> {
+    pub fn new(mount: &'a Mount) -> Result<Self, LaunchError> {
+        let destination = mount.destination.as_path();
+        let refuse = |why: String| invalid(format!("mount at {}", destination.display()), why);
+        if !destination.is_absolute() {
+            return Err(refuse("the destination must be an absolute path".to_owned()));
+        }
+        if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
+            return Err(LaunchError::Unsupported {
+                what: format!("id-mapped mount at {}", destination.display()),
+            });
+        }
+        let mut plan = Self {
+            destination,
+            source: Source::Cgroup,
+            change: Change::default(),
+            recursive: Change::default(),
+            propagation: None,
+        };
+        let kind = mount.r#type.as_deref().unwrap_or("bind");
+        let mut bind = (kind == "bind").then_some(Depth::One);
+        let mut data = Vec::new();
+        for option in &mount.options {
+            match Word::parse(option) {
+                Word::Nothing => {}
+                Word::Change { set, clear, depth } => {
+                    let change = if depth == Depth::One { &mut plan.change } else { &mut plan.recursive };
+                    change.set = change.set.without(clear).with(set);
+                    // A time mode is a field of several bits: setting one clears the field, and the kernel wants that said.
+                    change.clear = change.clear.without(set).with(clear);
+                }
+                Word::Bind(depth) => bind = Some(depth),
+                Word::Propagation(kind, depth) => plan.propagation = Some((kind, depth)),
+                Word::Unsupported => {
+                    let what = format!("option {option:?} of the mount at {}", destination.display());
+                    return Err(LaunchError::Unsupported { what });
+                }
+                Word::Data(key, value) => data.push((key, value)),
+            }
+        }
+        plan.source = match (bind, kind) {
+            (Some(depth), _) => {
+                let path = mount
+                    .source
+                    .as_deref()
+                    .ok_or_else(|| refuse("a bind mount needs a source".to_owned()))?;
+                if let Some((key, _)) = data.first() {
+                    return Err(refuse(format!("a bind mount has no option {key:?}")));
+                }
+                Source::Bind { path, depth }
+            }
+            (None, "cgroup" | "cgroup2") => Source::Cgroup,
+            (None, kind) => Source::New { kind, source: mount.source.as_deref(), data },
+        };
+        Ok(plan)
+    }
+}
+
+/// What one option word means.
+enum Word<'a> {
+    Nothing,
+    Change {
+        set: Attributes,
+        clear: Attributes,
+        depth: Depth,
+    },
+    Bind(Depth),
+    Propagation(Propagation, Depth),
+    Unsupported,
+    /// For the file system itself.
+    Data(&'a str, Option<&'a str>),
+}
+
+impl<'a> Word<'a> {
+    fn parse(option: &'a str) -> Self {
+        if let Some((set, clear)) = attributes(option) {
+            return Self::Change { set, clear, depth: Depth::One };
+        }
+        let propagation = |name: &str| match name {
+            "private" => Some(Propagation::Private),
+            "slave" => Some(Propagation::Slave),
+            "shared" => Some(Propagation::Shared),
+            "unbindable" => Some(Propagation::Unbindable),
+            _ => None,
+        };
+        if let Some(kind) = propagation(option) {
+            return Self::Propagation(kind, Depth::One);
+        }
+        if let Some(rest) = option.strip_prefix('r') {
+            if let Some(kind) = propagation(rest) {
+                return Self::Propagation(kind, Depth::Recursive);
+            }
+            if let Some((set, clear)) = attributes(rest) {
+                return Self::Change { set, clear, depth: Depth::Recursive };
+            }
+        }
+        match option {
+            "" | "defaults" | "async" | "loud" | "nomand" | "nolazytime" => Self::Nothing,
+            "bind" => Self::Bind(Depth::One),
+            "rbind" => Self::Bind(Depth::Recursive),
+            "remount" | "idmap" | "ridmap" | "tmpcopyup" | "mand" | "silent" => Self::Unsupported,
+            _ => match option.split_once('=') {
+                Some((key, value)) => Self::Data(key, Some(value)),
+                None => Self::Data(option, None),
+            },
+        }
+    }
+}
+
+/// The attributes an option sets and clears.
+fn attributes(option: &str) -> Option<(Attributes, Attributes)> {
+    const NONE: Attributes = Attributes::NONE;
+    let times = Attributes::ACCESS_TIME;
+    Some(match option {
+        "ro" => (Attributes::READ_ONLY, NONE),
+        "rw" => (NONE, Attributes::READ_ONLY),
+        "nosuid" => (Attributes::NO_SUID, NONE),
+        "suid" => (NONE, Attributes::NO_SUID),
+        "nodev" => (Attributes::NO_DEV, NONE),
+        "dev" => (NONE, Attributes::NO_DEV),
+        "noexec" => (Attributes::NO_EXEC, NONE),
+        "exec" => (NONE, Attributes::NO_EXEC),
+        "nodiratime" => (Attributes::NO_DIRECTORY_ACCESS_TIME, NONE),
+        "diratime" => (NONE, Attributes::NO_DIRECTORY_ACCESS_TIME),
+        "noatime" => (Attributes::NO_ACCESS_TIME, times),
+        "strictatime" => (Attributes::STRICT_ACCESS_TIME, times),
+        "relatime" | "atime" | "norelatime" | "nostrictatime" => (Attributes::RELATIVE_ACCESS_TIME, times),
+        "nosymfollow" => (Attributes::NO_SYMLINK_FOLLOW, NONE),
+        "symfollow" => (NONE, Attributes::NO_SYMLINK_FOLLOW),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(options: &[&str], expected: impl Fn(&MountPlan<'_>) -> bool) {
+        let mount = Mount {
+            destination: "/d".into(),
+            source: Some("/s".into()),
+            r#type: Some("tmpfs".into()),
+            options: options.iter().map(|o| (*o).to_owned()).collect(),
+            ..Mount::default()
+        };
+        let plan = MountPlan::new(&mount).expect("valid options");
+        assert!(expected(&plan), "{options:?}: {plan:?}");
+    }
+
+    #[test]
+    fn words_find_their_call() {
+        let ro = Attributes::READ_ONLY;
+        check(&["ro"], |p| p.change.set == ro && p.recursive.is_empty());
+        check(&["ro", "rw"], |p| p.change.set.is_empty() && p.change.clear == ro);
+        check(&["rbind", "rro"], |p| {
+            p.recursive.set == ro && matches!(p.source, Source::Bind { depth: Depth::Recursive, .. })
+        });
+        check(&["noatime"], |p| {
+            p.change.clear == Attributes::ACCESS_TIME && p.change.set == Attributes::NO_ACCESS_TIME
+        });
+        check(&["relatime"], |p| p.change.clear == Attributes::ACCESS_TIME && p.change.set.is_empty());
+        check(&["rslave"], |p| p.propagation == Some((Propagation::Slave, Depth::Recursive)));
+        check(
+            &["size=64k", "noswap"],
+            |p| matches!(&p.source, Source::New { data, .. } if data[..] == [("size", Some("64k")), ("noswap", None)]),
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused() {
+        for options in [&["remount"][..], &["tmpcopyup"], &["bind", "size=1"]] {
+            let mount = Mount {
+                destination: "/d".into(),
+                source: Some("/s".into()),
+                options: options.iter().map(|o| (*o).to_owned()).collect(),
+                ..Mount::default()
+            };
+            assert!(MountPlan::new(&mount).is_err(), "{options:?}");
+        }
+    }
+}
