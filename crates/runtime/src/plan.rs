@@ -46,6 +46,9 @@ impl<'a> ProcessPlan<'a> {
         if process.args.is_empty() {
             return Err(invalid("process.args", "no command specified"));
         }
+        if process.terminal && !matches!(stdio, Stdio::Terminal { .. }) {
+            return Err(invalid("process.terminal", "the caller connects no terminal"));
+        }
         if !process.cwd.is_absolute() {
             let why = format!(
                 "the working directory '{}' is invalid, it needs to be an absolute path",

@@ -147,10 +147,11 @@ pub fn target(root: BorrowedFd<'_>, mount: &MountPlan<'_>, tree: &Tree) -> Resul
         other => other,
     }
     .at(Step::Target, object)?;
-    if !kernel_tree {
+    if path == Path::new("/proc") {
+        let magic = sys::mount::file_system_magic(tree).at(Step::Mount, object)?;
+        refuse_unless(magic == PROC_MAGIC, mount)?;
+    } else if !kernel_tree {
         keep_proc_genuine(mount, &target)?;
-    } else if matches!(mount.source, Source::Bind { .. }) && path == Path::new("/proc") {
-        refuse_unless(sys::mount::file_system_magic(tree).at(Step::Mount, object)? == PROC_MAGIC, mount)?;
     }
     Ok(target)
 }
@@ -181,7 +182,7 @@ fn refuse_unless(fine: bool, mount: &MountPlan<'_>) -> Result<(), Fault> {
     if fine {
         return Ok(());
     }
-    let object = format!("{}, which is inside /proc", mount.destination.display());
+    let object = format!("something else over {} of procfs", mount.destination.display());
     Err(Fault::new(Step::Mount, object, &std::io::Error::from_raw_os_error(EPERM)))
 }
 

@@ -1,6 +1,6 @@
 //! Mounts of the specification: their option words, sorted into what each call takes.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use oci::runtime::Mount;
 use sys::mount::{Attributes, Change, Depth, Propagation};
@@ -37,6 +37,9 @@ impl<'a> MountPlan<'a> {
         let refuse = |why: String| invalid(format!("mount at {}", destination.display()), why);
         if !destination.is_absolute() {
             return Err(refuse("the destination must be an absolute path".to_owned()));
+        }
+        if !destination.components().any(|component| matches!(component, Component::Normal(_))) {
+            return Err(refuse("the destination must not be the root".to_owned()));
         }
         if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
             return Err(LaunchError::Unsupported {

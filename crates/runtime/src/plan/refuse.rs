@@ -26,6 +26,12 @@ pub fn spec(spec: &Spec) -> Result<(), LaunchError> {
         ])?;
     }
     let Some(linux) = &spec.linux else { return Ok(()) };
+    if let Some(word) = &linux.rootfs_propagation {
+        let known = ["private", "slave", "shared", "unbindable"];
+        if !known.contains(&word.as_str()) && !word.strip_prefix('r').is_some_and(|w| known.contains(&w)) {
+            return Err(invalid("linux.rootfsPropagation", format!("there is none called {word:?}")));
+        }
+    }
     let lists = |kind| linux.namespaces.iter().any(|n| n.r#type == kind);
     let joins_mounts = linux.namespaces.iter().any(|n| n.r#type == NamespaceType::Mount && n.path.is_some());
     absent(&[

@@ -4,6 +4,7 @@
 //! after the other. `cargo test -p runtime --test container -- exec` runs those whose name contains "exec".
 
 mod account;
+mod cgroups;
 mod exec;
 mod init;
 mod isolation;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         terminal::TESTS,
         init::TESTS,
         exec::TESTS,
+        cgroups::TESTS,
     ];
     let mut failed = Vec::new();
     let selected =

@@ -5,8 +5,10 @@ use std::os::unix::fs::symlink;
 
 use oci::runtime::Mount;
 use runtime::{LaunchError, Rootfs};
+use sys::fs::OFlags;
+use sys::mount::{Attributes, Depth, Propagation};
 
-use crate::sandbox::{Sandbox, chain};
+use crate::sandbox::{Sandbox, chain, pipes, until};
 
 crate::tests![
     changes_go_to_the_upper_layer,
@@ -20,6 +22,7 @@ crate::tests![
     paths_are_masked_and_read_only,
     nothing_appears_on_the_host,
     devices_are_there_and_no_others,
+    propagation_is_what_was_asked_for,
 ];
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
@@ -145,12 +148,12 @@ fn mount_points_are_made_beneath_the_root() {
 }
 
 fn procfs_is_not_covered() {
-    for destination in ["/proc/sys", "/proc/self/attr", "/link"] {
+    for destination in ["/proc", "/proc/sys", "/proc/self/attr", "/link", "/srv/../proc"] {
         let mut sandbox = Sandbox::new(&["true"]);
         symlink("/proc/sys", sandbox.upper().join("link")).unwrap();
         sandbox.spec.mounts.push(mount(destination, "tmpfs", "tmpfs", &[]));
         let error = chain(&sandbox.error());
-        assert!(error.contains("inside /proc: Operation not permitted"), "{destination}: {error}");
+        assert!(error.ends_with("of procfs: Operation not permitted (os error 1)"), "{destination}: {error}");
     }
     // CVE-2019-19921: an image whose /proc leads elsewhere.
     let sandbox = Sandbox::new(&["true"]);
@@ -182,6 +185,45 @@ fn nothing_appears_on_the_host() {
         !inside.contains("hull-runtime-") || inside.lines().filter(|l| l.contains(" / / ")).count() == 1,
         "{inside}"
     );
+}
+
+fn propagation_is_what_was_asked_for() {
+    // A namespace of this test's own, with a shared mount to play the host.
+    sys::namespace::unshare(sys::namespace::KindSet::EMPTY.with(sys::namespace::Kind::Mount)).unwrap();
+    sys::mount::set_propagation("/", Propagation::Private, Depth::Recursive).unwrap();
+    let mut sandbox = Sandbox::shell(
+        "touch /srv/ready; while ! test -e /srv/go; do sleep 0.01; done; ls /private /slave /shared",
+    );
+    let host = sandbox.directory.join("host");
+    fs::create_dir(&host).unwrap();
+    let attach = |path: &std::path::Path, name: &str| {
+        let tree = sys::mount::Context::open("tmpfs").unwrap().mount(Attributes::NONE).unwrap();
+        drop(sys::fs::open_at(&tree, name, OFlags::CREATE | OFlags::WRONLY, 0o644).unwrap());
+        tree.attach(sys::fs::open(path, OFlags::PATH, 0).unwrap()).unwrap();
+    };
+    attach(&host, "below");
+    sys::mount::set_propagation(host.as_path(), Propagation::Shared, Depth::One).unwrap();
+    let source = host.to_str().unwrap();
+    sandbox.spec.mounts.extend([
+        mount("/private", "bind", source, &["rbind"]),
+        mount("/slave", "bind", source, &["rbind", "rslave"]),
+        mount("/shared", "bind", source, &["rbind", "rshared"]),
+    ]);
+    let (stdio, pipes) = pipes();
+    let process = sandbox.start(stdio).unwrap();
+    until("the container", || sandbox.upper().join("srv/ready").exists());
+    // From the container to the host, only through the shared one.
+    let enter = |name: &str| format!("/proc/{}/root/{name}", process.pid());
+    attach(&host, "above");
+    for name in ["private", "slave", "shared"] {
+        let seen: Vec<_> = fs::read_dir(enter(name)).unwrap().flatten().map(|e| e.file_name()).collect();
+        let expected = if name == "private" { "below" } else { "above" };
+        assert_eq!(seen, [expected], "{name}");
+    }
+    fs::write(sandbox.upper().join("srv/go"), "").unwrap();
+    process.kill(9).unwrap();
+    pipes.finish(process);
+    sys::mount::detach(host.as_path()).unwrap();
 }
 
 fn devices_are_there_and_no_others() {
