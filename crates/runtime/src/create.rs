@@ -22,7 +22,7 @@ pub struct Created {
     channel: Caller,
 }
 
-/// Creates the container's namespaces and first process, and returns while that one mounts and configures.
+/// Creates the container's namespaces and first process, a child of the caller that ends with it, and returns while that one mounts and configures.
 pub fn create(launch: Launch<'_>) -> Result<Created, LaunchError> {
     let id = launch.id.to_owned();
     let failed = |source| LaunchError::Clone { id: id.clone(), source };

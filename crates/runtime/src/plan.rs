@@ -31,6 +31,8 @@ pub struct ProcessPlan<'a> {
     /// The host's `/dev/null`, for streams that are not given.
     pub null: OwnedFd,
     pub init: bool,
+    /// Whether the process ends when its caller does.
+    pub bound: bool,
 }
 
 impl<'a> ProcessPlan<'a> {
@@ -78,6 +80,7 @@ impl<'a> ProcessPlan<'a> {
             stdio,
             null,
             init: false,
+            bound: false,
         })
     }
 }
@@ -112,6 +115,7 @@ impl<'a> ContainerPlan<'a> {
             launch.stdio,
         )?;
         process.init = launch.init;
+        process.bound = true;
         let mut plan = Self {
             process,
             spec,

@@ -261,6 +261,13 @@ pub fn release_free_memory() {
     unsafe { libc::malloc_trim(0) };
 }
 
+/// Has the kernel send SIGKILL to this process when its parent ends.
+///
+/// A change of user or a gain of capabilities takes it back, a fork does not inherit it (PR_SET_PDEATHSIG(2const)).
+pub fn die_with_parent() -> io::Result<()> {
+    Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?)
+}
+
 /// Names this thread, as `ps` and `/proc/self/comm` show it; cut after 15 bytes.
 pub fn set_name(name: &std::ffi::CStr) -> io::Result<()> {
     Ok(rustix::thread::set_name(name)?)

@@ -29,6 +29,10 @@ pub fn finish(plan: ProcessPlan<'_>, terminal: Option<Terminal>, channel: &Child
     }
     sys::process::set_umask(process.user.umask.unwrap_or(0o022));
     become_account(&account)?;
+    if plan.bound {
+        // After the change of user, which would take it back. A caller that is gone already is noticed at `expect`.
+        sys::process::die_with_parent().at(Step::Isolate, || plan.id.to_owned())?;
+    }
     let path = lookup::find(&process.args[0], call.search.as_deref())?;
     if plan.init {
         reaper::split(&plan, account.uid, controller.is_some())?;

@@ -13,6 +13,7 @@ crate::tests![
     nothing_but_the_standard_streams_is_open,
     streams_can_be_reopened_by_the_user,
     an_unstarted_container_goes_away,
+    a_container_ends_with_its_caller,
 ];
 
 fn exit_codes_and_signals() {
@@ -81,6 +82,37 @@ fn streams_can_be_reopened_by_the_user() {
     let mut sandbox = Sandbox::shell("echo one >/dev/stdout; echo two >/proc/self/fd/1");
     sandbox.user = runtime::UserSpec::Named("web".to_owned());
     assert_eq!(sandbox.text(), "one\ntwo");
+}
+
+fn a_container_ends_with_its_caller() {
+    use std::os::fd::AsFd;
+    use sys::process::{Clone, Cloned};
+    for (user, init) in [("", false), ("web", false), ("web", true)] {
+        let mut sandbox = Sandbox::new(&["sleep", "100"]);
+        sandbox.user = runtime::UserSpec::Named(user.to_owned());
+        sandbox.init = init;
+        let pid_file = sandbox.directory.join("pid");
+        let Cloned::Parent { pidfd, .. } = sys::process::clone(Clone::default()).unwrap() else {
+            let process = sandbox.start(runtime::Stdio::Null).unwrap();
+            std::fs::write(sandbox.directory.join("tmp"), process.pid().to_string()).unwrap();
+            std::fs::rename(sandbox.directory.join("tmp"), &pid_file).unwrap();
+            std::thread::sleep(std::time::Duration::from_secs(100));
+            sys::process::exit(0)
+        };
+        crate::sandbox::until("the container", || pid_file.exists());
+        let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().parse().unwrap();
+        let container = sys::process::open(pid).unwrap();
+        sys::process::send_signal(pidfd.as_fd(), 9).unwrap();
+        sys::process::wait(pidfd.as_fd()).unwrap();
+        crate::sandbox::until("its end", || {
+            sys::event::poll_one(
+                container.as_fd(),
+                sys::event::PollFlags::IN,
+                Some(std::time::Duration::ZERO),
+            )
+            .unwrap()
+        });
+    }
 }
 
 fn an_unstarted_container_goes_away() {
