@@ -60,42 +60,32 @@ impl Connection {
         })
     }
 
-    /// Reads what is there and returns what it amounts to; a client that breaks the protocol is dropped.
-    pub(crate) fn receive(&mut self) -> Vec<Incoming> {
+    /// Reads what is there now, for [`Connection::next`].
+    pub(crate) fn receive(&mut self) {
         let mut chunk = [0; 16 * 1024];
         match sys::event::read_now(self.socket.as_fd(), &mut chunk) {
-            Ok(None) => return Vec::new(),
+            Ok(None) => {}
             Ok(Some(n)) if n > 0 => self.inbox.extend_from_slice(&chunk[..n]),
-            _ => {
-                self.hung_up = true;
-                return Vec::new();
-            }
+            _ => self.hung_up = true,
         }
-        let mut incoming = Vec::new();
-        let mut parsed = 0;
+    }
+
+    /// Takes the next complete message out of what was read; a client that breaks the protocol is dropped.
+    pub(crate) fn next(&mut self) -> Option<Incoming> {
         loop {
-            match self.parse(&self.inbox[parsed..]) {
-                Ok(Some((one, length))) => {
-                    parsed += length;
-                    // What follows an attach request is frames, and only the request's handler knows that it was accepted.
-                    let attach = matches!(one, Some(Incoming::Request(Request::Attach(_))));
-                    incoming.extend(one);
-                    if attach {
-                        break;
-                    }
-                }
-                Ok(None) => break,
-                Err(_) => {
-                    self.hung_up = true;
-                    break;
-                }
+            let parsed = self.parse(&self.inbox);
+            let Ok(Some((incoming, length))) = parsed else {
+                self.hung_up |= parsed.is_err();
+                return None;
+            };
+            self.inbox.drain(..length);
+            if self.inbox.is_empty() {
+                self.inbox = Vec::new();
+            }
+            if incoming.is_some() {
+                return incoming;
             }
         }
-        self.inbox.drain(..parsed);
-        if self.inbox.is_empty() {
-            self.inbox = Vec::new();
-        }
-        incoming
     }
 
     /// Parses one message and says how long it was; `None` when it is not complete.

@@ -4,10 +4,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use cgroup::Cgroup;
 use oci::runtime::Process as ProcessSpec;
-use runtime::{Exec, Stdio, UserSpec};
+use runtime::{Exec, Stdio};
 
-use crate::plan::HealthPlan;
+use crate::plan::{HealthPlan, LaunchPlan};
 use crate::process::MonitorError;
 use crate::state::{Health, HealthStatus, Probe};
 use crate::time::now_ns;
@@ -16,6 +17,7 @@ use crate::time::now_ns;
 const MAX_OUTPUT: usize = 4096;
 /// Probes that are kept.
 const MAX_LOG: usize = 5;
+const SIGKILL: i32 = 9;
 /// The exit code of a probe that did not run to its end.
 const NO_RESULT: i32 = -1;
 
@@ -24,11 +26,17 @@ const NO_RESULT: i32 = -1;
 pub(crate) struct Checker {
     plan: HealthPlan,
     process: ProcessSpec,
-    user: UserSpec,
-    groups: Vec<String>,
     started: Instant,
     next: Instant,
     running: Option<Running>,
+}
+
+/// Where probes run.
+pub(crate) struct Target<'a> {
+    pub(crate) plan: &'a LaunchPlan,
+    /// The container's first process.
+    pub(crate) container: BorrowedFd<'a>,
+    pub(crate) cgroup: &'a Cgroup,
 }
 
 #[derive(Debug)]
@@ -37,28 +45,24 @@ struct Running {
     output: OwnedFd,
     captured: Vec<u8>,
     started_ns: i64,
-    deadline: Instant,
+    /// When it is killed; `None` once it has been.
+    deadline: Option<Instant>,
 }
 
 impl Checker {
     /// A checker for a container that has just started with `process`.
-    pub(crate) fn new(
-        plan: HealthPlan,
-        mut process: ProcessSpec,
-        user: UserSpec,
-        groups: Vec<String>,
-    ) -> Self {
+    pub(crate) fn new(plan: HealthPlan, mut process: ProcessSpec) -> Self {
         process.args = plan.command.clone();
         process.terminal = false;
         let started = Instant::now();
-        let mut checker = Self { plan, process, user, groups, started, next: started, running: None };
+        let mut checker = Self { plan, process, started, next: started, running: None };
         checker.schedule(HealthStatus::Starting);
         checker
     }
 
     /// When [`Checker::act`] has something to do without any descriptor being ready.
-    pub(crate) fn deadline(&self) -> Instant {
-        self.running.as_ref().map_or(self.next, |probe| probe.deadline)
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.running.as_ref().map_or(Some(self.next), |probe| probe.deadline)
     }
 
     /// What to poll for reading while a probe runs: its process and its output.
@@ -67,39 +71,63 @@ impl Checker {
     }
 
     /// Starts a probe that is due, or ends one; true when `health` changed.
-    pub(crate) fn act(&mut self, id: &str, container: BorrowedFd<'_>, health: &mut Health) -> bool {
-        let now = Instant::now();
-        if let Some(probe) = &mut self.running {
-            let exit = probe.process.try_wait().ok().flatten();
-            probe.read();
-            let result = match exit {
-                Some(exit) => (exit.status(), String::from_utf8_lossy(&probe.captured).into_owned()),
-                None if now >= probe.deadline => {
-                    let _ = probe.process.kill(9);
-                    let _ = probe.process.wait();
-                    let timeout = Duration::from_nanos(self.plan.timeout_ns);
-                    (NO_RESULT, format!("Health check exceeded timeout ({timeout:?})"))
-                }
-                None => return false,
-            };
-            let started_ns = probe.started_ns;
-            self.running = None;
-            self.record(health, started_ns, result);
-            return true;
+    pub(crate) fn act(&mut self, target: &Target<'_>, health: &mut Health) -> bool {
+        if self.running.is_some() {
+            return self.look_after(health);
         }
-        if now < self.next {
+        if Instant::now() < self.next {
             return false;
         }
         let started_ns = now_ns();
-        match self.start(id, container, started_ns) {
+        match self.start(target, started_ns) {
             Ok(probe) => {
                 self.running = Some(probe);
                 false
             }
             Err(error) => {
-                self.record(health, started_ns, (NO_RESULT, crate::failure::one_line(&error)));
+                self.record(health, started_ns, NO_RESULT, crate::failure::one_line(&error));
                 true
             }
+        }
+    }
+
+    /// Ends the probe under way when it is over, or when its time is.
+    ///
+    /// A probe that ran out of time is killed, reported, and then waited for like any other: as long as it is not reaped,
+    /// its container's pid namespace cannot end.
+    fn look_after(&mut self, health: &mut Health) -> bool {
+        let Some(mut probe) = self.running.take() else { return false };
+        let exit = probe.process.try_wait().ok().flatten();
+        probe.read();
+        let timed_out = probe.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        match exit {
+            Some(_) if probe.deadline.is_none() => false,
+            Some(exit) => {
+                let output = String::from_utf8_lossy(&probe.captured).into_owned();
+                self.record(health, probe.started_ns, exit.status(), output);
+                true
+            }
+            None if timed_out => {
+                let _ = probe.process.kill(SIGKILL);
+                let timeout = Duration::from_nanos(self.plan.timeout_ns);
+                let text = format!("Health check exceeded timeout ({timeout:?})");
+                self.record(health, probe.started_ns, NO_RESULT, text);
+                probe.deadline = None;
+                self.running = Some(probe);
+                true
+            }
+            None => {
+                self.running = Some(probe);
+                false
+            }
+        }
+    }
+
+    /// Lets go of the probe under way: its container has ended, and it with it unless it shares the host's pid namespace.
+    pub(crate) fn abandon(&mut self) {
+        if let Some(probe) = self.running.take() {
+            let _ = probe.process.kill(SIGKILL);
+            let _ = probe.process.try_wait();
         }
     }
 
@@ -107,30 +135,32 @@ impl Checker {
     pub(crate) fn resume(&mut self) {
         let now = Instant::now();
         self.next = now + Duration::from_nanos(self.plan.interval_ns);
-        if let Some(probe) = &mut self.running {
-            probe.deadline = now + Duration::from_nanos(self.plan.timeout_ns);
+        if let Some(deadline) = self.running.as_mut().and_then(|probe| probe.deadline.as_mut()) {
+            *deadline = now + Duration::from_nanos(self.plan.timeout_ns);
         }
     }
 
-    fn start(&self, id: &str, container: BorrowedFd<'_>, started_ns: i64) -> Result<Running, diag::Failure> {
+    fn start(&self, target: &Target<'_>, started_ns: i64) -> Result<Running, diag::Failure> {
         let pipe = |source| MonitorError::Io { action: "create a pipe for", what: "a probe".into(), source };
         let (output, theirs) = io::pipe().map_err(pipe)?;
         let output = OwnedFd::from(output);
         sys::event::set_nonblocking(output.as_fd(), true).map_err(pipe)?;
         let stderr = theirs.try_clone().map_err(pipe)?;
         let process = runtime::exec(Exec {
-            id,
-            container,
+            id: &target.plan.id,
+            container: target.container,
+            cgroup: Some(target.cgroup),
             process: &self.process,
-            user: &self.user,
-            extra_groups: &self.groups,
+            user: &target.plan.user,
+            extra_groups: &target.plan.extra_groups,
+            seccomp: &target.plan.seccomp,
             stdio: Stdio::Fds { stdin: None, stdout: Some(theirs.into()), stderr: Some(stderr.into()) },
         })?;
-        let deadline = Instant::now() + Duration::from_nanos(self.plan.timeout_ns);
+        let deadline = Some(Instant::now() + Duration::from_nanos(self.plan.timeout_ns));
         Ok(Running { process, output, captured: Vec::new(), started_ns, deadline })
     }
 
-    fn record(&mut self, health: &mut Health, start_ns: i64, (exit_code, output): (i32, String)) {
+    fn record(&mut self, health: &mut Health, start_ns: i64, exit_code: i32, output: String) {
         let in_start_period = self.started.elapsed() < Duration::from_nanos(self.plan.start_period_ns);
         judge(health, self.plan.retries, in_start_period, exit_code == 0);
         if health.log.len() == MAX_LOG {

@@ -42,20 +42,20 @@ impl Run {
             rootfs: &plan.rootfs,
             user: &plan.user,
             extra_groups: &plan.extra_groups,
+            cgroup: Some(&sandbox.cgroup),
+            seccomp: &plan.seccomp,
             stdio,
             join: joined.as_slice(),
             init: plan.init,
         })?;
-        sandbox.cgroup.add(created.pid())?;
         sandbox.connect(plan, || created.netns_fd())?;
         let mut process = created.start()?;
         let (started, started_ns) = (Instant::now(), now_ns());
         if let Some(terminal) = process.take_terminal() {
             streams.add_terminal(terminal, plan.open_stdin).map_err(pipe)?;
         }
-        let checker = plan.health.clone().zip(plan.spec.process.clone()).map(|(health, process)| {
-            Checker::new(health, process, plan.user.clone(), plan.extra_groups.clone())
-        });
+        let checker = plan.health.clone().zip(plan.spec.process.clone());
+        let checker = checker.map(|(health, process)| Checker::new(health, process));
         Ok(Self { process, streams, checker, started, started_ns, kill_at: None })
     }
 }

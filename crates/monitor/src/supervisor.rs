@@ -23,7 +23,7 @@ use sys::event::{PollFd, PollFlags, SignalFd, poll};
 
 use crate::connection::{Connection, Waiting};
 use crate::events::{self, Event};
-use crate::health::Checker;
+use crate::health::{Checker, Target};
 use crate::logs::{LogWriter, Stream};
 use crate::plan::{LaunchPlan, LogPlan};
 use crate::process::{Home, MonitorError};
@@ -263,7 +263,7 @@ impl Supervisor {
     fn deadline(&self) -> Option<Instant> {
         let phase = match &self.phase {
             Phase::Running(run) => {
-                let probe = self.checker().map(Checker::deadline);
+                let probe = self.checker().and_then(Checker::deadline);
                 [run.kill_at, probe].into_iter().flatten().min()
             }
             Phase::Waiting(until) => Some(*until),
@@ -352,7 +352,9 @@ impl Supervisor {
             return;
         }
         let before = health.status;
-        if checker.act(&self.plan.id, run.process.pidfd(), health) {
+        let target =
+            Target { plan: &self.plan, container: run.process.pidfd(), cgroup: &self.sandbox.cgroup };
+        if checker.act(&target, health) {
             let after = health.status;
             self.save();
             if before != after {

@@ -14,7 +14,6 @@ use crate::plan::{LaunchPlan, RestartPolicy};
 use crate::process::{Home, reap};
 use crate::protocol::{Control, Reply};
 use crate::run::Run;
-use crate::sandbox::Sandbox;
 use crate::state::{self, EXIT_FILE, STATE_FILE, State, Status};
 use crate::time::now_ns;
 
@@ -37,7 +36,10 @@ impl Supervisor {
             Err(_) => state::EXIT_KILLED,
         };
         self.drain();
-        let Phase::Running(run) = std::mem::replace(&mut self.phase, Phase::Over) else { return };
+        let Phase::Running(mut run) = std::mem::replace(&mut self.phase, Phase::Over) else { return };
+        if let Some(checker) = &mut run.checker {
+            checker.abandon();
+        }
         self.run_ended(*run, exit);
     }
 
@@ -135,13 +137,17 @@ impl Supervisor {
         }
         let reply = Reply::Exited(self.ended(false));
         let Self { home, plan, mut state, sandbox, mut clients, .. } = self;
-        record_end(&home, &plan, &mut state, sandbox);
+        let notes = sandbox.take_down();
+        // A client that removes the container may be at it: no file may appear in its directories any more.
+        let reaped_by_client = plan.auto_remove && await_reaper(&mut clients);
+        if !reaped_by_client {
+            record_end(&home, &plan, &mut state, &notes);
+        }
         for client in &mut clients {
             if client.waiting.take().is_some() {
                 client.reply(&reply);
             }
         }
-        let reaped_by_client = plan.auto_remove && await_reaper(&mut clients);
         home.leave();
         say_goodbye(clients);
         if plan.auto_remove && !reaped_by_client { reap(&plan.reap) } else { ExitCode::SUCCESS }
@@ -153,8 +159,7 @@ impl Supervisor {
     }
 }
 
-fn record_end(home: &Home, plan: &LaunchPlan, state: &mut State, sandbox: Sandbox) {
-    let notes = sandbox.take_down();
+fn record_end(home: &Home, plan: &LaunchPlan, state: &mut State, notes: &[Failure]) {
     state.ports.clear();
     state.monitor_pid = 0;
     // What could not be undone is left to the next recovery.
@@ -182,8 +187,10 @@ fn await_reaper(clients: &mut [Connection]) -> bool {
             return false;
         }
         client.flush();
-        let said = client.receive();
-        client.reaping |= said.iter().any(|one| matches!(one, Incoming::Control(Control::Reaping)));
+        client.receive();
+        while let Some(said) = client.next() {
+            client.reaping |= matches!(said, Incoming::Control(Control::Reaping));
+        }
     }
 }
 

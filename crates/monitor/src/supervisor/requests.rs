@@ -16,7 +16,8 @@ impl Supervisor {
     pub(super) fn talk(&mut self, index: usize) {
         let Some(client) = self.clients.get_mut(index) else { return };
         client.flush();
-        for incoming in client.receive() {
+        client.receive();
+        while let Some(incoming) = self.clients[index].next() {
             match incoming {
                 Incoming::Request(request) => {
                     let reply = match self.fulfil(index, request) {
