@@ -62,11 +62,6 @@ fn build(plan: ContainerPlan<'_>, channel: &Child) -> Result<Never, Fault> {
     protect::paths(plan.spec, root.as_fd(), null.as_fd())?;
     switch_root(&plan, root.as_fd())?;
     set_names(&plan)?;
-    match sys::process::new_session_keyring(&plan.keyring) {
-        // A kernel without keyrings has none to share.
-        Err(error) if error.raw_os_error() == Some(ENOSYS) => {}
-        other => other.at(Step::Keyring, id)?,
-    }
     finish(plan.process, terminal, channel)
 }
 
@@ -80,6 +75,11 @@ fn settle(plan: &ProcessPlan<'_>) -> Result<(), Fault> {
     sys::signal::reset().at(Step::Isolate, id)?;
     sys::process::new_session().at(Step::Isolate, id)?;
     sys::process::set_umask(0);
+    match sys::process::new_session_keyring() {
+        // A kernel without keyrings has none to share.
+        Err(error) if error.raw_os_error() == Some(ENOSYS) => {}
+        other => other.at(Step::Keyring, id)?,
+    }
     if let Some(adjustment) = plan.process.oom_score_adj {
         std::fs::write("/proc/self/oom_score_adj", adjustment.to_string())
             .at(Step::Limit, || format!("oom_score_adj to {adjustment}"))?;
@@ -144,7 +144,7 @@ fn enter(plan: ProcessPlan<'_>, container: BorrowedFd<'_>, channel: &Child) -> R
     sys::namespace::join_process(container, kinds).at(Step::Join, || "namespaces".to_owned())?;
     let root =
         sys::fs::open("/", OFlags::PATH | OFlags::DIRECTORY, 0).at(Step::Root, || plan.id.to_owned())?;
-    let terminal = terminal::open(&plan.stdio, plan.process, root.as_fd())?;
     channel.expect(CGROUP)?;
+    let terminal = terminal::open(&plan.stdio, plan.process, root.as_fd())?;
     finish(plan, terminal, channel)
 }

@@ -4,7 +4,6 @@ mod mounts;
 mod refuse;
 mod rights;
 
-use std::ffi::CString;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use cgroup::Cgroup;
@@ -98,7 +97,6 @@ pub struct ContainerPlan<'a> {
     pub cgroup_namespace: bool,
     /// Namespaces to join, in an order that keeps the rights to join the rest.
     pub join: Vec<(Kind, OwnedFd)>,
-    pub keyring: CString,
 }
 
 impl<'a> ContainerPlan<'a> {
@@ -125,10 +123,11 @@ impl<'a> ContainerPlan<'a> {
             create: KindSet::EMPTY,
             cgroup_namespace: false,
             join: Vec::new(),
-            keyring: CString::new(format!("_ses.{}", launch.id))
-                .map_err(|_| invalid("id", "it contains a NUL byte"))?,
         };
         plan.namespaces(launch.join)?;
+        if !plan.owns_names() && (spec.hostname.is_some() || spec.domainname.is_some()) {
+            return Err(invalid("host name", "the container has no uts namespace of its own"));
+        }
         refuse::sysctls(spec, |kind| plan.create.contains(kind) || plan.joins(kind))?;
         Ok(plan)
     }

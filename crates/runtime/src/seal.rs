@@ -19,6 +19,11 @@ const EXE: &str = "/proc/self/exe";
 
 /// Opens this program on a sealed mount; execute the descriptor, or `/proc/self/fd/<number>`, to be sealed.
 pub fn program() -> io::Result<OwnedFd> {
+    let own = sys::fs::open(EXE, OFlags::PATH, 0)?;
+    if sys::mount::is_read_only(&own)? {
+        // A mount that is attached nowhere cannot be copied before Linux 6.15, and need not be.
+        return Ok(own);
+    }
     let tree = Tree::copy(EXE, Depth::One)?;
     tree.change(Change::set(Attributes::READ_ONLY), Depth::One)?;
     Ok(tree.into_fd())

@@ -266,5 +266,7 @@ pub fn is_read_only(fd: impl AsFd) -> io::Result<bool> {
 
 /// `statfs.f_type` of procfs.
 pub const PROC_MAGIC: i64 = libc::PROC_SUPER_MAGIC;
+/// `statfs.f_type` of the pipes of pipe(2).
+pub const PIPE_MAGIC: i64 = 0x5049_5045;
 /// `statfs.f_type` of devpts.
 pub const DEVPTS_MAGIC: i64 = 0x1cd1;

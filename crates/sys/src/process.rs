@@ -349,11 +349,11 @@ pub fn set_standard_stream(from: BorrowedFd<'_>, to: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Joins a new session keyring called `name`; nothing of the host's keyrings is reachable through it.
-pub fn new_session_keyring(name: &std::ffi::CStr) -> io::Result<()> {
-    // SAFETY: keyctl reads the C string, which outlives the call.
-    check(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) })
-        .map(drop)
+/// Leaves the session keyring for a new one without a name, which nobody else can join.
+pub fn new_session_keyring() -> io::Result<()> {
+    let no_name = ptr::null::<libc::c_char>();
+    // SAFETY: keyctl takes a null pointer for the name of the keyring.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, no_name) }).map(drop)
 }
 
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {

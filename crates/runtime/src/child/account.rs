@@ -1,6 +1,7 @@
 //! Who the process is: names looked up in the container's own `/etc/passwd` and `/etc/group`, by Docker's rules.
 
 use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
 
 use oci::runtime::User;
 use sys::fs::{FileType, OFlags};
@@ -19,9 +20,14 @@ pub struct Account {
     pub home: String,
 }
 
-/// Resolves inside the container; the root is the container's by now.
-pub fn resolve(spec: &UserSpec, ids: &User, extra_groups: &[String]) -> Result<Account, Fault> {
-    let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
+/// Resolves beneath the container's `root`.
+pub fn resolve(
+    root: BorrowedFd<'_>,
+    spec: &UserSpec,
+    ids: &User,
+    extra_groups: &[String],
+) -> Result<Account, Fault> {
+    let (passwd, group) = (read(root, "/etc/passwd")?, read(root, "/etc/group")?);
     look_up(spec, ids, extra_groups, &passwd, &group)
 }
 
@@ -94,10 +100,12 @@ fn home_or_root(home: &str) -> String {
 const MAX_BYTES: u64 = 16 << 20;
 
 /// The file's text, empty when there is none.
-fn read(path: &str) -> Result<String, Fault> {
+fn read(root: BorrowedFd<'_>, path: &str) -> Result<String, Fault> {
     let object = || path.to_owned();
-    // Without blocking, and only a regular file: an image may have a FIFO or a device there.
-    let file = match sys::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, 0) {
+    // Without blocking, and only a regular file: an image may have a FIFO or a device there, or a link to a descriptor of
+    // ours, which is why this goes beneath the root although that is `/`.
+    let file = match sys::fs::open_in_root(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, 0)
+    {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(String::new());
         }

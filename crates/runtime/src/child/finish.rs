@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use sys::capability::ThreadSets;
 use sys::fs::OFlags;
+use sys::mount::PIPE_MAGIC;
 use sys::process::Vectors;
 
 use super::account::{self, Account};
@@ -19,10 +20,12 @@ use crate::seccomp::Program;
 /// Turns this process, already inside the container, into the program.
 pub fn finish(plan: ProcessPlan<'_>, terminal: Option<Terminal>, channel: &Child) -> Result<Never, Fault> {
     let process = plan.process;
-    let account = account::resolve(plan.user, &process.user, plan.extra_groups)?;
+    let root =
+        sys::fs::open("/", OFlags::PATH | OFlags::DIRECTORY, 0).at(Step::Root, || plan.id.to_owned())?;
+    let account = account::resolve(root.as_fd(), plan.user, &process.user, plan.extra_groups)?;
     let call = Call::new(&plan, &account)?;
     let controller = connect(&plan, terminal, &account)?;
-    enter_working_directory(&plan)?;
+    enter_working_directory(&plan, root.as_fd())?;
     for limit in &plan.limits {
         sys::process::set_limit(limit.resource, limit.soft, limit.hard)
             .at(Step::Limit, || format!("{} to {}:{}", limit.name, limit.soft, limit.hard))?;
@@ -107,7 +110,9 @@ fn give(fd: BorrowedFd<'_>, account: &Account, step: Step) -> Result<(), Fault> 
     let object = || "its stream".to_owned();
     let stat = sys::fs::stat(fd).at(step, object)?;
     let kind = FileType::from_raw_mode(stat.st_mode);
-    let ours = kind == FileType::Fifo || (step == Step::Terminal && kind == FileType::CharacterDevice);
+    // Not a FIFO with a name, which is a file of the host's.
+    let is_pipe = || Ok(sys::mount::file_system_magic(fd).at(step, object)? == PIPE_MAGIC);
+    let ours = step == Step::Terminal || (kind == FileType::Fifo && is_pipe()?);
     if ours && stat.st_uid != account.uid {
         sys::fs::chown(fd, account.uid, stat.st_gid).at(step, object)?;
     }
@@ -116,11 +121,10 @@ fn give(fd: BorrowedFd<'_>, account: &Account, step: Step) -> Result<(), Fault> 
 
 /// CVE-2024-21626: opened without magic links, so that no descriptor of ours (`/proc/self/fd/N`) can lead outside; and what
 /// the kernel calls it afterwards must lie below the root.
-fn enter_working_directory(plan: &ProcessPlan<'_>) -> Result<(), Fault> {
+fn enter_working_directory(plan: &ProcessPlan<'_>, root: BorrowedFd<'_>) -> Result<(), Fault> {
     let cwd = &plan.process.cwd;
     let object = || format!("({:?}) set in config.json", cwd.display().to_string());
-    let slash = sys::fs::open("/", OFlags::PATH | OFlags::DIRECTORY, 0).at(Step::ChangeDir, object)?;
-    let directory = sys::fs::open_in_root(&slash, cwd.as_path(), OFlags::PATH | OFlags::DIRECTORY, 0)
+    let directory = sys::fs::open_in_root(root, cwd.as_path(), OFlags::PATH | OFlags::DIRECTORY, 0)
         .at(Step::ChangeDir, object)?;
     sys::process::change_directory(&directory).at(Step::ChangeDir, object)?;
     match sys::process::is_working_directory_reachable().at(Step::ChangeDir, object)? {
