@@ -1,5 +1,8 @@
 //! One container of its own for each test: directories, a plan, a sealed monitor program, and a look at what is left.
 
+// Each test program uses a part of it.
+#![allow(dead_code)]
+
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
