@@ -7,7 +7,8 @@ use crate::sandbox::Sandbox;
 crate::tests![
     users_are_resolved_in_the_container,
     numeric_ids_are_taken_as_they_are,
-    unknown_names_are_refused
+    unknown_names_are_refused,
+    hostile_account_files_are_refused
 ];
 
 fn check(user: &str, groups: &[&str], expected: &str) {
@@ -40,4 +41,17 @@ fn unknown_names_are_refused() {
     assert_eq!(sandbox.error().to_string(), "unable to find user ghost: no matching entries in passwd file");
     sandbox.user = UserSpec::Named("web:ghosts".to_owned());
     assert_eq!(sandbox.error().to_string(), "unable to find group ghosts: no matching entries in group file");
+}
+
+fn hostile_account_files_are_refused() {
+    // A FIFO would block for ever, a magic link would have us read one of our own descriptors.
+    let sandbox = Sandbox::new(&["true"]);
+    let etc = sandbox.upper().join("etc");
+    std::fs::create_dir(&etc).unwrap();
+    let dir = sys::fs::open_dir(etc.as_path()).unwrap();
+    sys::fs::mknod_at(&dir, "passwd", sys::fs::Node::Fifo, 0o644).unwrap();
+    assert_eq!(sandbox.error().to_string(), "cannot read /etc/passwd");
+    std::fs::remove_file(etc.join("passwd")).unwrap();
+    std::os::unix::fs::symlink("/proc/self/fd/0", etc.join("passwd")).unwrap();
+    assert_eq!(sandbox.error().to_string(), "cannot read /etc/passwd");
 }

@@ -6,7 +6,13 @@ use runtime::{Exit, Stdio};
 
 use crate::sandbox::{Sandbox, until};
 
-crate::tests![exit_codes_pass_through, orphans_are_reaped, signals_are_forwarded, hull_is_out_of_reach];
+crate::tests![
+    exit_codes_pass_through,
+    orphans_are_reaped,
+    signals_are_forwarded,
+    hull_is_out_of_reach,
+    a_sealed_program_is_executed_as_it_is
+];
 
 fn with_init(command: &str) -> Sandbox {
     let mut sandbox = Sandbox::shell(command);
@@ -73,4 +79,20 @@ fn hull_is_out_of_reach() {
     }
     let _ = process.kill(9);
     process.wait().unwrap();
+}
+
+fn a_sealed_program_is_executed_as_it_is() {
+    use std::os::fd::AsFd;
+    let program = runtime::seal::program().unwrap();
+    let path = sys::fs::fd_path(&program);
+    let null = sys::fs::open("/dev/null", sys::fs::OFlags::RDWR, 0).unwrap();
+    let request = sys::spawn::Spawn {
+        program: path.as_ref(),
+        args: &["again".as_ref(), "no-test-is-called-so".as_ref()],
+        fds: &[(null.as_fd(), 1), (null.as_fd(), 2)],
+        new_session: false,
+    };
+    let pid = sys::spawn::spawn(&request).unwrap();
+    let pidfd = sys::process::open(pid).unwrap();
+    assert_eq!(sys::process::wait(pidfd.as_fd()).unwrap(), sys::process::Ended::Exited(0));
 }
