@@ -15,8 +15,10 @@ mod writer;
 
 pub use decode::{Compression, decode, decode_as};
 pub use header::{Entry, Kind};
-pub use pack::{PackError, PackOptions, Packed, pack};
+pub use pack::{Filter, PackError, PackOptions, Packed, pack};
 pub use reader::{Reader, TarError};
+pub use sparse::SparseMap;
+pub(crate) use unpack::is_whiteout;
 pub use unpack::{Devices, UnpackError, UnpackOptions, Unpacked, Whiteouts, unpack};
 pub use writer::Writer;
 

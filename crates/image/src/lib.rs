@@ -1,5 +1,39 @@
 //! Images: import, load, save, tag, inspect, prune; layers packed and unpacked.
+//!
+//! An image is a config (whose digest is its id), a manifest naming config and layers, and one snapshot per layer. All of them
+//! are content of the `store`; database rows make them an image with references. The order is always: content first, then
+//! one sync, then the rows in one transaction; so an image that is listed is complete, also after a power cut.
+//!
+//! Invariants:
+//! - What arrives is verified while it streams: digest, diffID, every name in an archive.
+//! - Nothing gets a name before the whole operation has succeeded; a failed or killed one leaves the store as it was.
+//! - Content is looked up and made under the store's shared lock, and collected under its exclusive one.
+//!
+//! Start reading at [`Images`]; [`archive`] is used by builds and copies, too.
 
 #![forbid(unsafe_code)]
 
 pub mod archive;
+mod change;
+mod create;
+mod diff;
+mod error;
+mod history;
+mod images;
+mod import;
+mod layer;
+mod load;
+mod receive;
+mod remove;
+mod save;
+
+pub use change::{ChangeError, apply_change};
+pub use diff::{Change, ChangeKind, diff};
+pub use error::{CreateError, LayerError, ResolveError};
+pub use history::HistoryEntry;
+pub use images::{Image, Images};
+pub use import::{ImportError, ImportOptions};
+pub use layer::Layer;
+pub use load::{LoadError, Loaded};
+pub use remove::{Pruned, RemoveError, RemoveOptions, Removed};
+pub use save::{Format, SaveError};

@@ -6,7 +6,7 @@ use oci::image::Manifest;
 use oci::{DiffId, Digest};
 
 use crate::db::{self, Reader};
-use crate::{DatabaseError, ExclusiveLock, Store, StoreError, TempDir};
+use crate::{DatabaseError, Durability, ExclusiveLock, Store, StoreError, TempDir};
 
 /// What [`Store::collect`] removed; trees are deleted when this is dropped, after the lock is let go.
 #[must_use = "dropping it deletes the trees"]
@@ -14,8 +14,8 @@ use crate::{DatabaseError, ExclusiveLock, Store, StoreError, TempDir};
 pub struct Collected {
     pub blobs: Vec<Digest>,
     pub snapshots: Vec<DiffId>,
-    /// Bytes of the blobs removed.
-    pub blob_bytes: u64,
+    /// Bytes of all that: blobs as they are, and the files of snapshots.
+    pub bytes: u64,
     trees: Vec<TempDir>,
 }
 
@@ -53,10 +53,20 @@ impl Store {
         }
         for digest in self.blobs().list()? {
             if !usage.blobs.contains(&digest) {
-                collected.blob_bytes += self.blobs().size(&digest).unwrap_or(0);
+                collected.bytes += self.blobs().size(&digest).unwrap_or(0);
                 self.blobs().remove(&digest)?;
                 collected.blobs.push(digest);
             }
+        }
+        if !collected.snapshots.is_empty() {
+            collected.bytes += self.database().write(Durability::Relaxed, |w| {
+                let mut bytes = 0;
+                for diff_id in &collected.snapshots {
+                    bytes += db::layers::get(w, diff_id)?.map_or(0, |layer| layer.size);
+                    db::layers::remove(w, diff_id)?;
+                }
+                Ok::<_, DatabaseError>(bytes)
+            })?;
         }
         Ok(collected)
     }

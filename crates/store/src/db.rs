@@ -14,6 +14,7 @@ pub mod build_cache;
 pub mod containers;
 mod error;
 pub mod images;
+pub mod layers;
 pub mod leases;
 pub mod networks;
 mod row;

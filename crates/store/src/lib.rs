@@ -84,15 +84,13 @@ impl Store {
                 .create(&path)
                 .map_err(|e| StoreError::io("create", path, e))
         };
-        // Containers whose root is not root on the host must be able to pass through to their snapshots and volumes.
-        make(self.data().to_owned(), 0o711)?;
-        for (name, mode) in
-            [("blobs/sha256", 0o700), ("snapshots", 0o711), ("containers", 0o711), ("volumes", 0o711)]
-        {
-            make(self.data().join(name), mode)?;
+        // Nobody else on the host gets in: images hold device nodes and set-id programs.
+        make(self.data().to_owned(), 0o700)?;
+        for name in ["blobs/sha256", "snapshots", "containers", "volumes"] {
+            make(self.data().join(name), 0o700)?;
         }
         // Last, because its presence says that all others are there.
-        make(self.data().join("tmp"), 0o711)
+        make(self.data().join("tmp"), 0o700)
     }
 
     /// A power cut may have damaged content that was not synced: such content has no durable row and goes now.
@@ -101,7 +99,7 @@ impl Store {
         // Whoever holds it opened the store before us and is doing this, or has done it.
         let Some(lock) = self.try_lock_exclusive()? else { return Ok(()) };
         if self.data().join("hull.db").exists() {
-            self.database().write(Durability::Full, |w| db::build_cache::forget_other_boots(w))?;
+            self.database().write(Durability::Full, db::build_cache::forget_other_boots)?;
             self.collect(&lock)?.finish();
         }
         std::fs::write(marker, "").map_err(|e| StoreError::io("create", marker, e))
@@ -186,13 +184,16 @@ impl Store {
         self.data().join("gc.lock")
     }
 
-    /// Writes all content to the disk; done once, before the row that acknowledges it.
+    /// Writes all content to the disk; done once, before the row that acknowledges it. Returns the moment (in nanoseconds
+    /// since 1970) before which everything made is safe now.
     ///
     /// # Errors
     /// [`StoreError::Io`], also for writes that failed earlier in the background.
-    pub fn sync(&self) -> Result<(), StoreError> {
+    pub fn sync(&self) -> Result<i64, StoreError> {
+        let since_ns = db::now_ns();
         sys::fs::open_dir(self.data())
             .and_then(sys::fs::syncfs)
-            .map_err(|e| StoreError::io("sync", self.data(), e))
+            .map_err(|e| StoreError::io("sync", self.data(), e))?;
+        Ok(since_ns)
     }
 }

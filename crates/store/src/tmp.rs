@@ -88,10 +88,8 @@ pub(crate) fn reconcile(tmp: &Path) -> Result<(), StoreError> {
         };
         // Errors here are not the caller's: somebody else removed it, or will meet the same trouble when it matters.
         match FileLock::try_existing(&lock_path, LockKind::Exclusive) {
-            Ok(Some(lock)) if is_current(&lock, &lock_path) => {
-                if sys::fs::remove_tree(&directory).is_ok() {
-                    let _ = std::fs::remove_file(&lock_path);
-                }
+            Ok(Some(lock)) if is_current(&lock, &lock_path) && sys::fs::remove_tree(&directory).is_ok() => {
+                let _ = std::fs::remove_file(&lock_path);
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let _ = sys::fs::remove_tree(&directory);

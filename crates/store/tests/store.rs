@@ -229,7 +229,7 @@ fn collect_keeps_what_rows_name() {
     assert!(store.blobs().contains(&by_cache.0) && !store.blobs().contains(&by_container.0));
     // After a reboot (another boot id is simulated by clearing the mark's truth) unsynced rows stay only when marked synced.
     let rows = || store.database().read(|r| db::build_cache::list(r)).map(|r: Vec<_>| r.len());
-    store.database().write(Durability::Full, |w| db::build_cache::mark_synced(w)).unwrap();
+    store.database().write(Durability::Full, |w| db::build_cache::mark_synced(w, i64::MAX)).unwrap();
     std::fs::remove_dir_all(scratch.base.join("run")).unwrap();
     drop(scratch.open());
     assert_eq!(rows().unwrap(), 1);

@@ -24,7 +24,8 @@ pub struct Entry {
     /// Major and minor number of a device.
     pub device: (u32, u32),
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(crate) sparse: Option<SparseMap>,
+    /// Where the data of a file with holes belongs; only read, never written.
+    pub sparse: Option<SparseMap>,
 }
 
 /// What an entry is.

@@ -14,6 +14,9 @@ use super::unpack::{is_whiteout, shown};
 use super::writer::Writer;
 use super::{OPAQUE_WHITEOUT, OVERLAY_OPAQUE, WHITEOUT_PREFIX, Whiteouts, xattr_travels};
 
+/// Decides about one path.
+pub type Filter<'a> = &'a dyn Fn(&[u8]) -> bool;
+
 /// How a tree is packed.
 pub struct PackOptions<'a> {
     /// [`Whiteouts::Overlay`]: the tree is an overlay's upper directory, whose whiteouts become `.wh.` names.
@@ -23,7 +26,7 @@ pub struct PackOptions<'a> {
     /// Put before every name, without a slash at its end; empty for none.
     pub prefix: &'a [u8],
     /// Whether a path (relative, without prefix) is packed; what is below a directory left out is left out with it.
-    pub filter: Option<&'a dyn Fn(&[u8]) -> bool>,
+    pub filter: Option<Filter<'a>>,
 }
 
 impl Default for PackOptions<'_> {

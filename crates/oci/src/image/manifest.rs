@@ -109,7 +109,7 @@ impl Index {
 /// What a manifest's digest may lead to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Document {
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     Index(Index),
 }
 
@@ -152,7 +152,7 @@ pub fn parse_document(bytes: &[u8], media_type: &str) -> Result<Document, Docume
     if is_index {
         serde_json::from_value(value).map(Document::Index).map_err(DocumentError::Syntax)
     } else {
-        serde_json::from_value(value).map(Document::Manifest).map_err(DocumentError::Syntax)
+        serde_json::from_value(value).map(Box::new).map(Document::Manifest).map_err(DocumentError::Syntax)
     }
 }
 
@@ -168,7 +168,10 @@ mod tests {
     #[test]
     fn reads_what_it_writes() {
         let bytes = serde_json::to_vec(&manifest()).unwrap();
-        assert_eq!(parse_document(&bytes, media::OCI_MANIFEST).unwrap(), Document::Manifest(manifest()));
+        assert_eq!(
+            parse_document(&bytes, media::OCI_MANIFEST).unwrap(),
+            Document::Manifest(Box::new(manifest()))
+        );
     }
 
     fn refused(edit: impl FnOnce(&mut Value), announced: &str, expected: &str) {

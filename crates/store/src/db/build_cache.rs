@@ -84,9 +84,10 @@ pub fn clear(writer: &Writer<'_>) -> Result<usize, DatabaseError> {
     writer.execute(TABLE, "DELETE FROM build_cache", [])
 }
 
-/// Notes that all content named so far is on the disk; called after [`crate::Store::sync`] in the same command.
-pub fn mark_synced(writer: &Writer<'_>) -> Result<(), DatabaseError> {
-    writer.execute(TABLE, "UPDATE build_cache SET boot = NULL WHERE boot = ?", [boot_id()]).map(drop)
+/// Notes that content named before `since_ns` is on the disk: what [`crate::Store::sync`] returned.
+pub fn mark_synced(writer: &Writer<'_>, since_ns: i64) -> Result<(), DatabaseError> {
+    let sql = "UPDATE build_cache SET boot = NULL WHERE boot = ? AND created_ns < ?";
+    writer.execute(TABLE, sql, params![boot_id(), since_ns]).map(drop)
 }
 
 pub(crate) fn forget_other_boots(writer: &Writer<'_>) -> Result<(), DatabaseError> {

@@ -16,6 +16,10 @@ const MIGRATIONS: &[&str] = &["
         name TEXT PRIMARY KEY, image TEXT NOT NULL REFERENCES images(id), tagged_ns INTEGER NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX image_references_by_image ON image_references(image);
+    CREATE TABLE layers(
+        diff_id TEXT PRIMARY KEY, blob TEXT NOT NULL, media_type TEXT NOT NULL, blob_size INTEGER NOT NULL,
+        size INTEGER NOT NULL
+    ) WITHOUT ROWID;
     CREATE TABLE containers(
         id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_ns INTEGER NOT NULL,
         image TEXT, layers TEXT NOT NULL, record TEXT NOT NULL

@@ -276,7 +276,7 @@ fn damaged_archives_are_survived() {
     entry.xattrs.push((b"user.x".to_vec(), b"y".to_vec()));
     let good = archive(&[dir("d"), (entry, data), link(Kind::Symlink, "l", "d")]);
     let mut random = 1u32;
-    for position in 0..good.len() {
+    for position in (0..good.len()).step_by(3) {
         let mut bytes = good.clone();
         random = random.wrapping_mul(1664525).wrapping_add(1013904223);
         bytes[position] ^= (random >> 24) as u8 | 1;

@@ -1,0 +1,92 @@
+//! Recording images.
+
+use oci::image::{Descriptor, ImageConfig, Manifest};
+use oci::{Digest, Reference, media};
+use store::db::images::ImageRecord;
+use store::{Durability, db};
+
+use crate::{CreateError, Image, Images, Layer};
+
+impl Images<'_> {
+    /// Makes an image of `layers`, base first, with `config`, whose list of layers is set here.
+    ///
+    /// Its content is on the disk and its rows are committed when this returns. An image that exists already is only tagged.
+    ///
+    /// # Errors
+    /// [`CreateError`].
+    pub fn create_image(
+        &self,
+        mut config: ImageConfig,
+        layers: &[Layer],
+        references: &[Reference],
+    ) -> Result<Image, CreateError> {
+        config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
+        let bytes = serde_json::to_vec(&config).map_err(|e| CreateError::Document("config", e))?;
+        self.register(&bytes, &config, layers, None, references)
+    }
+
+    /// Records an image whose documents are given as bytes; the manifest is made when there is none.
+    pub(crate) fn register(
+        &self,
+        config_bytes: &[u8],
+        config: &ImageConfig,
+        layers: &[Layer],
+        manifest: Option<&[u8]>,
+        references: &[Reference],
+    ) -> Result<Image, CreateError> {
+        let _lock = self.store.lock_shared()?;
+        let database = self.store.database();
+        let id = Digest::of(config_bytes);
+        let known = database.read(|r| db::images::get(r, &id).map_err(CreateError::from))?;
+        let is_known = known.is_some();
+        let record = match known {
+            Some(record) => record,
+            None => {
+                self.store.blobs().put(config_bytes)?;
+                let manifest = match manifest {
+                    Some(bytes) => self.store.blobs().put(bytes)?,
+                    None => self.store.blobs().put(&manifest_of(config_bytes, layers)?)?,
+                };
+                ImageRecord {
+                    id,
+                    manifest,
+                    created_ns: config.created.as_deref().map_or(0, parse_time),
+                    stored_ns: db::now_ns(),
+                    size: layers.iter().map(|layer| layer.size).sum(),
+                    layers: layers.iter().map(|layer| layer.diff_id).collect(),
+                }
+            }
+        };
+        // A known image was synced when its row was written.
+        let synced_ns = if is_known { None } else { Some(self.store.sync()?) };
+        let references = database.write(Durability::Full, |w| {
+            if let Some(synced_ns) = synced_ns {
+                db::images::put(w, &record)?;
+                db::build_cache::mark_synced(w, synced_ns)?;
+            }
+            for reference in references {
+                db::images::tag(w, reference, &id)?;
+            }
+            db::images::references_of(w, &id).map_err(CreateError::from)
+        })?;
+        Ok(self.image(record, references)?)
+    }
+}
+
+fn manifest_of(config: &[u8], layers: &[Layer]) -> Result<Vec<u8>, CreateError> {
+    let config = Descriptor::new(media::OCI_CONFIG, Digest::of(config), config.len() as u64);
+    let layers =
+        layers.iter().map(|layer| Descriptor::new(&*layer.media_type, layer.blob, layer.blob_size)).collect();
+    serde_json::to_vec(&Manifest::new(config, layers)).map_err(|e| CreateError::Document("manifest", e))
+}
+
+/// Nanoseconds since 1970 of an RFC 3339 time; 0 for one that is not, as Docker shows such images.
+fn parse_time(text: &str) -> i64 {
+    let time = text.parse::<jiff::Timestamp>();
+    time.ok().and_then(|time| i64::try_from(time.as_nanosecond()).ok()).unwrap_or(0)
+}
+
+/// The current time as configs have it.
+pub(crate) fn now_text() -> String {
+    jiff::Timestamp::now().to_string()
+}

@@ -1,0 +1,131 @@
+//! Errors that several operations share.
+
+use diag::{Class, Diagnose};
+use oci::{DiffId, Digest, ReferenceError};
+use store::{DatabaseError, StoreError};
+
+use crate::archive::{PackError, UnpackError};
+
+/// A name did not lead to an image.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    #[error("No such image: {0}")]
+    NotFound(String),
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    #[error("image {id} has an unreadable config")]
+    Config { id: Digest, source: serde_json::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<DatabaseError> for ResolveError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Diagnose for ResolveError {
+    fn class(&self) -> Class {
+        match self {
+            Self::NotFound(_) => Class::NotFound,
+            Self::Reference(_) => Class::Invalid,
+            Self::Config { .. } => Class::Internal,
+            Self::Store(e) => e.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotFound(_) => Some("list what is here with `hull images`".to_owned()),
+            Self::Store(e) => e.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// A layer could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    #[error("layer is not what was announced: expected diffID {expected}, got {found}")]
+    DiffId { expected: DiffId, found: DiffId },
+    #[error("cannot unpack the layer")]
+    Unpack(#[from] UnpackError),
+    #[error("cannot pack the layer")]
+    Pack(#[from] PackError),
+    #[error("cannot read the layer")]
+    Read(#[source] std::io::Error),
+    #[error("layer is empty")]
+    Empty,
+    #[error(
+        "{compressed} bytes expand to more than {expanded}: refusing what looks like a decompression bomb"
+    )]
+    Bomb { compressed: u64, expanded: u64 },
+    #[error("layer of media type {0:?} has no content to fetch or is of an unknown kind")]
+    MediaType(String),
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Diagnose for LayerError {
+    fn class(&self) -> Class {
+        match self {
+            Self::DiffId { .. } | Self::Empty | Self::Bomb { .. } => Class::Invalid,
+            Self::Unpack(e) => e.class(),
+            Self::Pack(e) => e.class(),
+            Self::Read(e) => Class::of_io(e),
+            Self::MediaType(_) => Class::Unsupported,
+            Self::Thread(_) => Class::Unavailable,
+            Self::Store(e) => e.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(e) => e.hint(),
+            Self::Unpack(UnpackError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::StorageFull =>
+            {
+                Some("free some space, for example with `hull system prune`".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// An image could not be recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    #[error("cannot write the image's {0}")]
+    Document(&'static str, #[source] serde_json::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+}
+
+impl From<DatabaseError> for CreateError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Diagnose for CreateError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Document(..) => Class::Internal,
+            Self::Store(e) => e.class(),
+            Self::Resolve(e) => e.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Document(..) => None,
+            Self::Store(e) => e.hint(),
+            Self::Resolve(e) => e.hint(),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Finding images.
+
+use std::collections::HashMap;
+
+use oci::image::ImageConfig;
+use oci::{DiffId, Digest, Reference};
+use store::db::images::ImageRecord;
+use store::db::{self, Reader};
+use store::{DatabaseError, Durability, Store};
+
+use crate::ResolveError;
+
+/// The images of a store.
+#[derive(Clone, Copy)]
+pub struct Images<'a> {
+    pub(crate) store: &'a Store,
+}
+
+/// One image as it was when it was looked up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    /// Digest of the config.
+    pub id: Digest,
+    pub manifest: Digest,
+    pub config: ImageConfig,
+    /// Base first.
+    pub diff_ids: Vec<DiffId>,
+    /// Sorted.
+    pub references: Vec<Reference>,
+    /// Bytes of the files in all layers.
+    pub size: u64,
+    /// When the image says it was made; 0 when it does not say.
+    pub created_ns: i64,
+    /// When it came here.
+    pub stored_ns: i64,
+}
+
+impl<'a> Images<'a> {
+    pub fn new(store: &'a Store) -> Self {
+        Self { store }
+    }
+
+    /// Finds an image by reference, by id, or by the beginning of its id, in this order.
+    ///
+    /// # Errors
+    /// [`ResolveError::NotFound`] in Docker's words; [`ResolveError::Reference`] when `name` cannot be a name.
+    pub fn resolve(&self, name: &str) -> Result<Image, ResolveError> {
+        let (record, references) = self.store.database().read(|reader| {
+            let record = find(reader, name)?;
+            let references = db::images::references_of(reader, &record.id)?;
+            Ok::<_, ResolveError>((record, references))
+        })?;
+        self.image(record, references)
+    }
+
+    /// All images, newest first.
+    ///
+    /// # Errors
+    /// [`ResolveError::Store`] or [`ResolveError::Config`].
+    pub fn list(&self) -> Result<Vec<Image>, ResolveError> {
+        let (records, references) = self.store.database().read(|reader| {
+            Ok::<_, DatabaseError>((db::images::list(reader)?, db::images::references(reader)?))
+        })?;
+        let mut by_image: HashMap<Digest, Vec<Reference>> = HashMap::new();
+        for (reference, id) in references {
+            by_image.entry(id).or_default().push(reference);
+        }
+        records
+            .into_iter()
+            .map(|record| {
+                let references = by_image.remove(&record.id).unwrap_or_default();
+                self.image(record, references)
+            })
+            .collect()
+    }
+
+    /// Gives the image `source` another reference, away from any image that has it.
+    ///
+    /// # Errors
+    /// As [`Images::resolve`].
+    pub fn tag(&self, source: &str, target: &Reference) -> Result<Digest, ResolveError> {
+        self.store.database().write(Durability::Full, |writer| {
+            let record = find(writer, source)?;
+            db::images::tag(writer, target, &record.id)?;
+            Ok(record.id)
+        })
+    }
+
+    pub(crate) fn image(
+        &self,
+        record: ImageRecord,
+        references: Vec<Reference>,
+    ) -> Result<Image, ResolveError> {
+        let bytes = self.store.blobs().read(&record.id)?;
+        let config = serde_json::from_slice(&bytes)
+            .map_err(|source| ResolveError::Config { id: record.id, source })?;
+        Ok(Image {
+            id: record.id,
+            manifest: record.manifest,
+            config,
+            diff_ids: record.layers,
+            references,
+            size: record.size,
+            created_ns: record.created_ns,
+            stored_ns: record.stored_ns,
+        })
+    }
+}
+
+/// The row a name leads to.
+pub(crate) fn find(reader: &Reader<'_>, name: &str) -> Result<ImageRecord, ResolveError> {
+    let bare = name.strip_prefix("sha256:").unwrap_or(name);
+    if let Ok(id) = Digest::from_hex(bare) {
+        let not_found = || ResolveError::NotFound(id.to_string());
+        return db::images::get(reader, &id)?.ok_or_else(not_found);
+    }
+    let reference = Reference::parse(name)?;
+    if let Some(record) = db::images::by_reference(reader, &reference)? {
+        return Ok(record);
+    }
+    if let (Some(digest), None) = (reference.digest(), reference.tag())
+        && let Some(record) = by_manifest(reader, &reference, digest)?
+    {
+        return Ok(record);
+    }
+    if is_id_prefix(bare)
+        && let [record] = db::images::by_prefix(reader, bare)?.as_slice()
+    {
+        return Ok(record.clone());
+    }
+    Err(ResolveError::NotFound(reference.familiar()))
+}
+
+/// `name@sha256:...` names the manifest of an image that has a tag in the same repository.
+fn by_manifest(
+    reader: &Reader<'_>,
+    reference: &Reference,
+    manifest: &Digest,
+) -> Result<Option<ImageRecord>, DatabaseError> {
+    for (known, id) in db::images::references(reader)? {
+        if known.name() == reference.name() {
+            let record = db::images::get(reader, &id)?.filter(|record| record.manifest == *manifest);
+            if record.is_some() {
+                return Ok(record);
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Whether `name` may be the beginning of an id, and not only a name.
+pub(crate) fn is_id_prefix(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}

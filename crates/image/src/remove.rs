@@ -1,0 +1,229 @@
+//! Untagging, removing and pruning images, in Docker's order of questions and with its words.
+
+use std::collections::HashSet;
+
+use diag::{Class, Diagnose};
+use oci::{ChainId, DiffId, Digest, Reference, chain_id};
+use store::db::images::ImageRecord;
+use store::db::{self, Reader, Writer};
+use store::{DatabaseError, Durability, StoreError};
+
+use crate::images::find;
+use crate::{Image, Images, ResolveError};
+
+/// How an image is removed.
+pub struct RemoveOptions<'a> {
+    /// Removes references although stopped containers use the image, or several references name it.
+    pub force: bool,
+    /// Whether a container (by id) is running now.
+    pub is_running: &'a dyn Fn(&str) -> bool,
+}
+
+/// One line of what `rmi` reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removed {
+    Untagged(Reference),
+    /// The image itself, then its layers that no other image has, by chainID, topmost first.
+    Deleted(Digest),
+}
+
+/// What a prune removed, and the bytes it gave back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    pub removed: Vec<Removed>,
+    pub reclaimed_bytes: u64,
+}
+
+/// An image was not removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error(
+        "conflict: unable to remove repository reference {reference:?} (must force) - \
+         container {container} is using its referenced image {image}"
+    )]
+    ReferenceInUse { reference: String, container: String, image: String },
+    #[error("conflict: unable to delete {image} ({}) - {reason}", if *.hard { "cannot be forced" } else { "must be forced" })]
+    InUse { image: String, hard: bool, reason: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<DatabaseError> for RemoveError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Diagnose for RemoveError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Resolve(e) => e.class(),
+            Self::ReferenceInUse { .. } | Self::InUse { .. } => Class::Conflict,
+            Self::Store(e) => e.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Resolve(e) => e.hint(),
+            Self::ReferenceInUse { .. } => {
+                Some("remove the container first, or untag anyway with `hull rmi -f`".to_owned())
+            }
+            Self::InUse { hard: true, .. } => Some("stop and remove the container first".to_owned()),
+            Self::InUse { hard: false, .. } => Some("remove it anyway with `hull rmi -f`".to_owned()),
+            Self::Store(e) => e.hint(),
+        }
+    }
+}
+
+impl Images<'_> {
+    /// Removes a reference, and with its last one the image; or an image by id, with its reference.
+    ///
+    /// Content that nothing else uses is collected at once, unless somebody is making content right now: then it goes with
+    /// the next removal or prune.
+    ///
+    /// # Errors
+    /// [`RemoveError`]; nothing was changed then.
+    pub fn remove(&self, name: &str, options: &RemoveOptions<'_>) -> Result<Vec<Removed>, RemoveError> {
+        let removed = self.store.database().write(Durability::Full, |writer| {
+            let image = find(writer, name)?;
+            let mut removal = Removal { writer, options, image: &image, removed: Vec::new() };
+            removal.run(name)?;
+            Ok::<_, RemoveError>(removal.removed)
+        })?;
+        if removed.iter().any(|line| matches!(line, Removed::Deleted(_))) {
+            self.collect()?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes the images that `select` chooses among those without reference and container, or with `all` among those
+    /// without container.
+    ///
+    /// # Errors
+    /// [`RemoveError`].
+    pub fn prune(&self, all: bool, select: &dyn Fn(&Image) -> bool) -> Result<Pruned, RemoveError> {
+        let candidates: Vec<Digest> = self
+            .list()?
+            .iter()
+            .filter(|image| (all || image.references.is_empty()) && select(image))
+            .map(|image| image.id)
+            .collect();
+        let removed = self.store.database().write(Durability::Full, |writer| {
+            let mut removed = Vec::new();
+            for id in candidates {
+                let Some(image) = db::images::get(writer, &id)? else { continue };
+                // Tagged or used since it was listed.
+                let references = db::images::references_of(writer, &id)?;
+                if !db::containers::using_image(writer, &id)?.is_empty() || !(all || references.is_empty()) {
+                    continue;
+                }
+                removed.extend(delete(writer, &image, references)?);
+            }
+            Ok::<_, RemoveError>(removed)
+        })?;
+        let reclaimed_bytes = self.collect()?;
+        Ok(Pruned { removed, reclaimed_bytes })
+    }
+
+    /// Removes content that nothing uses, unless somebody is making some; returns the bytes given back.
+    fn collect(&self) -> Result<u64, StoreError> {
+        let Some(lock) = self.store.try_lock_exclusive()? else { return Ok(0) };
+        let collected = self.store.collect(&lock)?;
+        // Deleting the trees takes time and needs no lock: they are out of sight.
+        drop(lock);
+        let bytes = collected.bytes;
+        collected.finish();
+        Ok(bytes)
+    }
+}
+
+struct Removal<'a> {
+    writer: &'a Writer<'a>,
+    options: &'a RemoveOptions<'a>,
+    image: &'a ImageRecord,
+    removed: Vec<Removed>,
+}
+
+impl Removal<'_> {
+    fn run(&mut self, name: &str) -> Result<(), RemoveError> {
+        let references = db::images::references_of(self.writer, &self.image.id)?;
+        let containers = db::containers::using_image(self.writer, &self.image.id)?;
+        let named_by_id = self.image.id.hex().starts_with(name.strip_prefix("sha256:").unwrap_or(name))
+            && !references.iter().any(|r| Reference::parse(name).is_ok_and(|named| named == *r));
+        if !named_by_id {
+            let reference = Reference::parse(name).map_err(ResolveError::from)?;
+            if let ([_], false, [container, ..]) = (&*references, self.options.force, &*containers) {
+                return Err(RemoveError::ReferenceInUse {
+                    reference: name.to_owned(),
+                    container: short(container),
+                    image: self.image.id.short(),
+                });
+            }
+            db::images::untag(self.writer, &reference)?;
+            self.removed.push(Removed::Untagged(reference));
+            if references.len() > 1 {
+                return Ok(());
+            }
+            // The name is gone, as asked; whoever uses the image keeps it without one.
+            if containers.iter().any(|id| (self.options.is_running)(id)) {
+                return Ok(());
+            }
+        } else {
+            self.check_conflicts(&references, &containers)?;
+        }
+        let left = if named_by_id { references } else { Vec::new() };
+        self.removed.extend(delete(self.writer, self.image, left)?);
+        Ok(())
+    }
+
+    fn check_conflicts(&self, references: &[Reference], containers: &[String]) -> Result<(), RemoveError> {
+        let conflict = |hard, reason| Err(RemoveError::InUse { image: self.image.id.short(), hard, reason });
+        if let Some(running) = containers.iter().find(|id| (self.options.is_running)(id)) {
+            return conflict(true, format!("image is being used by running container {}", short(running)));
+        }
+        if self.options.force {
+            return Ok(());
+        }
+        // Several tags of one repository count as several references, too: only one tag may go without being named.
+        if references.len() > 1 {
+            return conflict(false, "image is referenced in multiple repositories".to_owned());
+        }
+        if let Some(stopped) = containers.first() {
+            return conflict(false, format!("image is being used by stopped container {}", short(stopped)));
+        }
+        Ok(())
+    }
+}
+
+fn short(id: &str) -> String {
+    id.chars().take(12).collect()
+}
+
+/// Deletes the rows of an image and lists what that means, without looking at conflicts.
+fn delete(
+    writer: &Writer<'_>,
+    image: &ImageRecord,
+    references: Vec<Reference>,
+) -> Result<Vec<Removed>, DatabaseError> {
+    let mut removed: Vec<_> = references.into_iter().map(Removed::Untagged).collect();
+    db::images::remove(writer, &image.id)?;
+    removed.push(Removed::Deleted(image.id));
+    let kept = chains_in_use(writer)?;
+    let chains = chains(&image.layers);
+    removed.extend(chains.filter(|chain| !kept.contains(chain)).map(|chain| Removed::Deleted(chain.0)));
+    Ok(removed)
+}
+
+fn chains_in_use(reader: &Reader<'_>) -> Result<HashSet<ChainId>, DatabaseError> {
+    let images = db::images::list(reader)?.into_iter().map(|image| image.layers);
+    let containers = db::containers::list(reader)?.into_iter().map(|container| container.layers);
+    Ok(images.chain(containers).flat_map(|layers| chains(&layers).collect::<Vec<_>>()).collect())
+}
+
+/// The chainIDs of a stack of layers, topmost first.
+fn chains(layers: &[DiffId]) -> impl Iterator<Item = ChainId> {
+    (1..=layers.len()).rev().filter_map(|count| chain_id(&layers[..count]))
+}
