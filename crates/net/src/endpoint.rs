@@ -62,10 +62,10 @@ fn create_veth(
         peer_mac,
         netns,
     };
-    let port =
-        Change::Port { name: &name, isolated: !plan.network.icc, hairpin: bridged_packets_are_filtered() };
+    let hairpin = bridged_packets_are_filtered();
+    let port = Change::Port { name: &name, isolated: !plan.network.icc, hairpin };
     let changes = [veth, port];
-    let needed = if plan.network.icc && !bridged_packets_are_filtered() { 1 } else { 2 };
+    let needed = if plan.network.icc && !hairpin { 1 } else { 2 };
     let result = match host.apply(&changes[..needed]) {
         // A veth of this name is left from a namespace the kernel has not got round to remove.
         Err(error) if error.is(Errno::EXIST) && host.index(&name).is_ok_and(|index| index.is_some()) => {

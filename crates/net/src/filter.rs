@@ -19,8 +19,10 @@
 //! martians. The second masquerade is the hairpin: without it a container would answer its neighbour directly, under an
 //! address the neighbour did not ask.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::Ipv4Addr;
+use std::rc::Rc;
 
 use rustix::io::Errno;
 use sys::netlink::Error;
@@ -56,13 +58,27 @@ const DPORT: u32 = 2;
 /// The table of one instance.
 #[derive(Debug)]
 pub(crate) struct Filter {
-    socket: NftSocket,
+    socket: Rc<NftSocket>,
     table: String,
+}
+
+thread_local! {
+    /// Kept open until the thread ends: closing such a socket waits for the kernel to dispose of what any transaction of
+    /// the namespace has just removed, some 10 ms, and nobody should wait for that while a container stops. A thread that
+    /// gets here is in the host's namespace, and leaves it only within [`crate::netns::inside`].
+    static SOCKET: RefCell<Option<Rc<NftSocket>>> = const { RefCell::new(None) };
+}
+
+fn socket() -> io::Result<Rc<NftSocket>> {
+    SOCKET.with_borrow_mut(|kept| match kept {
+        Some(socket) => Ok(socket.clone()),
+        None => Ok(kept.insert(Rc::new(NftSocket::open()?)).clone()),
+    })
 }
 
 impl Filter {
     pub(crate) fn open(context: &Context) -> io::Result<Self> {
-        Ok(Self { socket: NftSocket::open()?, table: context.owner() })
+        Ok(Self { socket: socket()?, table: context.owner() })
     }
 
     pub(crate) fn table(&self) -> &str {

@@ -53,6 +53,7 @@ pub fn publish(context: &Context, address: Ipv4Addr, ports: &[Publish]) -> Resul
     }
     if !ports.is_empty() {
         with_filter(context, |filter| filter.add_ports(address, &reservation.published))?;
+        forget_flows(&reservation.published);
     }
     Ok(reservation)
 }
@@ -62,7 +63,17 @@ pub fn unpublish(context: &Context, reservation: Reservation) -> Result<(), Publ
     if reservation.published.is_empty() {
         return Ok(());
     }
-    with_filter(context, |filter| filter.remove_ports(&reservation.published))
+    with_filter(context, |filter| filter.remove_ports(&reservation.published))?;
+    forget_flows(&reservation.published);
+    Ok(())
+}
+
+/// Lets UDP clients that have been sending all along reach who has the port now, or learn that nobody has.
+fn forget_flows(ports: &[Published]) {
+    for port in ports.iter().filter(|port| port.protocol == Protocol::Udp) {
+        // Without it the port works for every new flow, so a kernel that cannot do this fails no container.
+        let _ = sys::netlink::conntrack::forget_udp_flows(port.host_port);
+    }
 }
 
 /// Takes back the ports of a container whose monitor was killed, leaving alone those that somebody else holds by now.

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 
 use net::{Context, Netns, NetworkError, Protocol, Publish, PublishError};
-use world::{HOST, World, inside, port, sh, tcp};
+use world::{HOST, World, inside, port, sh, tcp, tcp_now};
 
 #[test]
 fn removal_leaves_nothing() {
@@ -62,7 +62,7 @@ fn what_somebody_removed_is_repaired() {
     let reached = || world.remote(|| tcp(HOST, 8080)).is_some();
     assert!(reached());
     world.host(|| sh("nft flush ruleset"));
-    assert!(!reached());
+    assert_eq!(world.remote(|| tcp_now(HOST, 8080)), None);
     world.host(|| net::restore(&world.context, &network, a.address(), held.published())).expect("restore");
     assert!(reached());
     world
@@ -88,7 +88,8 @@ fn a_port_has_one_owner() {
     let held = world.publish(&a, &[wish(None, 8080)]).expect("publish");
     refused(&[wish(None, 8080)]);
     refused(&[wish(None, 8081), wish(Some(Ipv4Addr::LOCALHOST), 8080)]);
-    world.publish(&b, &[wish(None, 8081)]).expect("the failed attempt holds nothing");
+    // The failed attempt holds nothing.
+    world.publish_again(&b, &[wish(None, 8081)]);
     let error = world.publish(&b, &[wish(None, 8080)]).expect_err("taken");
     assert_eq!(error.to_string(), "Bind for 0.0.0.0:8080 failed: port is already allocated");
     world.host(|| {
@@ -107,7 +108,7 @@ fn a_port_has_one_owner() {
         assert_eq!(diag::Diagnose::class(&error), diag::Class::Invalid);
         net::unpublish(&world.context, held).expect("unpublish");
     });
-    world.publish(&b, &[wish(None, 8080)]).expect("free again");
+    world.publish_again(&b, &[wish(None, 8080)]);
 }
 
 #[test]
@@ -148,6 +149,31 @@ fn a_port_in_time_wait_can_be_published_and_is_owned() {
 }
 
 #[test]
+fn a_udp_client_that_never_stops_reaches_whoever_has_the_port() {
+    let world = World::new(false);
+    let network = world.network("n");
+    let (a, b) = (world.container(&network, 2, "a"), world.container(&network, 3, "b"));
+    a.serve_udp(80);
+    b.serve_udp(80);
+    let wish = [port(None, 8080, 80, Protocol::Udp)];
+    let client = world.remote(|| UdpSocket::bind((world::REMOTE, 7777)).expect("a socket"));
+    client.set_read_timeout(Some(std::time::Duration::from_millis(400))).expect("a timeout");
+    client.connect((HOST, 8080)).expect("connect");
+    let answered = || {
+        let _ = client.send(b"?");
+        client.recv(&mut [0; 64]).is_ok()
+    };
+    assert!(!answered(), "before anybody has it");
+    let held = world.publish(&a, &wish).expect("publish");
+    assert!((0..10).any(|_| answered()));
+    world.host(|| net::unpublish(&world.context, held)).expect("unpublish");
+    assert!(!answered());
+    let _held = world.publish_again(&b, &wish);
+    a.run(|| sh("ip link set eth0 down"));
+    assert!((0..10).any(|_| answered()), "now from another container");
+}
+
+#[test]
 fn ports_of_a_killed_monitor_are_taken_back_unless_somebody_has_them() {
     let world = World::new(false);
     let network = world.network("n");
@@ -156,7 +182,8 @@ fn ports_of_a_killed_monitor_are_taken_back_unless_somebody_has_them() {
     let held = world.publish(&a, &wish).expect("publish");
     let ports = held.published().to_vec();
     drop(held);
-    let _other = world.publish(&b, &wish[..1]).expect("a stale element is replaced");
+    // The first one's elements are still there, and replaced.
+    let _other = world.publish_again(&b, &wish[..1]);
     world.host(|| {
         net::unpublish_stale(&world.context, a.address(), &ports).expect("take back");
         let found = net::inventory(&world.context).expect("inventory").published;

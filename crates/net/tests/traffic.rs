@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
 use net::{Netns, Protocol};
-use world::{HOST, REMOTE, World, ask, port, serve_tcp, sh, tcp};
+use world::{HOST, REMOTE, World, ask, port, serve_tcp, sh, tcp, tcp_now};
 
 const BOTH: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
 
@@ -75,8 +75,8 @@ fn a_published_port_is_reached_from_everywhere() {
             check("another network", stranger.run(|| ask(protocol, HOST, 8080)), network.gateway);
         }
         world.host(|| net::unpublish(&world.context, held)).expect("unpublish");
-        assert_eq!(world.host(|| tcp(Ipv4Addr::LOCALHOST, 8080)), None);
-        assert_eq!(world.remote(|| tcp(HOST, 8080)), None);
+        assert_eq!(world.host(|| tcp_now(Ipv4Addr::LOCALHOST, 8080)), None);
+        assert_eq!(world.remote(|| tcp_now(HOST, 8080)), None);
     }
 }
 
@@ -90,8 +90,8 @@ fn a_port_published_on_127_0_0_1_stays_there() {
         world.publish(&a, &[port(Some(Ipv4Addr::LOCALHOST), 8080, 80, Protocol::Tcp)]).expect("publish");
     world.host(|| serve_tcp((Ipv4Addr::LOCALHOST, 9090).into()));
     assert_eq!(world.host(|| tcp(Ipv4Addr::LOCALHOST, 8080)), Some(network.gateway));
-    assert_eq!(world.host(|| tcp(HOST, 8080)), None);
-    assert_eq!(world.remote(|| tcp(HOST, 8080)), None);
+    assert_eq!(world.host(|| tcp_now(HOST, 8080)), None);
+    assert_eq!(world.remote(|| tcp_now(HOST, 8080)), None);
     // Both send packets for 127.0.0.1 over the wire, which takes NET_ADMIN and nothing else.
     let misroute = |device: &str, gateway: Ipv4Addr| {
         sh(&format!("echo 1 > /proc/sys/net/ipv4/conf/{device}/route_localnet"));
@@ -99,7 +99,7 @@ fn a_port_published_on_127_0_0_1_stays_there() {
             "ip route del table local local 127.0.0.0/8 dev lo; ip route del table local local 127.0.0.1 dev lo",
         );
         sh(&format!("ip route add 127.0.0.1 via {gateway} dev {device}"));
-        (tcp(Ipv4Addr::LOCALHOST, 8080), tcp(Ipv4Addr::LOCALHOST, 9090))
+        (tcp_now(Ipv4Addr::LOCALHOST, 8080), tcp_now(Ipv4Addr::LOCALHOST, 9090))
     };
     assert_eq!(world.remote(|| misroute("up0", HOST)), (None, None));
     assert_eq!(b.run(|| misroute("eth0", network.gateway)), (None, None));
@@ -113,7 +113,7 @@ fn a_port_can_be_published_on_one_address() {
     a.serve_tcp(80);
     let _held = world.publish(&a, &[port(Some(HOST), 8080, 80, Protocol::Tcp)]).expect("publish");
     assert_eq!(world.remote(|| tcp(HOST, 8080)), Some(REMOTE));
-    assert_eq!(world.host(|| tcp(Ipv4Addr::LOCALHOST, 8080)), None);
+    assert_eq!(world.host(|| tcp_now(Ipv4Addr::LOCALHOST, 8080)), None);
 }
 
 #[test]
@@ -123,9 +123,9 @@ fn what_is_not_published_is_not_reached_from_outside() {
         let network = world.network("n");
         let a = world.container(&network, 2, "a");
         a.serve_tcp(80);
-        assert_eq!(world.remote(|| tcp(a.address(), 80)), None);
+        assert_eq!(world.remote(|| tcp_now(a.address(), 80)), None);
         let _held = world.publish(&a, &[port(None, 8080, 80, Protocol::Tcp)]).expect("publish");
-        assert_eq!(world.remote(|| tcp(a.address(), 80)), None, "only by way of the published port");
+        assert_eq!(world.remote(|| tcp_now(a.address(), 80)), None, "only by way of the published port");
         assert_eq!(world.remote(|| tcp(HOST, 8080)), Some(REMOTE));
     }
 }
@@ -137,12 +137,12 @@ fn networks_are_strangers() {
         let (one, two) = (world.network("one"), world.network("two"));
         let (a, b) = (world.container(&one, 2, "a"), world.container(&two, 2, "b"));
         b.serve_tcp(80);
-        assert_eq!(a.run(|| tcp(b.address(), 80)), None);
+        assert_eq!(a.run(|| tcp_now(b.address(), 80)), None);
         let quiet = world.network_with("quiet", |plan| plan.icc = false);
         let (c, d) = (world.container(&quiet, 2, "c"), world.container(&quiet, 3, "d"));
         d.serve_tcp(80);
         world.remote(|| serve_tcp((REMOTE, 82).into()));
-        assert_eq!(c.run(|| tcp(d.address(), 80)), None, "icc=false, bridged {bridged}");
+        assert_eq!(c.run(|| tcp_now(d.address(), 80)), None, "icc=false, bridged {bridged}");
         assert_eq!(c.run(|| tcp(REMOTE, 82)), Some(HOST));
         assert_eq!(world.host(|| tcp(d.address(), 80)), Some(quiet.gateway));
     }
@@ -162,11 +162,11 @@ fn an_internal_network_has_no_way_in_or_out() {
         assert_eq!(a.run(|| tcp(b.address(), 80)), Some(a.address()));
         assert!(!a.run(|| sh("ip route")).contains("default"));
         a.run(|| sh(&format!("ip route add default via {}", inner.gateway)));
-        assert_eq!(a.run(|| tcp(REMOTE, 82)), None);
-        assert_eq!(a.run(|| tcp(c.address(), 80)), None);
-        assert_eq!(c.run(|| tcp(b.address(), 80)), None);
+        assert_eq!(a.run(|| tcp_now(REMOTE, 82)), None);
+        assert_eq!(a.run(|| tcp_now(c.address(), 80)), None);
+        assert_eq!(c.run(|| tcp_now(b.address(), 80)), None);
         let _held = world.publish(&b, &[port(None, 8080, 80, Protocol::Tcp)]).expect("publish");
-        assert_eq!(world.remote(|| tcp(HOST, 8080)), None);
+        assert_eq!(world.remote(|| tcp_now(HOST, 8080)), None);
     }
 }
 

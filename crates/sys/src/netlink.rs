@@ -2,9 +2,11 @@
 //!
 //! [`route`] speaks rtnetlink, [`crate::nftables`] nf_tables; both encode through [`Batch`].
 
+pub mod conntrack;
 pub mod message;
 pub mod route;
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -113,6 +115,8 @@ const ANSWER_BYTES: usize = 32 * 1024;
 #[derive(Debug)]
 pub struct Socket {
     fd: OwnedFd,
+    /// Whether answers to an exchange that was given up may be waiting.
+    used: Cell<bool>,
 }
 
 impl Socket {
@@ -131,7 +135,7 @@ impl Socket {
         // Old kernels lack these options; errors are then only numbers, and longer.
         let _ = set_option(fd.as_fd(), libc::NETLINK_EXT_ACK, 1);
         let _ = set_option(fd.as_fd(), libc::NETLINK_CAP_ACK, 1);
-        Ok(Self { fd })
+        Ok(Self { fd, used: Cell::new(false) })
     }
 
     /// Lets dumps be filtered by the kernel, as `NETLINK_GET_STRICT_CHK` says; older kernels send everything.
@@ -155,8 +159,11 @@ impl Socket {
         if batch.is_empty() {
             return Ok(());
         }
-        rustix::net::send(&self.fd, batch.bytes(), SendFlags::empty())?;
         let mut buffer = vec![0; ANSWER_BYTES];
+        if self.used.replace(true) {
+            while rustix::net::recv(&self.fd, &mut buffer[..], RecvFlags::DONTWAIT).is_ok() {}
+        }
+        rustix::net::send(&self.fd, batch.bytes(), SendFlags::empty())?;
         let mut first: Option<Error> = None;
         loop {
             let (_, size) = match rustix::net::recv(&self.fd, &mut buffer[..], RecvFlags::TRUNC) {

@@ -4,13 +4,13 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use net::{Context, EndpointPlan, Ipv4Net, Mac, NetworkPlan, Protocol, Publish};
 use sys::namespace::{self, Kind, KindSet};
@@ -18,8 +18,10 @@ use sys::namespace::{self, Kind, KindSet};
 pub const HOST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 pub const REMOTE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
 
-/// Long enough for anything on this machine, short enough for tests that something does not happen.
-const PATIENCE: Duration = Duration::from_millis(400);
+/// Long enough for anything on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait for what must not happen.
+const IMPATIENCE: Duration = Duration::from_millis(300);
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -118,6 +120,17 @@ impl World {
         ports: &[Publish],
     ) -> Result<net::Reservation, net::PublishError> {
         self.host(|| net::publish(&self.context, container.endpoint.address, ports))
+    }
+
+    /// Publishes ports that were just given up: programs that other tests start hold copies of our sockets until they exec.
+    pub fn publish_again(&self, container: &Container, ports: &[Publish]) -> net::Reservation {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.publish(container, ports) {
+                Err(net::PublishError::InUse { .. }) if Instant::now() < deadline => thread::yield_now(),
+                result => return result.expect("free again"),
+            }
+        }
     }
 }
 
@@ -224,17 +237,30 @@ pub fn serve_tcp(address: SocketAddr) {
 
 /// The address a server of the helpers above sees this thread under; `None` when it cannot be reached.
 pub fn ask(protocol: Protocol, ip: Ipv4Addr, port: u16) -> Option<Ipv4Addr> {
-    let address = SocketAddrV4::new(ip, port);
+    ask_within(PATIENCE, protocol, (ip, port).into())
+}
+
+/// [`ask`] over TCP.
+pub fn tcp(ip: Ipv4Addr, port: u16) -> Option<Ipv4Addr> {
+    ask(Protocol::Tcp, ip, port)
+}
+
+/// [`tcp`] where no answer is expected.
+pub fn tcp_now(ip: Ipv4Addr, port: u16) -> Option<Ipv4Addr> {
+    ask_within(IMPATIENCE, Protocol::Tcp, (ip, port).into())
+}
+
+fn ask_within(patience: Duration, protocol: Protocol, address: SocketAddr) -> Option<Ipv4Addr> {
     let mut text = String::new();
     match protocol {
         Protocol::Tcp => {
-            let mut stream = TcpStream::connect_timeout(&address.into(), PATIENCE).ok()?;
-            stream.set_read_timeout(Some(PATIENCE)).ok()?;
+            let mut stream = TcpStream::connect_timeout(&address, patience).ok()?;
+            stream.set_read_timeout(Some(patience)).ok()?;
             stream.read_to_string(&mut text).ok()?;
         }
         Protocol::Udp => {
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-            socket.set_read_timeout(Some(PATIENCE)).ok()?;
+            socket.set_read_timeout(Some(patience)).ok()?;
             socket.connect(address).ok()?;
             socket.send(b"?").ok()?;
             let mut buffer = [0; 64];
@@ -243,10 +269,6 @@ pub fn ask(protocol: Protocol, ip: Ipv4Addr, port: u16) -> Option<Ipv4Addr> {
         }
     }
     text.parse().ok()
-}
-
-pub fn tcp(ip: Ipv4Addr, port: u16) -> Option<Ipv4Addr> {
-    ask(Protocol::Tcp, ip, port)
 }
 
 pub fn port(host_ip: Option<Ipv4Addr>, host_port: u16, container_port: u16, protocol: Protocol) -> Publish {
