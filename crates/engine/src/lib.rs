@@ -1,15 +1,41 @@
 //! Containers, exec, volumes, networks, events and recovery: the calls every face makes.
 //!
-//! [`model`] holds what callers ask and what they are told, [`parse`] the syntax of Docker's flags that fills it.
+//! An [`Engine`] is an opened pair of roots and nothing else: no process holds state that another one could miss. Durable intent is
+//! in the database ([`record`]), volatile facts are what each container's monitor wrote ([`lookup`] reads them), and whatever a
+//! killed process left is put right by the next call that meets it.
+//!
+//! [`model`] holds what callers ask and what they are told, [`parse`] the syntax of Docker's flags that fills it, [`view`] Docker's
+//! JSON. Start reading at [`create`], then `start` and `launch`.
 
 #![forbid(unsafe_code)]
 // `HostConfig` has more fields than `json!` can count to by default.
 #![recursion_limit = "256"]
 
+pub mod control;
 pub mod create;
+pub mod engine;
+mod events;
+pub mod exec;
+mod ids;
+mod launch;
+pub mod list;
+pub mod logs;
+pub mod lookup;
 pub mod model;
 pub mod names;
+pub mod network;
 pub mod parse;
+pub mod record;
+pub mod remove;
+mod rootfs;
 pub mod signal;
+pub mod start;
 pub mod time;
+mod usage;
 pub mod view;
+pub mod volume;
+
+pub use create::Created;
+pub use engine::Engine;
+pub use remove::reap_main;
+pub use store::Roots;

@@ -18,3 +18,5 @@ pub use summary::container_summary;
 pub use system::{disk_usage, info, stats, top, version};
 pub use text::{ago, command, duration, ports, status};
 pub use volume::volume;
+
+pub(crate) use host_config::{bind_mode, network_mode, propagation};

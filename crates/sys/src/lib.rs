@@ -12,6 +12,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod nftables;
 pub mod process;
+pub mod random;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;

@@ -196,4 +196,13 @@ impl Filters {
             Some(other) => Err(FiltersError::BadValue { key: key.into(), value: other.into() }),
         }
     }
+
+    /// The time of `until=`, before which something must have been made to be pruned.
+    pub fn until(&self, now_ns: i64) -> Result<Option<i64>, FiltersError> {
+        let parse = |value: &String| {
+            crate::parse::timestamp_ns(value, now_ns)
+                .map_err(|_| FiltersError::BadValue { key: "until".into(), value: value.clone() })
+        };
+        self.values("until").first().map(parse).transpose()
+    }
 }

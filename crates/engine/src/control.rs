@@ -1,0 +1,283 @@
+//! Acting on running containers: stop, kill, restart, pause, wait, attach, resize, rename.
+
+use crate::create::{InvalidSpec, validate};
+use crate::engine::Engine;
+use crate::lookup::LookupError;
+use crate::model::{ContainerId, StopOptions, WaitCondition};
+use crate::record::Container;
+use crate::start::StartError;
+use crate::{events, signal};
+use diag::{Class, Diagnose};
+use monitor::client::{self, AttachOptions, AttachStream, Client, RequestError};
+use monitor::state::Status;
+use std::time::Duration;
+use store::Durability;
+use store::db::containers::{self, NameError};
+
+/// Why a container could not be controlled.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ControlError {
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    #[error("cannot {action} container: {name}: container {id} is not running")]
+    NotRunning { action: &'static str, name: String, id: ContainerId },
+    #[error("You cannot attach to a stopped container, start it first")]
+    AttachStopped { name: String },
+    #[error("You cannot attach to a paused container, unpause it first")]
+    AttachPaused { name: String },
+    #[error("cannot {action} container {name}")]
+    Monitor { action: &'static str, name: String, source: RequestError },
+    #[error(transparent)]
+    Invalid(#[from] InvalidSpec),
+    #[error("Renaming a container with the same name as its current name: {name}")]
+    SameName { name: String },
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+impl Diagnose for ControlError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Lookup(error) => error.class(),
+            Self::NotRunning { .. } | Self::AttachStopped { .. } | Self::AttachPaused { .. } => {
+                Class::Conflict
+            }
+            Self::Monitor { source, .. } => source.class(),
+            Self::Invalid(error) => error.class(),
+            Self::SameName { .. } => Class::Invalid,
+            Self::Name(error) => error.class(),
+            Self::Start(error) => error.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Lookup(error) => error.hint(),
+            Self::AttachStopped { name } => Some(format!("`start --attach {name}` starts it and attaches")),
+            Self::Monitor { source, .. } => source.hint(),
+            Self::Name(error) => error.hint(),
+            Self::Start(error) => error.hint(),
+            _ => None,
+        }
+    }
+
+    fn exit_status(&self) -> Option<u8> {
+        match self {
+            Self::Start(error) => error.exit_status(),
+            _ => None,
+        }
+    }
+}
+
+impl Engine {
+    /// Asks a container to stop, kills it after its timeout, and waits until all of it is gone. One that does not run is left alone.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn stop(&self, name: &str, options: &StopOptions) -> Result<(), ControlError> {
+        let wire = stop_options(options)?;
+        let container = self.find(name)?;
+        if !self.observe(&container)?.state.status.is_active() {
+            return Ok(());
+        }
+        match self.monitor(&container).and_then(|mut monitor| monitor.stop(wire)) {
+            // It ended in the meantime, or its monitor was killed: recovery sees to the rest.
+            Err(RequestError::NotRunning { .. }) => {
+                let _ = self.observe(&container)?;
+                Ok(())
+            }
+            Err(source) => Err(ControlError::Monitor { action: "stop", name: container.name, source }),
+            Ok(_) => {
+                self.emit(&events::container(&container, "stop"));
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends a signal, given by name or number, to the first process.
+    ///
+    /// # Errors
+    /// [`ControlError::NotRunning`].
+    pub fn kill(&self, name: &str, signal: &str) -> Result<(), ControlError> {
+        let number = signal::number(signal)?;
+        let container = self.find(name)?;
+        self.on_running("kill", &container, |monitor| monitor.kill(number))?;
+        self.emit(&events::container(&container, "kill").with("signal", number.to_string()));
+        Ok(())
+    }
+
+    /// Stops a container when it runs, and starts it; its addresses and published ports stay.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn restart(&self, name: &str, options: &StopOptions) -> Result<(), ControlError> {
+        let wire = stop_options(options)?;
+        let container = self.find(name)?;
+        let status = self.observe(&container)?.state.status;
+        let restarted = match status {
+            Status::Created | Status::Exited => {
+                Err(RequestError::NotRunning { id: container.id.to_string() })
+            }
+            _ => self.monitor(&container).and_then(|mut monitor| monitor.restart(wire)),
+        };
+        match restarted {
+            Err(RequestError::NotRunning { .. }) => self.start(container.id.as_str())?,
+            Err(source) => {
+                return Err(ControlError::Monitor { action: "restart", name: container.name, source });
+            }
+            Ok(_) => {}
+        }
+        self.emit(&events::container(&container, "restart"));
+        Ok(())
+    }
+
+    /// Freezes every process of a container.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn pause(&self, name: &str) -> Result<(), ControlError> {
+        let container = self.find(name)?;
+        self.on_running("pause", &container, Client::pause)
+    }
+
+    /// Undoes [`Engine::pause`].
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn unpause(&self, name: &str) -> Result<(), ControlError> {
+        let container = self.find(name)?;
+        self.on_running("unpause", &container, Client::unpause)
+    }
+
+    /// Changes the size of a container's terminal.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn resize(&self, name: &str, rows: u16, columns: u16) -> Result<(), ControlError> {
+        let container = self.find(name)?;
+        self.on_running("resize", &container, |monitor| monitor.resize(rows, columns))
+    }
+
+    /// Attaches to a running container.
+    ///
+    /// # Errors
+    /// [`ControlError::AttachStopped`], [`ControlError::AttachPaused`].
+    pub fn attach(&self, name: &str, options: AttachOptions) -> Result<AttachStream, ControlError> {
+        let container = self.find(name)?;
+        match self.observe(&container)?.state.status {
+            Status::Paused => return Err(ControlError::AttachPaused { name: container.name }),
+            Status::Created | Status::Exited => {
+                return Err(ControlError::AttachStopped { name: container.name });
+            }
+            Status::Running | Status::Restarting => {}
+        }
+        let attached = self.monitor(&container).and_then(|monitor| monitor.attach(options));
+        let stream = attached.map_err(|source| match source {
+            RequestError::NotRunning { .. } => ControlError::AttachStopped { name: container.name.clone() },
+            source => ControlError::Monitor { action: "attach to", name: container.name.clone(), source },
+        })?;
+        self.emit(&events::container(&container, "attach"));
+        Ok(stream)
+    }
+
+    /// Waits for a container and returns its exit code.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn wait(&self, name: &str, condition: WaitCondition) -> Result<i32, ControlError> {
+        let container = self.find(name)?;
+        let mut code = self.observe(&container)?.state.exit_code;
+        loop {
+            let active = self.observe(&container)?.state.status.is_active();
+            if !active && condition != WaitCondition::NextExit {
+                break;
+            }
+            match self.monitor(&container).and_then(|mut monitor| monitor.wait()) {
+                Ok(ended) => {
+                    code = ended.code;
+                    if condition == WaitCondition::NextExit || !ended.restarting {
+                        break;
+                    }
+                }
+                // It does not run (yet), or its monitor was killed.
+                Err(RequestError::NotRunning { .. }) => {
+                    let observed = self.observe(&container)?;
+                    code = observed.state.exit_code;
+                    if condition != WaitCondition::NextExit && !observed.state.status.is_active() {
+                        break;
+                    }
+                    self.find(container.id.as_str())?;
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(source) => {
+                    return Err(ControlError::Monitor { action: "wait for", name: container.name, source });
+                }
+            }
+        }
+        if condition == WaitCondition::Removed {
+            while self.exists(&container.id)? {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Ok(code)
+    }
+
+    fn exists(&self, id: &ContainerId) -> Result<bool, LookupError> {
+        Ok(self.store().database().read(|reader| containers::by_id(reader, id.as_str()))?.is_some())
+    }
+
+    /// Gives a container another name, on its networks too.
+    ///
+    /// # Errors
+    /// [`ControlError::Name`] when it is taken.
+    pub fn rename(&self, name: &str, new: &str) -> Result<(), ControlError> {
+        let new = new.strip_prefix('/').unwrap_or(new);
+        validate::container_name(new)?;
+        let (container, _lock) = self.find_locked(name)?;
+        if container.name == new {
+            return Err(ControlError::SameName { name: container.name });
+        }
+        self.store()
+            .database()
+            .write(Durability::Full, |writer| containers::rename(writer, container.id.as_str(), new))?;
+        if self.observe(&container)?.state.status.is_active()
+            && let Err(source) = self.monitor(&container).and_then(|mut monitor| monitor.rename(new))
+            && !matches!(source, RequestError::NotRunning { .. })
+        {
+            return Err(ControlError::Monitor { action: "rename", name: container.name, source });
+        }
+        let renamed = Container { name: new.to_owned(), ..container.clone() };
+        self.emit(&events::container(&renamed, "rename").with("oldName", format!("/{}", container.name)));
+        Ok(())
+    }
+
+    /// Connects to the monitor of a container.
+    pub(crate) fn monitor(&self, container: &Container) -> Result<Client, RequestError> {
+        client::connect(&self.run_dir(&container.id))
+    }
+
+    fn on_running(
+        &self,
+        action: &'static str,
+        container: &Container,
+        request: impl FnOnce(&mut Client) -> Result<(), RequestError>,
+    ) -> Result<(), ControlError> {
+        let (name, id) = (container.name.clone(), container.id.clone());
+        match self.monitor(container).and_then(|mut monitor| request(&mut monitor)) {
+            Ok(()) => Ok(()),
+            Err(RequestError::NotRunning { .. }) => {
+                let _ = self.observe(container)?;
+                Err(ControlError::NotRunning { action, name, id })
+            }
+            Err(source) => Err(ControlError::Monitor { action, name, source }),
+        }
+    }
+}
+
+fn stop_options(options: &StopOptions) -> Result<client::StopOptions, InvalidSpec> {
+    let signal = options.signal.as_deref().map(signal::number).transpose()?;
+    Ok(client::StopOptions { signal, timeout_s: options.timeout_s })
+}

@@ -1,0 +1,21 @@
+//! What the engine itself reports to the event log; starts, exits and health are reported by the monitors.
+
+use crate::record::Container;
+use monitor::events::Event;
+
+/// An event of a container: name and image first, then its labels.
+pub(crate) fn container(container: &Container, action: &str) -> Event {
+    let mut event = Event::new("container", action, container.id.as_str());
+    event.attributes.clone_from(&container.doc.spec.labels);
+    event.with("name", &container.name).with("image", &container.doc.spec.image)
+}
+
+/// An event of a volume.
+pub(crate) fn volume(name: &str, action: &str) -> Event {
+    Event::new("volume", action, name).with("driver", "local")
+}
+
+/// An event of a network.
+pub(crate) fn network(id: &str, name: &str, action: &str) -> Event {
+    Event::new("network", action, id).with("name", name).with("type", "bridge")
+}

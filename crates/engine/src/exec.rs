@@ -1,0 +1,133 @@
+//! One more process in a running container.
+
+use crate::create::{InvalidSpec, env_key};
+use crate::engine::Engine;
+use crate::events;
+use crate::launch;
+use crate::lookup::LookupError;
+use crate::model::{ContainerId, ExecSpec};
+use cgroup::{Cgroup, CgroupError};
+use diag::{Class, Diagnose};
+use monitor::plan::LaunchPlan;
+use monitor::state::Status;
+use runtime::{Exec, LaunchError, Process, Stdio, UserSpec};
+use std::io;
+use std::os::fd::AsFd;
+
+/// Why a process could not be started in a container.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ExecError {
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    #[error("container {id} is not running")]
+    NotRunning { id: ContainerId },
+    #[error("Container {name} is paused, unpause the container before exec")]
+    Paused { name: String },
+    #[error("Container {name} is restarting, wait until the container is running")]
+    Restarting { name: String },
+    #[error(transparent)]
+    Invalid(#[from] InvalidSpec),
+    #[error("cannot read the launch plan of container {name}")]
+    Plan { name: String, source: io::Error },
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    #[error("OCI runtime exec failed")]
+    Launch(#[source] LaunchError),
+}
+
+impl Diagnose for ExecError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Lookup(error) => error.class(),
+            Self::NotRunning { .. } | Self::Paused { .. } | Self::Restarting { .. } => Class::Conflict,
+            Self::Invalid(error) => error.class(),
+            Self::Plan { .. } => Class::Internal,
+            Self::Cgroup(error) => error.class(),
+            Self::Launch(error) => error.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Lookup(error) => error.hint(),
+            Self::NotRunning { id } => Some(format!("start it first: `start {}`", id.short())),
+            Self::Launch(error) => error.hint(),
+            _ => None,
+        }
+    }
+
+    fn exit_status(&self) -> Option<u8> {
+        match self {
+            Self::Launch(error) => error.exit_status(),
+            _ => None,
+        }
+    }
+}
+
+impl Engine {
+    /// Starts a process in a running container; this process becomes its parent, so it must have one thread only and must
+    /// have been sealed (`runtime::seal::ensure`).
+    ///
+    /// # Errors
+    /// [`ExecError`].
+    pub fn exec(&self, name: &str, exec: &ExecSpec, stdio: Stdio) -> Result<Process, ExecError> {
+        if exec.command.is_empty() {
+            return Err(InvalidSpec::new("no exec command specified").into());
+        }
+        if let Some(directory) = exec.working_dir.as_ref().filter(|directory| !directory.starts_with('/')) {
+            return Err(InvalidSpec::new(format!("Cwd must be an absolute path: {directory}")).into());
+        }
+        let container = self.find(name)?;
+        let state = self.observe(&container)?.state;
+        match state.status {
+            Status::Running => {}
+            Status::Paused => return Err(ExecError::Paused { name: container.name }),
+            Status::Restarting => return Err(ExecError::Restarting { name: container.name }),
+            Status::Created | Status::Exited => return Err(ExecError::NotRunning { id: container.id }),
+        }
+        let pidfd = match sys::process::open(state.pid) {
+            Ok(pidfd) => pidfd,
+            Err(_) => return Err(ExecError::NotRunning { id: container.id }),
+        };
+        let plan = LaunchPlan::read(&self.run_dir(&container.id))
+            .map_err(|source| ExecError::Plan { name: container.name.clone(), source })?;
+        let mut process = plan.spec.process.clone().unwrap_or_default();
+        process.args.clone_from(&exec.command);
+        process.terminal = exec.tty;
+        if exec.tty && !process.env.iter().any(|entry| env_key(entry) == "TERM") {
+            process.env.push("TERM=xterm".into());
+        }
+        for entry in &exec.env {
+            match process.env.iter_mut().find(|have| env_key(have) == env_key(entry)) {
+                Some(have) => have.clone_from(entry),
+                None => process.env.push(entry.clone()),
+            }
+        }
+        if let Some(directory) = &exec.working_dir {
+            process.cwd = directory.into();
+        }
+        if exec.privileged {
+            launch::grant_everything(&mut process);
+        }
+        let user = match &exec.user {
+            Some(user) => UserSpec::Named(user.clone()),
+            None => plan.user.clone(),
+        };
+        let cgroup = Cgroup::open(self.hierarchy()?, &plan.cgroup)?;
+        let started = runtime::exec(Exec {
+            id: container.id.as_str(),
+            container: pidfd.as_fd(),
+            process: &process,
+            user: &user,
+            extra_groups: &plan.extra_groups,
+            cgroup: Some(&cgroup),
+            seccomp: &plan.seccomp,
+            stdio,
+        })
+        .map_err(ExecError::Launch)?;
+        let command = exec.command.join(" ");
+        self.emit(&events::container(&container, &format!("exec_start: {command}")));
+        Ok(started)
+    }
+}

@@ -1,0 +1,198 @@
+//! Removing containers, one or many, and what a killed monitor left of one.
+
+use crate::engine::Engine;
+use crate::events;
+use crate::lookup::LookupError;
+use crate::model::{ContainerId, RemoveOptions};
+use crate::record::{Container, MountSource};
+use crate::volume::VolumeError;
+use diag::{Class, Diagnose, Failure};
+use monitor::client::{self, RequestError, StopOptions};
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use store::db::containers;
+use store::{DatabaseError, Durability, Roots};
+
+/// Why a container could not be removed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum RemoveError {
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    #[error(
+        "cannot remove container \"/{name}\": container is {status}: {}",
+        if *status == "paused" { "unpause and then stop the container before removing or force remove" }
+        else { "stop the container before removing or force remove" }
+    )]
+    Running { name: String, status: &'static str },
+    #[error("cannot kill container {name}")]
+    Kill { name: String, source: RequestError },
+    #[error("cannot remove {} of container {name}", path.display())]
+    Files { name: String, path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+impl Diagnose for RemoveError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Lookup(error) => error.class(),
+            Self::Running { .. } => Class::Conflict,
+            Self::Kill { source, .. } => source.class(),
+            Self::Files { source, .. } => Class::of_io(source),
+            Self::Volume(error) => error.class(),
+            Self::Database(error) => error.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Lookup(error) => error.hint(),
+            Self::Running { name, .. } => Some(format!("`rm -f {name}` kills and removes it")),
+            Self::Volume(error) => error.hint(),
+            Self::Database(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl Engine {
+    /// Removes a container, with `force` also a running one; returns its name.
+    ///
+    /// # Errors
+    /// [`RemoveError`].
+    pub fn remove(&self, name: &str, options: &RemoveOptions) -> Result<String, RemoveError> {
+        let container = self.find(name)?;
+        let status = self.observe(&container)?.state.status;
+        if status.is_active() {
+            if !options.force {
+                return Err(RemoveError::Running { name: container.name, status: status.as_str() });
+            }
+            self.kill_and_wait(&container)?;
+        }
+        let (container, lock) = self.find_locked(container.id.as_str())?;
+        // Between the two looks somebody may have started it.
+        let status = self.observe(&container)?.state.status;
+        if status.is_active() {
+            if !options.force {
+                return Err(RemoveError::Running { name: container.name, status: status.as_str() });
+            }
+            self.kill_and_wait(&container)?;
+        }
+        self.erase(&container, options.volumes)?;
+        drop(lock);
+        Ok(container.name)
+    }
+
+    /// Removes several containers at once; results are in the order of `names`.
+    ///
+    /// Killing waits for the kernel, so all are killed before the first one is waited for: one thread each.
+    pub fn remove_many(&self, names: &[String], options: &RemoveOptions) -> Vec<Result<String, Failure>> {
+        self.in_parallel(names, |name| self.remove(name, options).map_err(Failure::from))
+    }
+
+    /// Runs `work` for each of `names` in a thread of its own, at most 64 at a time; results keep the order.
+    pub fn in_parallel<T: Send>(
+        &self,
+        names: &[String],
+        work: impl Fn(&str) -> Result<T, Failure> + Sync,
+    ) -> Vec<Result<T, Failure>> {
+        if let [only] = names {
+            return vec![work(only)];
+        }
+        let mut results = Vec::with_capacity(names.len());
+        for chunk in names.chunks(64) {
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = chunk.iter().map(|name| scope.spawn(|| work(name))).collect();
+                results.extend(
+                    threads.into_iter().map(|thread| thread.join().expect("the work does not panic")),
+                );
+            });
+        }
+        results
+    }
+
+    /// Removes the container of a finished `run --rm` that this process was attached to.
+    ///
+    /// # Errors
+    /// [`RemoveError`].
+    pub fn finish_run(&self, id: &ContainerId) -> Result<(), RemoveError> {
+        match self.remove(id.as_str(), &RemoveOptions { force: false, volumes: true }) {
+            // Somebody else's `rm` was faster.
+            Err(RemoveError::Lookup(LookupError::NotFound { .. })) => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    /// The last act of a monitor whose container removes itself (the hidden command `reap`).
+    ///
+    /// # Errors
+    /// [`RemoveError`].
+    pub fn reap(&self, id: &str) -> Result<(), RemoveError> {
+        match self.remove(id, &RemoveOptions { force: true, volumes: true }) {
+            Err(RemoveError::Lookup(LookupError::NotFound { .. })) => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    fn kill_and_wait(&self, container: &Container) -> Result<(), RemoveError> {
+        let kill = StopOptions { signal: Some(9), timeout_s: Some(0) };
+        match self.monitor(container).and_then(|mut monitor| monitor.stop(kill)) {
+            Ok(_) | Err(RequestError::NotRunning { .. }) => Ok(()),
+            Err(source) => Err(RemoveError::Kill { name: container.name.clone(), source }),
+        }
+    }
+
+    /// Removes a container that does not run, under its lock: files first, so that what is left of an interrupted removal is a
+    /// container that can be removed again.
+    fn erase(&self, container: &Container, with_volumes: bool) -> Result<(), RemoveError> {
+        let (run_dir, data_dir) = (self.run_dir(&container.id), self.data_dir(&container.id));
+        let files =
+            |path: PathBuf| move |source| RemoveError::Files { name: container.name.clone(), path, source };
+        client::wait_released(&run_dir).map_err(files(run_dir.clone()))?;
+        sys::fs::remove_tree(&data_dir).map_err(files(data_dir.clone()))?;
+        let durability = if container.doc.spec.auto_remove { Durability::Relaxed } else { Durability::Full };
+        self.store().database().write(durability, |writer| {
+            containers::remove(writer, container.id.as_str())?;
+            Ok::<_, DatabaseError>(())
+        })?;
+        sys::fs::remove_tree(&run_dir).map_err(files(run_dir.clone()))?;
+        self.emit(&events::container(container, "destroy"));
+        if with_volumes || container.doc.spec.auto_remove {
+            let volumes: Vec<String> = container
+                .doc
+                .mounts
+                .iter()
+                .filter_map(|mount| match &mount.source {
+                    MountSource::Volume { name, .. } => Some(name.clone()),
+                    _ => None,
+                })
+                .collect();
+            self.remove_anonymous_volumes(&volumes)?;
+        }
+        Ok(())
+    }
+
+    /// Cleans up after a killed monitor. What cannot be undone now is tried again by the next look at the container.
+    pub(crate) fn recover(&self, container: &Container) {
+        let recovered = monitor::recover(&self.run_dir(&container.id));
+        if matches!(recovered, Ok(true)) && container.doc.spec.auto_remove {
+            let _ = self.reap(container.id.as_str());
+        }
+    }
+}
+
+/// The hidden command `reap <data root> <run root> <id>`; nobody reads what it would print.
+pub fn reap_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut args = args.into_iter();
+    let (Some(data), Some(run), Some(id), None) = (args.next(), args.next(), args.next(), args.next()) else {
+        return ExitCode::from(diag::EXIT_USAGE);
+    };
+    let roots = Roots::new(PathBuf::from(data), PathBuf::from(run));
+    let reaped = Engine::open(&roots).is_ok_and(|engine| engine.reap(&id.to_string_lossy()).is_ok());
+    if reaped { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,44 @@
+//! A container's or image's root as a detached mount: visible through its descriptor only, gone when that is closed.
+
+use oci::DiffId;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use store::Store;
+use sys::mount::{Attributes, Context};
+
+/// The root of an image with these layers, base first; nothing can be written to it.
+pub fn read_only(store: &Store, layers: &[DiffId]) -> io::Result<OwnedFd> {
+    match layers {
+        [] => Err(io::Error::new(io::ErrorKind::NotFound, "the image has no layers")),
+        // An overlay needs two directories.
+        [only] => sys::fs::open_dir(&store.snapshots().path(only)),
+        _ => overlay(store, layers, None, Attributes::READ_ONLY),
+    }
+}
+
+/// The root of a container that does not run; writes go to its writable layer.
+pub fn writable(store: &Store, layers: &[DiffId], data_dir: &Path) -> io::Result<OwnedFd> {
+    overlay(store, layers, Some(data_dir), Attributes::NONE)
+}
+
+fn overlay(
+    store: &Store,
+    layers: &[DiffId],
+    data_dir: Option<&Path>,
+    attributes: Attributes,
+) -> io::Result<OwnedFd> {
+    let context = Context::open("overlay")?;
+    let complain = |error: io::Error| match context.complaint() {
+        Some(text) => io::Error::new(error.kind(), format!("{text} ({error})")),
+        None => error,
+    };
+    for directory in store.snapshots().lower_dirs(layers) {
+        context.set("lowerdir+", &directory).map_err(complain)?;
+    }
+    if let Some(data_dir) = data_dir {
+        context.set("upperdir", data_dir.join("upper")).map_err(complain)?;
+        context.set("workdir", data_dir.join("work")).map_err(complain)?;
+    }
+    context.mount(attributes).map(sys::mount::Tree::into_fd).map_err(complain)
+}

@@ -1,0 +1,243 @@
+//! Starting containers, and `run`, which is creating and starting with the monitor's start overlapped.
+
+use crate::create::{CreateError, Created, InvalidSpec, validate};
+use crate::engine::Engine;
+use crate::ids;
+use crate::launch::files;
+use crate::lookup::{LookupError, make_private_dir};
+use crate::model::{ContainerId, ContainerSpec, RemoveOptions};
+use crate::network::NetworkError;
+use crate::record::Container;
+use crate::volume::VolumeError;
+use diag::{Class, Diagnose};
+use monitor::client::{self, AttachOptions, AttachStream, LaunchFailure, Launched, Prepared};
+use monitor::state::Status;
+use runtime::seccomp::SeccompError;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a container could not be started.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum StartError {
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    #[error("cannot start container {name}")]
+    Launch { name: String, source: LaunchFailure },
+    #[error("cannot start a paused container, try unpause instead: {name}")]
+    Paused { name: String },
+    #[error("cannot join the namespace of container {name}: it is not running")]
+    JoinStopped { name: String },
+    #[error(transparent)]
+    Invalid(#[from] InvalidSpec),
+    #[error("invalid seccomp profile")]
+    Seccomp(#[from] SeccompError),
+    #[error("error gathering device information while adding custom device \"{}\"", path.display())]
+    Device { path: PathBuf, source: io::Error },
+    #[error(
+        "error gathering device information while adding custom device \"{}\": not a device node",
+        path.display()
+    )]
+    NotADevice { path: PathBuf },
+    #[error("cannot open {path} in volume {volume}")]
+    Subpath { volume: String, path: String, source: io::Error },
+    #[error("cannot write the files of container {name}")]
+    Files { name: String, source: io::Error },
+    #[error("cannot open hull's own program")]
+    Program(#[source] io::Error),
+    #[error("cannot get random bytes for an id")]
+    Random(#[source] io::Error),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    #[error(transparent)]
+    Directories(Box<CreateError>),
+}
+
+impl Diagnose for StartError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Lookup(error) => error.class(),
+            Self::Launch { source, .. } => source.class(),
+            Self::Paused { .. } | Self::JoinStopped { .. } => Class::Conflict,
+            Self::Invalid(error) => error.class(),
+            Self::Seccomp(error) => error.class(),
+            Self::NotADevice { .. } => Class::Invalid,
+            Self::Device { source, .. } | Self::Subpath { source, .. } => Class::of_io(source),
+            Self::Files { .. } | Self::Program(_) | Self::Random(_) => Class::Internal,
+            Self::Network(error) => error.class(),
+            Self::Volume(error) => error.class(),
+            Self::Directories(error) => error.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Lookup(error) => error.hint(),
+            Self::Launch { source, .. } => source.hint(),
+            Self::JoinStopped { name } => Some(format!("start it first: `start {name}`")),
+            Self::Network(error) => error.hint(),
+            Self::Volume(error) => error.hint(),
+            Self::Directories(error) => error.hint(),
+            _ => None,
+        }
+    }
+
+    fn exit_status(&self) -> Option<u8> {
+        match self {
+            Self::Launch { source, .. } => source.exit_status(),
+            _ => None,
+        }
+    }
+}
+
+/// Why `run` failed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum RunError {
+    /// Nothing was created.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    /// The container exists, unless it is one that removes itself.
+    #[error("{source}")]
+    Start { created: Created, source: StartError },
+}
+
+impl Diagnose for RunError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Create(error) => error.class(),
+            Self::Start { source, .. } => source.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Create(error) => error.hint(),
+            Self::Start { source, .. } => source.hint(),
+        }
+    }
+
+    fn exit_status(&self) -> Option<u8> {
+        match self {
+            Self::Create(error) => error.exit_status(),
+            Self::Start { source, .. } => source.exit_status(),
+        }
+    }
+}
+
+impl Engine {
+    /// Starts a created or stopped container; one that runs is left alone.
+    ///
+    /// # Errors
+    /// [`StartError`]; a container that could not be started occupies nothing.
+    pub fn start(&self, name: &str) -> Result<(), StartError> {
+        self.start_with(name, None).map(drop)
+    }
+
+    /// Starts a container and attaches to it before its first instruction; `None` when it ran already.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub fn start_attached(
+        &self,
+        name: &str,
+        options: AttachOptions,
+    ) -> Result<Option<AttachStream>, StartError> {
+        Ok(self.start_with(name, Some(options))?.and_then(|launched| launched.stream))
+    }
+
+    fn start_with(&self, name: &str, attach: Option<AttachOptions>) -> Result<Option<Launched>, StartError> {
+        let (container, _lock) = self.find_locked(name)?;
+        match self.observe(&container)?.state.status {
+            Status::Paused => return Err(StartError::Paused { name: container.name }),
+            Status::Running | Status::Restarting => return Ok(None),
+            Status::Created | Status::Exited => {}
+        }
+        let prepared = self.prepare(&container.id)?;
+        // After a power cut they may be missing.
+        self.make_directories(&container).map_err(|error| StartError::Directories(Box::new(error)))?;
+        self.launch(&container, prepared, attach).map(Some)
+    }
+
+    /// Creates a container and starts it, detached: the monitor starts while the container is being created.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub fn run_detached(&self, spec: ContainerSpec) -> Result<Created, RunError> {
+        self.run(spec, None).map(|(created, _)| created)
+    }
+
+    /// Creates a container and starts it with this client attached.
+    ///
+    /// For a container that removes itself, the caller is expected to say [`reaping`](client::AttachWriter::reaping) when it has
+    /// seen the end, to read the stream to its end, and then to call [`Engine::finish_run`].
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub fn run_attached(
+        &self,
+        spec: ContainerSpec,
+        options: AttachOptions,
+    ) -> Result<(Created, AttachStream), RunError> {
+        let options = AttachOptions { will_remove: spec.auto_remove, ..options };
+        let (created, launched) = self.run(spec, Some(options))?;
+        let stream = launched.stream.expect("the launch was asked to attach");
+        Ok((created, stream))
+    }
+
+    fn run(
+        &self,
+        spec: ContainerSpec,
+        attach: Option<AttachOptions>,
+    ) -> Result<(Created, Launched), RunError> {
+        validate::spec(&spec).map_err(CreateError::from)?;
+        let id = ContainerId::from_string(ids::random().map_err(CreateError::Random)?);
+        // Before the work of creating, so that the exec happens beside it. Dropped on failure, it leaves without a trace.
+        let prepared = self.prepare(&id);
+        let (container, warnings) = self.create_validated(id, spec)?;
+        let created = Created { id: container.id.clone(), name: container.name.clone(), warnings };
+        let started = prepared.and_then(|prepared| self.launch(&container, prepared, attach));
+        match started {
+            Ok(launched) => Ok((created, launched)),
+            Err(source) => {
+                if container.doc.spec.auto_remove {
+                    // The error to report is that of the start.
+                    let _ = self.remove(container.id.as_str(), &RemoveOptions { force: true, volumes: true });
+                }
+                Err(RunError::Start { created, source })
+            }
+        }
+    }
+
+    /// Starts the monitor of a container; it waits for its plan.
+    fn prepare(&self, id: &ContainerId) -> Result<Prepared, StartError> {
+        let program = self.program().map_err(StartError::Program)?;
+        client::prepare(program, &self.run_dir(id))
+            .map_err(|source| StartError::Launch { name: id.short().to_owned(), source })
+    }
+
+    fn launch(
+        &self,
+        container: &Container,
+        prepared: Prepared,
+        attach: Option<AttachOptions>,
+    ) -> Result<Launched, StartError> {
+        let run_dir = self.run_dir(&container.id);
+        let failed = |source| StartError::Files { name: container.name.clone(), source };
+        make_private_dir(&run_dir).map_err(failed)?;
+        let plan = self.launch_plan(container)?;
+        let networks: Vec<net::NetworkPlan> = match &plan.network {
+            monitor::plan::Networking::Private { endpoints, .. } => {
+                endpoints.iter().map(|endpoint| endpoint.network.clone()).collect()
+            }
+            _ => Vec::new(),
+        };
+        files::write(&run_dir, container, &networks).map_err(failed)?;
+        prepared
+            .begin(&plan, attach)
+            .and_then(client::Launching::finish)
+            .map_err(|source| StartError::Launch { name: container.name.clone(), source })
+    }
+}

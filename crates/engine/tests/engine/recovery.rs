@@ -1,0 +1,64 @@
+//! What a killed process leaves is put right by the next call.
+
+use crate::world::{World, bridged, sleeper};
+use engine::model::{ListOptions, RemoveOptions, Status};
+use std::time::Duration;
+
+pub const TESTS: &[(&str, fn())] = &[
+    ("a_killed_monitor_leaves_no_ghost", a_killed_monitor_leaves_no_ghost),
+    ("a_killed_monitor_of_a_volatile_container", a_killed_monitor_of_a_volatile_container),
+    ("a_removal_cut_short_can_be_repeated", a_removal_cut_short_can_be_repeated),
+];
+
+fn kill_monitor(world: &World, name: &str) {
+    let inspect = world.engine.inspect(name).unwrap();
+    let state = monitor::state::read(&inspect.run_dir, &inspect.data_dir).unwrap().state;
+    sys::process::kill(state.monitor_pid, 9).unwrap();
+    // Whoever inherits it may leave it a zombie.
+    let gone = |pid: i32| match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")),
+        Err(_) => true,
+    };
+    testkit::eventually("the process dies with its monitor", 5, || gone(state.pid).then_some(()));
+}
+
+fn a_killed_monitor_leaves_no_ghost() {
+    let world = World::new();
+    let mut spec = bridged(&["sleep", "1000"]);
+    spec.name = Some("orphan".into());
+    spec.network.publish = engine::parse::ports("80").unwrap();
+    world.engine.run_detached(spec).unwrap();
+    kill_monitor(&world, "orphan");
+    assert!(world.engine.list(&ListOptions::default()).unwrap().is_empty());
+    let state = world.engine.inspect("orphan").unwrap().state;
+    assert_eq!((state.status, state.exit_code, state.pid), (Status::Exited, 137, 0));
+    let published = net::inventory(world.engine.net_context()).unwrap().published;
+    assert!(published.is_empty(), "{published:?}");
+    world.engine.start("orphan").unwrap();
+    assert_eq!(world.engine.inspect("orphan").unwrap().state.status, Status::Running);
+    kill_monitor(&world, "orphan");
+    world.engine.remove("orphan", &RemoveOptions::default()).unwrap();
+}
+
+fn a_killed_monitor_of_a_volatile_container() {
+    let world = World::new();
+    let mut spec = sleeper();
+    spec.name = Some("brief".into());
+    spec.auto_remove = true;
+    world.engine.run_detached(spec).unwrap();
+    kill_monitor(&world, "brief");
+    let all = ListOptions { all: true, ..Default::default() };
+    let _ = world.engine.list(&all).unwrap();
+    assert!(world.engine.list(&all).unwrap().is_empty());
+}
+
+fn a_removal_cut_short_can_be_repeated() {
+    let world = World::new();
+    let created = world.engine.create(sleeper()).unwrap();
+    // As a removal that was killed after the files leaves it.
+    std::fs::remove_dir_all(world.roots.data.join("containers").join(created.id.as_str())).unwrap();
+    world.engine.start(created.id.as_str()).unwrap();
+    std::thread::sleep(Duration::from_millis(1));
+    world.engine.remove(created.id.as_str(), &RemoveOptions { force: true, volumes: true }).unwrap();
+    assert!(world.engine.list(&ListOptions { all: true, ..Default::default() }).unwrap().is_empty());
+}
