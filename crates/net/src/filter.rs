@@ -19,6 +19,8 @@
 //! martians. The second masquerade is the hairpin: without it a container would answer its neighbour directly, under an
 //! address the neighbour did not ask.
 
+mod foreign;
+
 use std::cell::RefCell;
 use std::io;
 use std::net::Ipv4Addr;
@@ -109,7 +111,8 @@ impl Filter {
         for (set, elements) in network_elements(plan) {
             change.add(set.name, &elements);
         }
-        self.socket.commit(change)
+        self.socket.commit(change)?;
+        foreign::admit(&self.socket, &self.table, &plan.bridge)
     }
 
     /// Removes the network's elements, as many as there are.
@@ -117,14 +120,15 @@ impl Filter {
         for (set, elements) in network_elements(plan) {
             self.remove_each(set, &elements)?;
         }
-        Ok(())
+        foreign::forget(&self.socket, &self.table, Some(&plan.bridge))
     }
 
     /// Removes the table and all that is in it.
     pub(crate) fn remove(&self) -> Result<(), Error> {
         let mut change = self.transaction();
         change.delete_table();
-        gone(self.socket.commit(change))
+        gone(self.socket.commit(change))?;
+        foreign::forget(&self.socket, &self.table, None)
     }
 
     /// Sends each port to `address`. Whoever owned an element before has lost its socket, or we would not be here: replaced.

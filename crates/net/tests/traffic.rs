@@ -190,3 +190,35 @@ fn a_container_can_be_connected_and_disconnected_while_it_runs() {
     attach().expect("the same endpoint again takes the place of the first");
     assert_eq!(a.run(|| tcp(b.address(), 80)), Some(second.address));
 }
+
+#[test]
+fn another_firewalls_policy_does_not_stop_us_but_its_rules_do() {
+    let world = World::new(true);
+    let firewall = || {
+        sh("nft add table ip filter");
+        sh("nft 'add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'");
+    };
+    world.host(firewall);
+    let before = world.host(|| sh("nft list table ip filter"));
+    let network = world.network("n");
+    let named = world.network_with("named", |plan| plan.bridge = "mybridge".to_owned());
+    let (a, b) = (world.container(&network, 2, "a"), world.container(&network, 3, "b"));
+    let c = world.container(&named, 2, "c");
+    world.remote(|| serve_tcp((REMOTE, 82).into()));
+    b.serve_tcp(80);
+    let _held = world.publish(&b, &[port(None, 8080, 80, Protocol::Tcp)]).expect("publish");
+    assert_eq!(a.run(|| tcp(b.address(), 80)), Some(a.address()));
+    assert_eq!(a.run(|| tcp(REMOTE, 82)), Some(HOST));
+    assert_eq!(c.run(|| tcp(REMOTE, 82)), Some(HOST));
+    assert_eq!(world.remote(|| tcp(HOST, 8080)), Some(REMOTE));
+    assert_eq!(world.remote(|| tcp_now(b.address(), 80)), None, "not published");
+    world.host(|| sh(&format!("nft insert rule ip filter FORWARD ip daddr {REMOTE} drop")));
+    assert_eq!(a.run(|| tcp_now(REMOTE, 82)), None, "the administrator has the last word");
+    world.host(|| {
+        sh("nft delete rule ip filter FORWARD handle $(nft -a list chain ip filter FORWARD | awk '/daddr/{print $NF}')");
+        net::remove_network(&world.context, &named).expect("remove");
+        assert!(!sh("nft list table ip filter").contains("mybridge"));
+        net::remove_all(&world.context).expect("remove all");
+        assert_eq!(sh("nft list table ip filter"), before);
+    });
+}

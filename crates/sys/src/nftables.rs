@@ -237,16 +237,16 @@ impl<'a> Transaction<'a> {
 
     /// Appends a rule to the chain.
     pub fn rule(&mut self, chain: &str, exprs: &[Expr<'_>]) {
-        self.insert(chain, APPEND, exprs, &[]);
+        self.rule_with(chain, exprs, &[]);
     }
 
-    /// Puts a rule before all others of the chain; `comment` tells who did.
-    pub fn first_rule(&mut self, chain: &str, exprs: &[Expr<'_>], comment: &str) {
-        self.insert(chain, 0, exprs, &comment_data(comment));
+    /// Appends a rule to the chain; `comment` tells whose it is, where the chain is another's.
+    pub fn commented_rule(&mut self, chain: &str, exprs: &[Expr<'_>], comment: &str) {
+        self.rule_with(chain, exprs, &comment_data(comment));
     }
 
-    fn insert(&mut self, chain: &str, flags: u16, exprs: &[Expr<'_>], userdata: &[u8]) {
-        self.push(libc::NFT_MSG_NEWRULE, CREATE | flags, |w, table| {
+    fn rule_with(&mut self, chain: &str, exprs: &[Expr<'_>], userdata: &[u8]) {
+        self.push(libc::NFT_MSG_NEWRULE, CREATE | APPEND, |w, table| {
             w.string(attr::RULE_TABLE, table).string(attr::RULE_CHAIN, chain);
             w.nest(attr::RULE_EXPRESSIONS, |w| exprs.iter().for_each(|expr| expr.encode(w)));
             if !userdata.is_empty() {
@@ -382,6 +382,17 @@ impl NftSocket {
             },
         )?;
         Ok(lists.into_iter().flatten().collect())
+    }
+
+    /// Whether the chain exists.
+    pub fn has_chain(&self, family: Family, table: &str, chain: &str) -> Result<bool, Error> {
+        let mut batch = Batch::new();
+        batch.message(message(libc::NFT_MSG_GETCHAIN), 0, |w| {
+            w.raw(&nfgenmsg(family.number(), 0))
+                .string(attr::CHAIN_TABLE, table)
+                .string(attr::CHAIN_NAME, chain);
+        });
+        self.found(batch)
     }
 
     /// The rules of a chain; none when chain or table do not exist.
