@@ -1,7 +1,7 @@
 //! From a record to what a monitor is told: the launch plan, and the files that are mounted over the image's.
 
 pub(crate) mod files;
-mod limits;
+pub(crate) mod limits;
 mod mounts;
 mod process;
 mod spec;

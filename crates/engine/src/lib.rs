@@ -11,12 +11,19 @@
 // `HostConfig` has more fields than `json!` can count to by default.
 #![recursion_limit = "256"]
 
+pub mod archive;
+pub mod boot;
+pub mod changes;
+pub mod commit;
 pub mod control;
 pub mod create;
+pub mod disk;
 pub mod engine;
 mod events;
 pub mod exec;
 mod ids;
+pub mod images;
+pub mod info;
 mod launch;
 pub mod list;
 pub mod logs;
@@ -27,10 +34,14 @@ pub mod network;
 pub mod parse;
 pub mod record;
 pub mod remove;
+pub mod reset;
 mod rootfs;
 pub mod signal;
 pub mod start;
+pub mod stats;
 pub mod time;
+pub mod top;
+pub mod update;
 mod usage;
 pub mod view;
 pub mod volume;

@@ -3,7 +3,7 @@
 use oci::DiffId;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use store::Store;
 use sys::mount::{Attributes, Context};
 
@@ -13,28 +13,32 @@ pub fn read_only(store: &Store, layers: &[DiffId]) -> io::Result<OwnedFd> {
         [] => Err(io::Error::new(io::ErrorKind::NotFound, "the image has no layers")),
         // An overlay needs two directories.
         [only] => sys::fs::open_dir(&store.snapshots().path(only)),
-        _ => overlay(store, layers, None, Attributes::READ_ONLY),
+        _ => overlay(&store.snapshots().lower_dirs(layers), None, Attributes::READ_ONLY),
     }
 }
 
 /// The root of a container that does not run; writes go to its writable layer.
 pub fn writable(store: &Store, layers: &[DiffId], data_dir: &Path) -> io::Result<OwnedFd> {
-    overlay(store, layers, Some(data_dir), Attributes::NONE)
+    let layers = store.snapshots().lower_dirs(layers);
+    overlay(&layers, Some(data_dir), Attributes::NONE)
 }
 
-fn overlay(
-    store: &Store,
-    layers: &[DiffId],
-    data_dir: Option<&Path>,
-    attributes: Attributes,
-) -> io::Result<OwnedFd> {
+/// The root of a container, running or not, that nothing can be written to: its writable layer is one more lower one.
+pub fn merged(store: &Store, layers: &[DiffId], data_dir: &Path) -> io::Result<OwnedFd> {
+    let mut directories = vec![data_dir.join("upper")];
+    directories.extend(store.snapshots().lower_dirs(layers));
+    overlay(&directories, None, Attributes::READ_ONLY)
+}
+
+/// Mounts `lower`, topmost first, with the writable layer of `data_dir` on top.
+fn overlay(lower: &[PathBuf], data_dir: Option<&Path>, attributes: Attributes) -> io::Result<OwnedFd> {
     let context = Context::open("overlay")?;
     let complain = |error: io::Error| match context.complaint() {
         Some(text) => io::Error::new(error.kind(), format!("{text} ({error})")),
         None => error,
     };
-    for directory in store.snapshots().lower_dirs(layers) {
-        context.set("lowerdir+", &directory).map_err(complain)?;
+    for directory in lower {
+        context.set("lowerdir+", directory).map_err(complain)?;
     }
     if let Some(data_dir) = data_dir {
         context.set("upperdir", data_dir.join("upper")).map_err(complain)?;

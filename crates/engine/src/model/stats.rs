@@ -86,6 +86,4 @@ pub struct InterfaceStats {
 pub struct BlockStats {
     pub read_bytes: u64,
     pub write_bytes: u64,
-    pub read_ops: u64,
-    pub write_ops: u64,
 }

@@ -1,0 +1,186 @@
+//! What is on the disk, and giving it back.
+
+use crate::engine::Engine;
+use crate::images::ImagesError;
+use crate::list::ListError;
+use crate::model::{DiskUsage, Filters, FiltersError, ListOptions, Pruned, RemoveOptions, UsageItem};
+use crate::parse;
+use crate::remove::RemoveError;
+use crate::time::now_ns;
+use crate::volume::VolumeError;
+use diag::{Class, Diagnose};
+use image::Removed;
+use std::collections::HashSet;
+use store::db::{build_cache, layers};
+use store::{DatabaseError, Durability, StoreError};
+
+/// Why disk usage could not be told or space not be given back.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum DiskError {
+    #[error(transparent)]
+    List(#[from] ListError),
+    #[error(transparent)]
+    Images(#[from] ImagesError),
+    #[error(transparent)]
+    Prune(#[from] image::RemoveError),
+    #[error(transparent)]
+    Volumes(#[from] VolumeError),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Filter(#[from] FiltersError),
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
+}
+
+impl Diagnose for DiskError {
+    fn class(&self) -> Class {
+        self.inner().class()
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.inner().hint()
+    }
+}
+
+impl DiskError {
+    fn inner(&self) -> &dyn Diagnose {
+        match self {
+            Self::List(error) => error,
+            Self::Images(error) => error,
+            Self::Prune(error) => error,
+            Self::Volumes(error) => error,
+            Self::Database(error) => error,
+            Self::Store(error) => error,
+            Self::Filter(error) => error,
+            Self::Remove(error) => error,
+        }
+    }
+}
+
+impl Engine {
+    /// What images, containers, volumes and the build cache occupy.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn disk_usage(&self) -> Result<DiskUsage, DiskError> {
+        let images = self.image_list(None, &Filters::default())?;
+        let containers = self.list(&ListOptions { all: true, size: true, ..ListOptions::default() })?;
+        let mut volumes = self.volumes(&Filters::default())?;
+        for volume in &mut volumes {
+            volume.size_bytes = Some(crate::usage::tree_bytes(&volume.mountpoint));
+        }
+        let (rows, cached) = self
+            .store()
+            .database()
+            .read(|reader| Ok::<_, DatabaseError>((layers::list(reader)?, build_cache::list(reader)?)))?;
+        let in_images = self.layers_of_images()?;
+        let build_cache = cached.into_iter().map(|row| UsageItem {
+            in_use: row.diff_id.is_some_and(|layer| in_images.contains(&layer)),
+            id: row.key,
+            size_bytes: row.size,
+            created_ns: row.created_ns,
+            last_used_ns: row.used_ns,
+        });
+        Ok(DiskUsage {
+            layers_bytes: rows.iter().map(|row| row.size).sum(),
+            images,
+            containers,
+            volumes,
+            build_cache: build_cache.collect(),
+        })
+    }
+
+    fn layers_of_images(&self) -> Result<HashSet<oci::DiffId>, ImagesError> {
+        Ok(self.images().list()?.into_iter().flat_map(|image| image.diff_ids).collect())
+    }
+
+    /// Removes containers that do not run.
+    ///
+    /// # Errors
+    /// [`DiskError`]; what was removed before it stays removed.
+    pub fn prune_containers(&self, filters: &Filters) -> Result<Pruned, DiskError> {
+        filters.allow(&["label", "label!", "until"])?;
+        let until = until(filters)?;
+        let mut pruned = Pruned::default();
+        for summary in self.list(&ListOptions { all: true, size: true, ..ListOptions::default() })? {
+            let old = until.is_none_or(|until| summary.created_ns < until);
+            if summary.state.status.is_running() || !old || !filters.labels(&summary.labels) {
+                continue;
+            }
+            match self.remove(summary.id.as_str(), &RemoveOptions::default()) {
+                // Started or removed since it was listed.
+                Err(RemoveError::Running { .. } | RemoveError::Lookup(_)) => continue,
+                result => result?,
+            };
+            pruned.reclaimed_bytes += summary.size.map_or(0, |(written, _)| written);
+            pruned.containers.push(summary.id.to_string());
+        }
+        Ok(pruned)
+    }
+
+    /// Removes images without reference, or with `all` every image no container was made from.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn prune_images(&self, filters: &Filters, all: bool) -> Result<Pruned, DiskError> {
+        filters.allow(&["dangling", "label", "label!", "until"])?;
+        let all = all || filters.flag("dangling")? == Some(false);
+        let until = until(filters)?;
+        let select = |image: &image::Image| {
+            filters.labels(&image.config.config.labels) && until.is_none_or(|until| image.created_ns < until)
+        };
+        let done = self.images().prune(all, &select)?;
+        let mut pruned = Pruned { reclaimed_bytes: done.reclaimed_bytes, ..Pruned::default() };
+        for line in done.removed {
+            match line {
+                Removed::Untagged(reference) => pruned.untagged.push(reference.familiar()),
+                Removed::Deleted(digest) => pruned.images.push(digest.to_string()),
+            }
+        }
+        Ok(pruned)
+    }
+
+    /// Forgets build cache entries: those whose layer no image has, or with `all` every one.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn prune_build_cache(&self, filters: &Filters, all: bool) -> Result<Pruned, DiskError> {
+        filters.allow(&["until"])?;
+        let until = until(filters)?;
+        let in_images = self.layers_of_images()?;
+        let keys = self.store().database().write(Durability::Relaxed, |writer| {
+            let mut keys = Vec::new();
+            for row in build_cache::list(writer)? {
+                let old = until.is_none_or(|until| row.used_ns < until);
+                let used = row.diff_id.is_some_and(|layer| in_images.contains(&layer));
+                if old && (all || !used) {
+                    build_cache::remove(writer, &row.key)?;
+                    keys.push(row.key);
+                }
+            }
+            Ok::<_, DatabaseError>(keys)
+        })?;
+        // The directories of cache mounts belong to builds only.
+        if all && until.is_none() {
+            let _ = sys::fs::remove_tree(&self.store().data().join("cache-mounts"));
+        }
+        let lock = self.store().lock_exclusive()?;
+        let collected = self.store().collect(&lock)?;
+        drop(lock);
+        let reclaimed_bytes = collected.bytes;
+        collected.finish();
+        Ok(Pruned { build_cache: keys, reclaimed_bytes, ..Pruned::default() })
+    }
+}
+
+fn until(filters: &Filters) -> Result<Option<i64>, FiltersError> {
+    let parse = |text: &String| {
+        parse::timestamp_ns(text, now_ns())
+            .map_err(|_| FiltersError::BadValue { key: "until".into(), value: text.clone() })
+    };
+    filters.values("until").first().map(parse).transpose()
+}

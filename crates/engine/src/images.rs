@@ -1,0 +1,182 @@
+//! Images as users list and inspect them.
+
+use crate::engine::Engine;
+use crate::list::ListError;
+use crate::model::{Filters, FiltersError, ImageInspect, ImageSummary};
+use diag::{Class, Diagnose};
+use image::{Image, ResolveError};
+use store::DatabaseError;
+use store::db::containers;
+
+/// Why images could not be listed or inspected.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ImagesError {
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error(transparent)]
+    Filter(#[from] FiltersError),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error(transparent)]
+    List(#[from] ListError),
+    #[error(transparent)]
+    Remove(#[from] image::RemoveError),
+}
+
+impl Diagnose for ImagesError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Resolve(error) => error.class(),
+            Self::Filter(error) => error.class(),
+            Self::Database(error) => error.class(),
+            Self::List(error) => error.class(),
+            Self::Remove(error) => error.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Resolve(error) => error.hint(),
+            Self::Filter(error) => error.hint(),
+            Self::Database(error) => error.hint(),
+            Self::List(error) => error.hint(),
+            Self::Remove(error) => error.hint(),
+        }
+    }
+}
+
+const FILTERS: &[&str] = &["before", "dangling", "label", "label!", "reference", "since", "until"];
+
+impl Engine {
+    /// The images that match, newest first; `name` narrows them to one repository or reference.
+    ///
+    /// # Errors
+    /// [`ImagesError`].
+    pub fn image_list(
+        &self,
+        name: Option<&str>,
+        filters: &Filters,
+    ) -> Result<Vec<ImageSummary>, ImagesError> {
+        filters.allow(FILTERS)?;
+        let dangling = filters.flag("dangling")?;
+        let time = |key: &str| match filters.values(key).first() {
+            Some(name) => self.images().resolve(name).map(|image| Some(image.created_ns)),
+            None => Ok(None),
+        };
+        let (before, since) = (time("before")?, time("since")?);
+        let until = filters.values("until").first().map(|text| {
+            crate::parse::timestamp_ns(text, crate::time::now_ns())
+                .map_err(|_| FiltersError::BadValue { key: "until".into(), value: text.clone() })
+        });
+        let until = until.transpose()?;
+        let mut found = Vec::new();
+        for image in self.images().list()? {
+            let shown = dangling.is_none_or(|wanted| wanted == image.references.is_empty())
+                && before.is_none_or(|before| image.created_ns < before)
+                && since.is_none_or(|since| image.created_ns > since)
+                && until.is_none_or(|until| image.created_ns < until)
+                && filters.labels(&image.config.config.labels);
+            if !shown {
+                continue;
+            }
+            let mut summary = self.image_summary(&image)?;
+            if let Some(name) = name {
+                summary.tags.retain(|tag| names_match(tag, name));
+            }
+            if filters.has("reference") {
+                summary.tags.retain(|tag| filters.any("reference", |pattern| pattern_matches(tag, pattern)));
+            }
+            if (name.is_some() || filters.has("reference")) && summary.tags.is_empty() {
+                continue;
+            }
+            found.push(summary);
+        }
+        found.sort_by_key(|summary| std::cmp::Reverse(summary.created_ns));
+        Ok(found)
+    }
+
+    /// Everything about one image.
+    ///
+    /// # Errors
+    /// [`ImagesError::Resolve`].
+    pub fn image_inspect(&self, name: &str) -> Result<ImageInspect, ImagesError> {
+        let image = self.images().resolve(name)?;
+        Ok(ImageInspect {
+            summary: self.image_summary(&image)?,
+            manifest: image.manifest.to_string(),
+            layers: self.store().snapshots().lower_dirs(&image.diff_ids),
+            config: image.config,
+        })
+    }
+
+    /// Untags or removes an image; what happened, one line each, as `rmi` prints it.
+    ///
+    /// # Errors
+    /// [`ImagesError::Remove`].
+    pub fn image_remove(&self, name: &str, force: bool) -> Result<Vec<image::Removed>, ImagesError> {
+        let is_running =
+            |id: &str| self.inspect(id).is_ok_and(|container| container.state.status.is_running());
+        let removed = self.images().remove(name, &image::RemoveOptions { force, is_running: &is_running })?;
+        for line in &removed {
+            let (action, id) = match line {
+                image::Removed::Untagged(reference) => ("untag", reference.familiar()),
+                image::Removed::Deleted(digest) => ("delete", digest.to_string()),
+            };
+            self.emit(&monitor::events::Event::new("image", action, &id).with("name", &id));
+        }
+        Ok(removed)
+    }
+
+    fn image_summary(&self, image: &Image) -> Result<ImageSummary, DatabaseError> {
+        let containers =
+            self.store().database().read(|reader| containers::using_image(reader, &image.id))?.len();
+        Ok(ImageSummary {
+            id: image.id.to_string(),
+            tags: image.references.iter().map(oci::Reference::familiar).collect(),
+            digests: Vec::new(),
+            created_ns: image.created_ns,
+            size_bytes: image.size,
+            labels: image.config.config.labels.clone(),
+            containers,
+        })
+    }
+}
+
+/// Whether `tag` (`repository:tag`) is `name` or in the repository `name`.
+fn names_match(tag: &str, name: &str) -> bool {
+    tag == name || tag.rsplit_once(':').is_some_and(|(repository, _)| repository == name)
+}
+
+/// `reference=`: a shell pattern with `*` and `?` that does not cross slashes, over the name with or without its tag.
+fn pattern_matches(tag: &str, pattern: &str) -> bool {
+    let repository = tag.rsplit_once(':').map_or(tag, |(repository, _)| repository);
+    glob(pattern.as_bytes(), tag.as_bytes()) || glob(pattern.as_bytes(), repository.as_bytes())
+}
+
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern.split_first(), text.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => {
+            let reach = text.iter().position(|byte| *byte == b'/').unwrap_or(text.len());
+            (0..=reach).any(|skipped| glob(rest, &text[skipped..]))
+        }
+        (Some((b'?', rest)), Some((byte, text))) if *byte != b'/' => glob(rest, text),
+        (Some((expected, rest)), Some((byte, text))) if expected == byte => glob(rest, text),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reference_patterns() {
+        assert!(
+            pattern_matches("busybox:latest", "busybox") && pattern_matches("busybox:latest", "busy*:l*")
+        );
+        assert!(pattern_matches("a/b:1", "a/*") && !pattern_matches("a/b:1", "*"));
+        assert!(names_match("a:1", "a") && names_match("a:1", "a:1") && !names_match("ab:1", "a"));
+    }
+}
