@@ -10,12 +10,12 @@ use sys::fs::{FileType, Node};
 
 use crate::error::StepError;
 use crate::layer::{Attributes, Writer};
-use crate::request::Cancel;
 use crate::select::{Owners, Selected, Source, is_reserved};
+use crate::stop::Stop;
 use crate::tree::{Entry, display};
 
 /// How the files arrive.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Placement {
     /// Absolute: the working directory is already in front. A slash at the end counts.
     pub destination: String,
@@ -45,7 +45,7 @@ pub struct Inline {
     pub content: String,
 }
 
-/// Copies `selection` of `source` into `writer`.
+/// Copies `selection` of `source` into `writer`; false when a file changed since it was selected.
 ///
 /// # Errors
 /// What cannot be read or written, and a destination that is not what the sources need.
@@ -54,13 +54,13 @@ pub fn copy(
     source: Source<'_>,
     selection: &[Selected],
     placement: &Placement,
-    cancel: &Cancel,
-) -> Result<(), StepError> {
-    let mut job = Job { writer, source, placement, cancel, linked: HashMap::new() };
+    stop: &Stop,
+) -> Result<bool, StepError> {
+    let mut job = Job { writer, source, placement, stop, linked: HashMap::new(), steady: true };
     for selected in selection {
         job.place(selected)?;
     }
-    Ok(())
+    Ok(job.steady)
 }
 
 /// Writes heredoc files into `writer`.
@@ -85,9 +85,11 @@ struct Job<'a> {
     writer: &'a mut Writer,
     source: Source<'a>,
     placement: &'a Placement,
-    cancel: &'a Cancel,
+    stop: &'a Stop,
     /// Where files with several names were written first.
     linked: HashMap<(u64, u64), PathBuf>,
+    /// No file was written to while the build read it.
+    steady: bool,
 }
 
 impl Job<'_> {
@@ -103,7 +105,7 @@ impl Job<'_> {
                 extract::open(file).map_err(StepError::io("read", display(&selected.entry.path)))?
             {
                 let base = self.directory_target()?;
-                return extract::extract(self.writer, archive, &base, self.placement, self.cancel);
+                return extract::extract(self.writer, archive, &base, self.placement, self.stop);
             }
         }
         let base = if is_dir || self.placement.parents {
@@ -119,7 +121,7 @@ impl Job<'_> {
             return Ok(());
         };
         for item in &selected.items {
-            if self.cancel.is_cancelled() {
+            if self.stop.is_set() {
                 return Err(StepError::Cancelled);
             }
             if item.path.as_os_str().is_empty() {
@@ -199,7 +201,10 @@ impl Job<'_> {
                 if self.source.owners == Owners::Kept {
                     attributes.xattrs = self.source.tree.xattrs(entry)?;
                 }
-                self.writer.put_file(target, &attributes, |out| sys::fs::copy_contents(&file, out).map(drop))
+                self.writer
+                    .put_file(target, &attributes, |out| sys::fs::copy_contents(&file, out).map(drop))?;
+                self.steady &= is_same(&entry.stat, &sys::fs::stat(&file)?);
+                Ok(())
             }
             FileType::Symlink => {
                 let link = self.source.tree.read_link(entry)?;
@@ -219,6 +224,14 @@ impl Job<'_> {
             FileType::Socket | FileType::Unknown => Ok(()),
         }
     }
+}
+
+/// Whether a file's contents cannot have changed between two looks.
+fn is_same(before: &sys::fs::Stat, after: &sys::fs::Stat) -> bool {
+    let key = |stat: &sys::fs::Stat| {
+        (stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec)
+    };
+    key(before) == key(after)
 }
 
 /// Where a single file goes: into the destination when that is a directory, else to exactly that name.

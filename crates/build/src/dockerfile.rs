@@ -183,6 +183,11 @@ pub struct HealthOptions {
 }
 
 impl Instruction {
+    /// Whether it may change files; the others change only the configuration.
+    pub fn makes_layer(&self) -> bool {
+        matches!(self, Self::Add(_) | Self::Copy(_) | Self::Run(_) | Self::Workdir(_))
+    }
+
     /// The instruction's name in capitals.
     pub fn name(&self) -> &'static str {
         match self {

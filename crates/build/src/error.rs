@@ -33,17 +33,23 @@ impl fmt::Display for Location {
 
 /// The error of a lower layer, with its class and hint.
 #[derive(Debug)]
-pub struct Cause(Box<dyn Diagnose>);
+pub struct Cause(diag::Failure);
+
+impl From<diag::Failure> for Cause {
+    fn from(failure: diag::Failure) -> Self {
+        Self(failure)
+    }
+}
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
 impl std::error::Error for Cause {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
+        self.0.error().source()
     }
 }
 
@@ -66,7 +72,7 @@ pub enum BuildError {
     /// A step failed for a reason of its own; `output` holds the last lines it printed.
     #[error("{location}: {}", location.instruction)]
     Step {
-        location: Location,
+        location: Box<Location>,
         output: Vec<String>,
         #[source]
         error: StepError,
@@ -91,6 +97,9 @@ pub enum StepError {
     Start { command: String, reason: String },
     #[error("{0}")]
     Invalid(String),
+    /// The Dockerfile asks for a privilege its caller has not given it.
+    #[error("{0}")]
+    Denied(String),
     #[error("{0} is not supported")]
     Unsupported(String),
     #[error("{what} not found: {name}")]
@@ -115,7 +124,7 @@ impl StepError {
 
     pub(crate) fn engine<E: Diagnose>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
         let what = what.into();
-        move |source| Self::Engine { what, source: Cause(Box::new(source)) }
+        move |source| Self::Engine { what, source: Cause(source.into()) }
     }
 }
 
@@ -123,6 +132,7 @@ impl Diagnose for StepError {
     fn class(&self) -> Class {
         match self {
             Self::Exit { .. } | Self::Start { .. } | Self::Invalid(_) => Class::Invalid,
+            Self::Denied(_) => Class::Denied,
             Self::Unsupported(_) => Class::Unsupported,
             Self::NotFound { .. } => Class::NotFound,
             Self::Io { source, .. } => io_class(source),
@@ -134,6 +144,7 @@ impl Diagnose for StepError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Engine { source, .. } => source.0.hint(),
+            Self::Denied(_) => Some("if you trust this Dockerfile, build with `--network host`".to_owned()),
             _ => None,
         }
     }
@@ -150,7 +161,7 @@ impl BuildError {
 
     pub(crate) fn storage<E: Diagnose>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
         let what = what.into();
-        move |source| Self::Storage { what, source: Cause(Box::new(source)) }
+        move |source| Self::Storage { what, source: Cause(source.into()) }
     }
 }
 

@@ -6,6 +6,8 @@ use crate::glob::{Glob, Stars};
 #[derive(Debug, Default)]
 pub struct Ignore {
     rules: Vec<Rule>,
+    /// As given, for cache keys.
+    patterns: Vec<String>,
     has_exceptions: bool,
 }
 
@@ -43,6 +45,7 @@ impl Ignore {
         if pattern.is_empty() {
             return Ok(());
         }
+        self.patterns.push(pattern.to_owned());
         let (exception, pattern) = match pattern.strip_prefix('!') {
             Some("") => return Err("illegal exclusion pattern: \"!\"".to_owned()),
             Some(rest) => (true, rest.trim()),
@@ -56,6 +59,11 @@ impl Ignore {
         self.rules.push(Rule { glob: Glob::parse(&pattern, Stars::Double)?, exception });
         self.has_exceptions |= exception;
         Ok(())
+    }
+
+    /// The patterns as given.
+    pub fn patterns(&self) -> &[String] {
+        &self.patterns
     }
 
     /// Whether nothing is excluded at all.

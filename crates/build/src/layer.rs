@@ -220,10 +220,10 @@ impl Writer {
             }
             Ok(_) => fs::unlink_at(&place.upper, name)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if let Some(lower) = place.lower.as_ref().filter(|_| !hidden) {
-                    if view.lookup(lower, name)?.is_some_and(|entry| entry.is_dir()) {
-                        return Err(io::ErrorKind::IsADirectory.into());
-                    }
+                if let Some(lower) = place.lower.as_ref().filter(|_| !hidden)
+                    && view.lookup(lower, name)?.is_some_and(|entry| entry.is_dir())
+                {
+                    return Err(io::ErrorKind::IsADirectory.into());
                 }
             }
             Err(error) => return Err(error),

@@ -1,7 +1,7 @@
 //! Dockerfile to graph to cache keys to layers.
 //!
 //! Start reading at [`build`]. A Dockerfile is parsed ([`dockerfile`]), reduced to the stages the target needs (`plan`), and each
-//! stage runs on a thread of its own (`stage`), step by step: a step's key names everything its result depends on, a hit in
+//! stage runs on a thread of its own (`solve`, `stage`), step by step: a step's key names everything its result depends on, a hit in
 //! the cache ends it, a miss executes it and enters the layer.
 //!
 //! Invariants:
@@ -11,20 +11,38 @@
 
 #![forbid(unsafe_code)]
 
+mod build;
+mod cache;
+mod context;
 mod copy;
 pub mod dockerfile;
 mod error;
+mod filesystem;
 mod glob;
 mod ignore;
 mod layer;
+mod metadata;
+mod mounts;
+mod network;
+mod plan;
 pub mod progress;
 mod request;
+mod run;
+mod scope;
 mod select;
+mod solve;
+mod stage;
+mod step;
+mod stop;
 mod tree;
 mod users;
+mod workspace;
 
+pub use build::{BuildContext, build};
 pub use error::{BuildError, Location, StepError};
 pub use progress::{Event, NoProgress, Progress, StepId, plain::Plain};
 pub use request::{
     BuildOutput, BuildRequest, Cancel, DockerfileSource, RunNetwork, Secret, SecretSource, Source,
 };
+pub use step::step_main;
+pub use workspace::remove_cache_mounts;

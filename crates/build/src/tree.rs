@@ -277,10 +277,11 @@ impl Tree {
         let mut attributes = Vec::new();
         for name in fs::list_xattrs(&file)? {
             let bytes = name.to_bytes();
-            if bytes == b"security.capability" || bytes.starts_with(b"user.") {
-                if let Some(value) = fs::get_xattr(&file, &name)? {
-                    attributes.push((name, value));
-                }
+            if (bytes == b"security.capability"
+                || (bytes.starts_with(b"user.") && !bytes.starts_with(b"user.overlay.")))
+                && let Some(value) = fs::get_xattr(&file, &name)?
+            {
+                attributes.push((name, value));
             }
         }
         attributes.sort();
@@ -291,11 +292,6 @@ impl Tree {
     pub(crate) fn lower_part(&self, entry: &Entry) -> Option<Entry> {
         let layers: Vec<usize> = entry.layers.iter().copied().filter(|layer| *layer > 0).collect();
         (!layers.is_empty()).then(|| Entry { layers, ..entry.clone() })
-    }
-
-    /// Whether the topmost layer has `entry`.
-    pub(crate) fn is_on_top(&self, entry: &Entry) -> bool {
-        entry.layers.first() == Some(&0)
     }
 }
 

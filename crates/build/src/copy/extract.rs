@@ -10,8 +10,8 @@ use tar::EntryType;
 use super::{Placement, explain, reserved};
 use crate::error::StepError;
 use crate::layer::{Attributes, Writer};
-use crate::request::Cancel;
 use crate::select::is_reserved;
+use crate::stop::Stop;
 use crate::tree::display;
 
 const BLOCK: usize = 512;
@@ -23,7 +23,7 @@ const BLOCK: usize = 512;
 pub fn open(mut file: File) -> io::Result<Option<Box<dyn Read + Send>>> {
     let mut magic = [0; 6];
     let length = read_up_to(&mut file, &mut magic)?;
-    let mut reader = |kind: Compression| -> io::Result<Box<dyn Read + Send>> {
+    let reader = |kind: Compression| -> io::Result<Box<dyn Read + Send>> {
         let mut file = file.try_clone()?;
         file.seek(SeekFrom::Start(0))?;
         decompress(file, kind)
@@ -57,8 +57,19 @@ impl Compression {
     }
 }
 
-fn decompress(file: File, kind: Compression) -> io::Result<Box<dyn Read + Send>> {
-    let buffered = BufReader::with_capacity(1 << 16, file);
+/// The decompressed bytes of `stream`, whatever it is compressed with.
+///
+/// # Errors
+/// What cannot be read.
+pub fn decode(mut stream: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+    let mut magic = [0; 6];
+    let length = read_up_to(&mut stream, &mut magic)?;
+    let kind = Compression::of(&magic[..length]);
+    decompress(io::Cursor::new(magic).take(length as u64).chain(stream), kind)
+}
+
+fn decompress(stream: impl Read + Send + 'static, kind: Compression) -> io::Result<Box<dyn Read + Send>> {
+    let buffered = BufReader::with_capacity(1 << 16, stream);
     Ok(match kind {
         Compression::None => Box::new(buffered),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered)),
@@ -99,14 +110,14 @@ pub fn extract(
     archive: Box<dyn Read + Send>,
     base: &Path,
     placement: &Placement,
-    cancel: &Cancel,
+    stop: &Stop,
 ) -> Result<(), StepError> {
     let damaged =
         |error| StepError::Io { what: "unpack into", path: placement.destination.clone(), source: error };
     writer.ensure_dir(base, &placement.created_dir()).map_err(explain(base))?;
     let mut archive = tar::Archive::new(archive);
     for entry in archive.entries().map_err(damaged)? {
-        if cancel.is_cancelled() {
+        if stop.is_set() {
             return Err(StepError::Cancelled);
         }
         let mut entry = entry.map_err(damaged)?;

@@ -73,7 +73,7 @@ impl Fixture {
         let selection = select(source, &words, Options { exclude: &none, parents: placement.parents })?;
         placement.many = is_many(&words, &selection);
         let mut writer = Writer::new(&self.root.join("upper"), &self.base()).unwrap();
-        copy(&mut writer, source, &selection, &placement, &Cancel::default())?;
+        copy(&mut writer, source, &selection, &placement, &Stop::default())?;
         writer.finish().unwrap();
         Ok(())
     }

@@ -218,3 +218,63 @@ fn escape_directive_applies_everywhere() {
         matches!(&file.stages[0].steps[1].instruction, Instruction::Run(run) if run.command == shell("dir   c:\\"))
     );
 }
+
+proptest::proptest! {
+    /// No text, and no text made of a Dockerfile's own pieces, makes the parser or the expansion panic.
+    #[test]
+    fn nothing_panics(text in "(?s).{0,200}", pieces in proptest::collection::vec(0..PIECES.len(), 0..40)) {
+        let pieces: String = pieces.into_iter().map(|piece| PIECES[piece]).collect();
+        for text in [text, pieces] {
+            let _ = parse(&text);
+            let _ = parse(&format!("FROM a\n{text}"));
+            let lookup = |name: &str| name.len().is_multiple_of(2).then(|| name.repeat(2));
+            let _ = expand::word(&text, '\\', &lookup);
+            let _ = expand::words(&text, '`', &lookup);
+            let _ = expand::text(&text, '\\', &lookup);
+            let _ = crate::ignore::Ignore::parse(&text).map(|ignore| ignore.excludes("a/b/c.d"));
+        }
+    }
+}
+
+const PIECES: [&str; 40] = [
+    "FROM ",
+    "RUN ",
+    "COPY ",
+    "ENV ",
+    "ARG ",
+    "ONBUILD ",
+    "HEALTHCHECK ",
+    "--mount=",
+    "type=bind,",
+    "target=",
+    "\n",
+    "\\\n",
+    "\\",
+    "`",
+    "'",
+    "\"",
+    "$",
+    "${",
+    "}",
+    ":-",
+    ":?",
+    "#",
+    "##",
+    "%",
+    "/",
+    "//",
+    "*",
+    "?",
+    "[",
+    "]",
+    "<<",
+    "<<-",
+    "EOF",
+    "\t",
+    " ",
+    "=",
+    "a",
+    "é",
+    "# escape=`\n",
+    "{",
+];

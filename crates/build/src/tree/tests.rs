@@ -38,7 +38,7 @@ impl Fixture {
     fn opaque(&self, path: &str) -> &Self {
         let path = self.root.join(path);
         std::fs::create_dir_all(&path).unwrap();
-        fs::set_xattr(&fs::open_dir(path.as_path()).unwrap(), c"trusted.overlay.opaque", b"y").unwrap();
+        fs::set_xattr(fs::open_dir(path.as_path()).unwrap(), c"trusted.overlay.opaque", b"y").unwrap();
         self
     }
 

@@ -1,0 +1,211 @@
+//! One build from request to image.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use image::{Image, Images};
+use net::EndpointSource;
+use oci::Reference;
+use oci::image::ImageConfig;
+use store::Store;
+
+use crate::cache::{Cache, KeyBuilder};
+use crate::context::Context;
+use crate::dockerfile::{self, Dockerfile};
+use crate::error::{BuildError, Location, StepError};
+use crate::filesystem::Filesystem;
+use crate::plan::{self, Plan, PlanError, SourceRef};
+use crate::progress::Event;
+use crate::request::{BuildOutput, BuildRequest};
+use crate::scope::Globals;
+use crate::solve::{BaseImage, Finished, Solve, SolveOptions, SolveParts};
+use crate::stop::Stop;
+use crate::workspace::{Workspace, reconcile};
+
+/// What a build works with.
+pub struct BuildContext<'a> {
+    pub store: &'a Store,
+    pub images: &'a Images<'a>,
+    /// Where RUN steps get their network from.
+    pub endpoints: &'a dyn EndpointSource,
+    pub network: net::Context,
+}
+
+/// Builds an image.
+///
+/// # Errors
+/// [`BuildError`] with the file, the line and the instruction where there is one. Steps that were finished stay in the cache;
+/// nothing else is left.
+pub fn build(context: &BuildContext<'_>, request: BuildRequest) -> Result<BuildOutput, BuildError> {
+    let references = request
+        .tags
+        .iter()
+        .map(|tag| {
+            tag.parse::<Reference>().map_err(|error| BuildError::Request {
+                what: "tag",
+                value: tag.clone(),
+                reason: error.to_string(),
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let storage = |what: &'static str| BuildError::storage(what);
+    let _lease = context.store.lock_shared().map_err(storage("hold the store"))?;
+    let builds = context.store.run().join("builds");
+    reconcile(&builds, &context.network, context.endpoints);
+    let stop = Stop::new(request.cancel.clone());
+
+    let mut files = Context::open(request.context, context.store, &stop)?;
+    let (file_name, text) = files.dockerfile(&request.dockerfile)?;
+    let file =
+        dockerfile::parse(&text).map_err(|error| BuildError::Syntax { file: file_name.clone(), error })?;
+    let target =
+        plan::find_target(&file, request.target.as_deref()).ok_or_else(|| BuildError::NoSuchTarget {
+            target: request.target.clone().unwrap_or_default(),
+            file: file_name.clone(),
+        })?;
+    let target_name = request.target.clone().unwrap_or_else(|| "default".to_owned());
+    let globals = Globals::new(&file, &request.build_args, &target_name)
+        .map_err(|(line, reason)| global_error(&file, &file_name, line, reason))?;
+    for name in globals.unconsumed(&file) {
+        let text = format!("build argument {name} was not consumed by any ARG");
+        request.progress.event(Event::Warning { text: &text });
+    }
+    let mut base_images = HashMap::new();
+    let plan = make_plan(context.images, &file, &globals, target, &mut base_images)
+        .map_err(|error| located(&file_name, error))?;
+
+    let workspace = Workspace::create(&builds).map_err(|source| BuildError::Read {
+        what: "directory",
+        path: builds.clone(),
+        source,
+    })?;
+    let solve = Solve::new(SolveParts {
+        store: context.store,
+        images: context.images,
+        endpoints: context.endpoints,
+        network_context: &context.network,
+        file: &file,
+        file_name: &file_name,
+        globals: &globals,
+        plan: &plan,
+        context: &files,
+        base_images: &base_images,
+        cache: Cache::new(context.store, context.images),
+        workspace: &workspace,
+        options: SolveOptions {
+            no_cache: request.no_cache,
+            network: request.network,
+            secrets: request.secrets,
+            shm_size_bytes: request.shm_size_bytes,
+            hosts: hosts(&request.add_hosts),
+        },
+        progress: &*request.progress,
+        stop,
+    });
+    let finished = solve.run();
+    // Also after a failure: what was used is worth keeping.
+    solve.cache.touch_used().map_err(BuildError::storage("write the build cache"))?;
+    let finished = finished?;
+    let (cached_steps, executed_steps) = solve.counts();
+    let mut config = finished.image.clone();
+    config.config.labels.extend(request.labels);
+    let image = finish(context, &solve, &finished, config, &references)?;
+    let names: Vec<String> = references.iter().map(Reference::canonical).collect();
+    let image_id = image.id.to_string();
+    request.progress.event(Event::Image { id: &image_id, references: &names });
+    Ok(BuildOutput { image_id, references: names, cached_steps, executed_steps })
+}
+
+fn make_plan(
+    images: &Images<'_>,
+    file: &Dockerfile,
+    globals: &Globals,
+    target: usize,
+    found: &mut HashMap<String, BaseImage>,
+) -> Result<Plan, PlanError> {
+    let mut resolve = |name: &str| -> Result<Vec<String>, StepError> {
+        if !found.contains_key(name) {
+            found.insert(name.to_owned(), find_image(images, name)?);
+        }
+        Ok(found[name].image.config.config.on_build.clone())
+    };
+    let plan = plan::plan(file, globals, target, &mut resolve)?;
+    for stage in &plan.stages {
+        for (name, source) in &stage.sources {
+            if matches!(source, SourceRef::Image(_)) {
+                resolve(name).map_err(|error| PlanError {
+                    span: stage.span,
+                    text: stage.text.clone(),
+                    error,
+                })?;
+            }
+        }
+    }
+    Ok(plan)
+}
+
+fn find_image(images: &Images<'_>, name: &str) -> Result<BaseImage, StepError> {
+    let fail = || format!("use image {name}");
+    let image = images.resolve(name).map_err(StepError::engine(fail()))?;
+    let layers = images.layers(&image).map_err(StepError::engine(fail()))?;
+    Ok(BaseImage { image, filesystem: Filesystem::of_layers(layers) })
+}
+
+fn located(file: &str, error: PlanError) -> BuildError {
+    let PlanError { span, text, error } = error;
+    let location =
+        Location { file: file.to_owned(), line: span.line, end_line: span.end_line, instruction: text };
+    BuildError::Step { location: Box::new(location), output: Vec::new(), error }
+}
+
+fn global_error(file: &Dockerfile, name: &str, line: usize, reason: String) -> BuildError {
+    let text = file.global_args.iter().find(|step| step.span.line == line);
+    let text = text.map(|step| step.text.clone()).unwrap_or_default();
+    located(
+        name,
+        PlanError {
+            span: dockerfile::Span { line, end_line: line },
+            text,
+            error: StepError::Invalid(reason),
+        },
+    )
+}
+
+/// /etc/hosts of RUN steps.
+fn hosts(extra: &[(String, IpAddr)]) -> Vec<String> {
+    let mut lines = vec![
+        "127.0.0.1\tlocalhost build\n".to_owned(),
+        "::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned(),
+    ];
+    lines.extend(extra.iter().map(|(name, address)| format!("{address}\t{name}\n")));
+    lines
+}
+
+/// Completes the configuration and makes the image; one that was made from the same steps before is found again.
+fn finish(
+    context: &BuildContext<'_>,
+    solve: &Solve<'_>,
+    finished: &Finished,
+    mut config: ImageConfig,
+    references: &[Reference],
+) -> Result<Image, BuildError> {
+    let layers = &finished.filesystem.layers;
+    config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
+    // The time of the first build that came to this configuration, so that building again gives the same image.
+    let bare = serde_json::to_vec(&ImageConfig { created: None, ..config.clone() }).unwrap_or_default();
+    let key = KeyBuilder::new("image").add("config", bare).finish();
+    let created = solve.cache.text(&key).map_err(BuildError::storage("read the build cache"))?;
+    let now = match created {
+        Some(created) => created,
+        None => {
+            let now = jiff::Timestamp::now().to_string();
+            solve.cache.put_text(&key, &now).map_err(BuildError::storage("write the build cache"))?;
+            now
+        }
+    };
+    for entry in config.history.iter_mut().filter(|entry| entry.created.is_none()) {
+        entry.created = Some(now.clone());
+    }
+    config.created = Some(now);
+    context.images.create_image(config, layers, references).map_err(BuildError::storage("store the image"))
+}

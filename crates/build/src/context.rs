@@ -1,0 +1,124 @@
+//! The build context, opened: its files, what of them is ignored, and the Dockerfile.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use store::{Store, TempDir};
+
+use crate::copy::Placement;
+use crate::copy::extract;
+use crate::error::BuildError;
+use crate::ignore::Ignore;
+use crate::layer::Writer;
+use crate::request::{DockerfileSource, Source};
+use crate::select::{self, Owners};
+use crate::stop::Stop;
+use crate::tree::{Format, Tree, display};
+
+/// A Dockerfile or ignore file larger than this is something else.
+const MAX_TEXT: u64 = 16 << 20;
+
+/// The files of the build.
+pub struct Context {
+    tree: Tree,
+    ignore: Ignore,
+    /// Where a tar stream was unpacked.
+    _unpacked: Option<TempDir>,
+}
+
+impl Context {
+    /// Opens `source`; a stream is unpacked below the store's temporary directory.
+    ///
+    /// # Errors
+    /// A directory that cannot be opened, a stream that is no archive.
+    pub fn open(source: Source, store: &Store, stop: &Stop) -> Result<Self, BuildError> {
+        let (layers, unpacked) = match source {
+            Source::Empty => (Vec::new(), None),
+            Source::Dir(path) => (vec![path], None),
+            Source::Tar(stream) => {
+                let tmp =
+                    store.tmp_dir("context").map_err(BuildError::storage("unpack the build context"))?;
+                unpack(stream, tmp.path(), stop)?;
+                (vec![tmp.path().to_owned()], Some(tmp))
+            }
+        };
+        let tree = Tree::open(&layers, Format::Plain).map_err(|source| BuildError::Read {
+            what: "build context",
+            path: layers.into_iter().next().unwrap_or_default(),
+            source,
+        })?;
+        Ok(Self { tree, ignore: Ignore::default(), _unpacked: unpacked })
+    }
+
+    /// Reads the Dockerfile and, beside or above it, the ignore file. Returns how messages call the Dockerfile, and its text.
+    ///
+    /// # Errors
+    /// A file that is not there, is not text, or an ignore pattern that is none.
+    pub fn dockerfile(&mut self, source: &DockerfileSource) -> Result<(String, String), BuildError> {
+        let fail = |what, path: &Path| {
+            let path = path.to_owned();
+            move |source| BuildError::Read { what, path, source }
+        };
+        let (name, bytes, beside) = match source {
+            DockerfileSource::InContext(path) => {
+                let bytes = self.tree.read(path, MAX_TEXT).map_err(fail("Dockerfile", path))?;
+                let bytes =
+                    bytes.ok_or_else(|| fail("Dockerfile", path)(io::Error::from_raw_os_error(ENOENT)))?;
+                let beside = PathBuf::from(format!("{}.dockerignore", display(path)));
+                (display(path), bytes, self.tree.read(&beside, MAX_TEXT).map_err(fail("file", &beside))?)
+            }
+            DockerfileSource::File(path) => {
+                let bytes = std::fs::read(path).map_err(fail("Dockerfile", path))?;
+                let mut beside = path.clone().into_os_string();
+                beside.push(".dockerignore");
+                let name = path.file_name().map_or_else(|| display(path), |name| display(Path::new(name)));
+                (name, bytes, std::fs::read(beside).ok())
+            }
+            DockerfileSource::Text(text) => ("Dockerfile".to_owned(), text.clone().into_bytes(), None),
+        };
+        let (ignore_name, ignore) = match beside {
+            Some(bytes) => (format!("{name}.dockerignore"), Some(bytes)),
+            None => {
+                let path = Path::new(".dockerignore");
+                let bytes = self.tree.read(path, MAX_TEXT).map_err(fail("file", path))?;
+                (".dockerignore".to_owned(), bytes)
+            }
+        };
+        if let Some(bytes) = ignore {
+            self.ignore = Ignore::parse(&String::from_utf8_lossy(&bytes)).map_err(|(line, reason)| {
+                BuildError::Request { what: "pattern in", value: format!("{ignore_name}:{line}"), reason }
+            })?;
+        }
+        let text = String::from_utf8(bytes).map_err(|_| BuildError::Request {
+            what: "Dockerfile",
+            value: name.clone(),
+            reason: "it is not UTF-8 text".to_owned(),
+        })?;
+        Ok((name, text))
+    }
+
+    /// The context as something to select files from.
+    pub fn source(&self) -> select::Source<'_> {
+        select::Source { tree: &self.tree, ignore: &self.ignore, name: "build context", owners: Owners::Root }
+    }
+}
+
+const ENOENT: i32 = 2;
+
+fn unpack(stream: Box<dyn Read + Send>, into: &Path, stop: &Stop) -> Result<(), BuildError> {
+    let invalid = |reason: String| BuildError::Request {
+        what: "build context",
+        value: "tar stream".to_owned(),
+        reason,
+    };
+    let nothing = Tree::open(&[], Format::Plain).map_err(|error| invalid(error.to_string()))?;
+    let archive = extract::decode(stream).map_err(|error| invalid(error.to_string()))?;
+    let mut writer = Writer::new(into, &nothing).map_err(|error| invalid(error.to_string()))?;
+    let placement = Placement { destination: "/".to_owned(), owner: Some((0, 0)), ..Placement::default() };
+    extract::extract(&mut writer, archive, Path::new(""), &placement, stop).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        if stop.is_set() { BuildError::Cancelled } else { invalid(format!("{error}{cause}")) }
+    })?;
+    writer.finish().map_err(|error| invalid(error.to_string()))?;
+    Ok(())
+}

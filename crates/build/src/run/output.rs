@@ -1,0 +1,73 @@
+//! A step's output: split into lines for the progress, its end kept for the error.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+use crate::progress::{Event, Progress, StepId};
+
+/// Lines an error shows.
+const TAIL: usize = 20;
+
+/// A line longer than this is handed on in pieces.
+const MAX_LINE: usize = 16 << 10;
+
+/// Collects what one step writes.
+pub struct Output<'a> {
+    progress: &'a dyn Progress,
+    step: StepId,
+    start: Instant,
+    partial: Vec<u8>,
+    tail: VecDeque<String>,
+}
+
+impl<'a> Output<'a> {
+    pub fn new(progress: &'a dyn Progress, step: StepId, start: Instant) -> Self {
+        Self { progress, step, start, partial: Vec::new(), tail: VecDeque::new() }
+    }
+
+    /// Takes everything that is in the pipe now.
+    pub fn take(&mut self, pipe: BorrowedFd<'_>) -> io::Result<()> {
+        let mut buffer = [0; 16 << 10];
+        while let Some(length) = sys::event::read_now(pipe, &mut buffer)? {
+            if length == 0 {
+                break;
+            }
+            self.push(&buffer[..length]);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.partial.extend_from_slice(piece);
+            if piece.ends_with(b"\n") || self.partial.len() >= MAX_LINE {
+                self.emit();
+            }
+        }
+    }
+
+    fn emit(&mut self) {
+        let line = std::mem::take(&mut self.partial);
+        let line = line.strip_suffix(b"\n").unwrap_or(&line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        self.progress.event(Event::Output { step: self.step, at: self.start.elapsed(), line });
+        if self.tail.len() == TAIL {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(String::from_utf8_lossy(line).into_owned());
+    }
+
+    /// Hands on a last line without its newline.
+    pub fn finish(&mut self) {
+        if !self.partial.is_empty() {
+            self.emit();
+        }
+    }
+
+    /// The last lines.
+    pub fn into_tail(self) -> Vec<String> {
+        self.tail.into()
+    }
+}

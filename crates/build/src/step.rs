@@ -1,0 +1,161 @@
+//! `hull build-step <bundle>`: one RUN, in a process of its own.
+//!
+//! The builder has threads and may not clone into a container; this process has one. It gets the container's output as its own
+//! standard output and error, the builder's socket as descriptor 3 and, unless the step uses the host's network, the namespace
+//! to join as descriptor 4. It answers one line of JSON on the socket. When the builder closes its side, for whatever reason,
+//! the container is killed.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use cgroup::{Cgroup, Hierarchy};
+use oci::runtime::{NamespaceType, Spec};
+use runtime::{Launch, Rootfs, Stdio, UserSpec};
+use serde::{Deserialize, Serialize};
+use sys::event::{PollFd, PollFlags};
+
+/// The numbers under which the step finds what the builder gives it.
+pub(crate) const CONTROL_FD: RawFd = 3;
+pub(crate) const NETNS_FD: RawFd = 4;
+
+/// The argument that announces [`NETNS_FD`].
+pub(crate) const JOIN: &str = "netns";
+
+/// The file of the bundle that says what to run.
+pub(crate) const PLAN_FILE: &str = "step.json";
+
+const SIGKILL: i32 = 9;
+
+/// What to run.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StepPlan {
+    pub id: String,
+    pub spec: Spec,
+    pub rootfs: Rootfs,
+    pub user: String,
+    /// The control group to make, parent first.
+    pub group: String,
+}
+
+/// How it went.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Report {
+    Exit {
+        code: i32,
+    },
+    /// It could not be started; an exit status is what a shell would say (126, 127).
+    Failed {
+        text: String,
+        status: Option<u8>,
+    },
+}
+
+/// Runs the hidden command `build-step`; `args` are those after its name: the bundle, and `netns` when there is one to join.
+pub fn step_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let (bundle, joins) = match args.as_slice() {
+        [bundle] => (bundle, false),
+        [bundle, word] if word == JOIN => (bundle, true),
+        _ => return ExitCode::from(diag::EXIT_USAGE),
+    };
+    let Ok(control) = sys::spawn::claim_inherited(CONTROL_FD) else {
+        return ExitCode::from(diag::EXIT_USAGE);
+    };
+    let netns = if joins { sys::spawn::claim_inherited(NETNS_FD).ok() } else { None };
+    if joins && netns.is_none() {
+        return ExitCode::from(diag::EXIT_USAGE);
+    }
+    let control = UnixStream::from(control);
+    let report = match run(Path::new(bundle), &control, netns) {
+        Ok(code) => Report::Exit { code },
+        Err(failure) => {
+            let mut text = failure.to_string();
+            let mut source = failure.error().source();
+            while let Some(cause) = source {
+                text = format!("{text}: {cause}");
+                source = cause.source();
+            }
+            Report::Failed { text, status: failure.exit_status() }
+        }
+    };
+    // A builder that is gone does not want to know.
+    let _ = answer(&control, &report);
+    ExitCode::SUCCESS
+}
+
+fn answer(mut control: &UnixStream, report: &Report) -> io::Result<()> {
+    let mut line = serde_json::to_vec(report)?;
+    line.push(b'\n');
+    control.write_all(&line)
+}
+
+/// A control group that goes when the step is over.
+struct Group(Cgroup);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = self.0.remove();
+    }
+}
+
+fn run(bundle: &Path, control: &UnixStream, netns: Option<OwnedFd>) -> Result<i32, diag::Failure> {
+    let path = bundle.join(PLAN_FILE);
+    let plan = read(&path).map_err(|source| PlanError { path, source })?;
+    let hierarchy = Hierarchy::detect()?;
+    let resources = plan.spec.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
+    let group = Group(Cgroup::create(&hierarchy, &plan.group, &resources)?);
+    let join: Vec<(NamespaceType, BorrowedFd<'_>)> =
+        netns.iter().map(|fd| (NamespaceType::Network, fd.as_fd())).collect();
+    let launch = Launch {
+        id: &plan.id,
+        spec: &plan.spec,
+        rootfs: &plan.rootfs,
+        user: &UserSpec::Named(plan.user.clone()),
+        extra_groups: &[],
+        cgroup: Some(&group.0),
+        seccomp: &runtime::seccomp::Seccomp::Default,
+        stdio: Stdio::Inherit,
+        join: &join,
+        init: false,
+    };
+    let process = runtime::create(launch)?.start()?;
+    loop {
+        let mut fds = [
+            PollFd::from_borrowed_fd(process.pidfd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN),
+        ];
+        let io = |source| PlanError { path: PathBuf::from("the container's process"), source };
+        sys::event::poll(&mut fds, None).map_err(io)?;
+        let ended = !fds[0].revents().is_empty();
+        if !ended && !fds[1].revents().is_empty() {
+            // The builder never sends anything: its side is closed.
+            let _ = process.kill(SIGKILL);
+        }
+        if ended || !fds[1].revents().is_empty() {
+            return Ok(process.wait().map_err(io)?.status());
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<StepPlan> {
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {path}", path = path.display())]
+struct PlanError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl diag::Diagnose for PlanError {
+    fn class(&self) -> diag::Class {
+        diag::Class::Internal
+    }
+}
