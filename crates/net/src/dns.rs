@@ -39,6 +39,8 @@ const FORWARDS: usize = 64;
 const STREAMS: usize = 16;
 const BURST: usize = 32;
 const EVENTS: usize = 32;
+/// The largest datagram: what clients ask for at most, as a rule.
+const DATAGRAM: usize = 4096;
 
 /// Where questions go that no network answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +87,7 @@ pub struct Server {
     resolver: Resolver,
     forwards: Vec<Option<Forward>>,
     streams: Vec<Option<Stream>>,
-    /// Large enough for any datagram; its pages cost nothing until one comes.
+    /// What does not fit is left to TCP.
     buffer: Box<[u8]>,
 }
 
@@ -110,7 +112,7 @@ impl Server {
             resolver: Resolver::new(config),
             forwards: Vec::new(),
             streams: Vec::new(),
-            buffer: vec![0; 1 << 16].into_boxed_slice(),
+            buffer: vec![0; DATAGRAM].into_boxed_slice(),
         })
     }
 

@@ -324,3 +324,17 @@ fn a_flood_of_unanswered_questions_does_no_harm() {
     });
     assert!(answered);
 }
+
+#[test]
+fn an_answer_too_long_for_a_datagram_is_asked_for_over_tcp() {
+    let world = World::new(false);
+    let network = world.network("n");
+    let client = world.container(&network, 2, "client");
+    let _server = Running::start(&world, &client, Upstream::Fixed(vec![(REMOTE, 53).into()]));
+    upstream(&world, 1, |socket, from, question| {
+        let mut answer = record(question, 1);
+        answer.resize(5000, 0);
+        socket.send_to(&answer, from).expect("send");
+    });
+    assert_eq!(ask(&client, "example.com", A), Answer { code: 0, cut: true, data: vec![] });
+}

@@ -276,3 +276,24 @@ fn names_come_and_go_with_their_endpoints() {
     assert!(sorted("web").is_empty());
     assert!(!world.host(|| sh("ip link")).contains("hv-00000000abc"), "nothing is left of a failed attempt");
 }
+
+#[test]
+fn many_containers_can_start_and_stop_at_once() {
+    let world = World::new(false);
+    let network = world.network("n");
+    std::thread::scope(|scope| {
+        for n in 2..34 {
+            let (world, network) = (&world, &network);
+            scope.spawn(move || {
+                let container = world.container(network, n, &format!("c{n}"));
+                let wish = [port(None, 8000 + n as u16, 80, Protocol::Tcp)];
+                let held = world.publish(&container, &wish).expect("publish");
+                world.host(|| net::unpublish(&world.context, held)).expect("unpublish");
+                world
+                    .host(|| net::detach(&world.context, &container.endpoint, Netns::Ending))
+                    .expect("detach");
+            });
+        }
+    });
+    assert_eq!(world.host(|| net::inventory(&world.context).expect("inventory").published), []);
+}

@@ -108,8 +108,9 @@ impl From<Error> for io::Error {
     }
 }
 
-/// The largest answer read at once; the kernel splits dumps well below it.
-const ANSWER_BYTES: usize = 32 * 1024;
+/// The largest answer read at once: acknowledgements and single objects, or a part of a dump, which the kernel cuts to size.
+const ANSWER_BYTES: usize = 8 * 1024;
+const DUMP_BYTES: usize = 32 * 1024;
 
 /// A blocking netlink socket in the network namespace of the thread that opened it.
 #[derive(Debug)]
@@ -159,7 +160,7 @@ impl Socket {
         if batch.is_empty() {
             return Ok(());
         }
-        let mut buffer = vec![0; ANSWER_BYTES];
+        let mut buffer = vec![0; if batch.is_dump() { DUMP_BYTES } else { ANSWER_BYTES }];
         if self.used.replace(true) {
             while rustix::net::recv(&self.fd, &mut buffer[..], RecvFlags::DONTWAIT).is_ok() {}
         }

@@ -59,11 +59,17 @@ impl Forward {
 
     /// Looks for the answer, and asks the next server when this one failed or time is up.
     pub(super) fn advance(&mut self, buffer: &mut [u8]) -> Progress {
+        let size = buffer.len();
         loop {
             match self.socket.recv(buffer) {
                 Ok(len) if self.query.is_answered_by(self.id, &buffer[..len]) => {
+                    // It may have been longer.
+                    let full = len == size;
                     let answer = &mut buffer[..len];
                     set_id(answer, self.query.id);
+                    if full {
+                        return Progress::Answer(self.query.cut());
+                    }
                     // A server that cannot help may not be the last one; its refusal is better than our own.
                     if is_failure(answer) && self.attempt + 1 < self.servers.len() {
                         break;

@@ -120,7 +120,12 @@ impl Query {
             (true, None) => PLAIN_UDP,
         };
         let full = self.encode(code, records, false);
-        if full.len() <= limit { full } else { self.encode(code, &[], true) }
+        if full.len() <= limit { full } else { self.cut() }
+    }
+
+    /// The answer that tells the client to ask again over TCP.
+    pub(crate) fn cut(&self) -> Vec<u8> {
+        self.encode(Code::NoError, &[], true)
     }
 
     fn encode(&self, code: Code, records: &[Record], truncated: bool) -> Vec<u8> {

@@ -8,6 +8,7 @@ pub(crate) const DONE: u16 = libc::NLMSG_DONE as u16;
 const NESTED: u16 = libc::NLA_F_NESTED as u16;
 const REQUEST: u16 = libc::NLM_F_REQUEST as u16;
 const ACK: u16 = libc::NLM_F_ACK as u16;
+const DUMP: u16 = libc::NLM_F_DUMP as u16;
 
 /// Rounds up to netlink's alignment of four bytes.
 pub(crate) fn align(len: usize) -> usize {
@@ -23,6 +24,7 @@ pub struct Batch {
     count: usize,
     about: Vec<(usize, String)>,
     transaction: bool,
+    dump: bool,
 }
 
 impl Batch {
@@ -36,6 +38,10 @@ impl Batch {
         self.transaction = true;
     }
 
+    pub(crate) fn is_dump(&self) -> bool {
+        self.dump
+    }
+
     pub(crate) fn is_transaction(&self) -> bool {
         self.transaction
     }
@@ -44,6 +50,7 @@ impl Batch {
     pub fn message(&mut self, kind: u16, flags: u16, fill: impl FnOnce(&mut Writer<'_>)) {
         let start = self.bytes.len();
         self.count += 1;
+        self.dump |= flags & DUMP == DUMP;
         let mut header = [0; HEADER];
         header[4..6].copy_from_slice(&kind.to_ne_bytes());
         header[6..8].copy_from_slice(&(flags | REQUEST).to_ne_bytes());
