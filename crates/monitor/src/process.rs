@@ -20,7 +20,7 @@ use diag::{Class, Diagnose, Failure};
 
 use crate::client::{CHANNEL_FD, id_of, receive_line, send_line};
 use crate::failure::Remote;
-use crate::protocol::{Reply, Request, SOCKET};
+use crate::protocol::{AttachOptions, Reply, Request, SOCKET};
 use crate::state::{self, LOCK_FILE, STATE_FILE, State};
 use crate::supervisor::Supervisor;
 
@@ -80,10 +80,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     sys::process::set_umask(0o022);
     let mut channel = UnixStream::from(channel);
     let Ok(Some(Request::Launch { attach })) = receive_line(&mut channel) else { return ExitCode::SUCCESS };
-    let launched = Home::enter(run_dir.into()).and_then(Supervisor::launch);
-    match launched
-        .and_then(|mut supervisor| supervisor.report(channel.try_clone(), attach).map(|()| supervisor))
-    {
+    match launch(run_dir.into(), &channel, attach) {
         Ok(supervisor) => {
             drop(channel);
             sys::process::release_free_memory();
@@ -95,6 +92,18 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Launches and reports. Not part of its caller's frame, so that the stack it needs can be given back.
+#[inline(never)]
+fn launch(
+    run_dir: PathBuf,
+    channel: &UnixStream,
+    attach: Option<AttachOptions>,
+) -> Result<Box<Supervisor>, Failure> {
+    let mut supervisor = Home::enter(run_dir).and_then(Supervisor::launch)?;
+    supervisor.report(channel.try_clone(), attach)?;
+    Ok(supervisor)
 }
 
 /// A container's run directory, held by this monitor.

@@ -121,7 +121,7 @@ impl Parts {
 
 impl Supervisor {
     /// Launches the container whose plan is in `home`, or leaves nothing.
-    pub(crate) fn launch(home: Home) -> Result<Self, Failure> {
+    pub(crate) fn launch(home: Home) -> Result<Box<Self>, Failure> {
         let plan = LaunchPlan::read(&home.run_dir).map_err(|source| MonitorError::Io {
             action: "read the plan in",
             what: home.run_dir.display().to_string(),
@@ -142,7 +142,7 @@ impl Supervisor {
                 return Err(failure);
             }
         };
-        let mut supervisor = Self {
+        let mut supervisor = Box::new(Self {
             home,
             plan,
             state,
@@ -154,7 +154,7 @@ impl Supervisor {
             clients: Vec::new(),
             listener: parts.listener,
             signals: parts.signals,
-        };
+        });
         supervisor.state.restart_count = 0;
         supervisor.started(parts.run);
         Ok(supervisor)
@@ -207,7 +207,7 @@ impl Supervisor {
     }
 
     /// Looks after the container until everything of it is gone.
-    pub(crate) fn supervise(mut self) -> ExitCode {
+    pub(crate) fn supervise(mut self: Box<Self>) -> ExitCode {
         while !matches!(self.phase, Phase::Over) {
             match self.wait() {
                 Ok(ready) => ready.into_iter().for_each(|source| self.handle(source)),

@@ -255,10 +255,20 @@ pub fn user_id() -> u32 {
     rustix::process::getuid().as_raw()
 }
 
-/// Gives memory the allocator holds but nobody uses back to the kernel, for a process that idles from now on.
+/// Gives memory nobody uses any more back to the kernel, for a process that idles from now on: free heap, and what deep calls
+/// left of the main thread's stack. Only the main thread may call it.
 pub fn release_free_memory() {
     // SAFETY: malloc_trim takes an integer and touches only free memory, under the allocator's own locks.
     unsafe { libc::malloc_trim(0) };
+    const PAGE: usize = 4096;
+    const DEPTH: usize = 64 * PAGE;
+    let here = 0u8;
+    // A page is left for the frames of this function and of madvise.
+    let end = ((&raw const here).addr() & !(PAGE - 1)) - PAGE;
+    let start = std::ptr::without_provenance_mut::<libc::c_void>(end - DEPTH);
+    // SAFETY: below the current frames a stack holds nothing alive. The kernel keeps everything else 256 pages away from the
+    // main thread's stack (stack_guard_gap), so the range is stack or not mapped, which the call reports and is no matter.
+    unsafe { libc::madvise(start, DEPTH, libc::MADV_DONTNEED) };
 }
 
 /// Has the kernel send SIGKILL to this process when its parent ends.

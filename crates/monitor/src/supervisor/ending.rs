@@ -131,12 +131,12 @@ impl Supervisor {
     }
 
     /// Takes everything down, records the end, and tells everybody who waits for it.
-    pub(super) fn finish(self) -> ExitCode {
+    pub(super) fn finish(self: Box<Self>) -> ExitCode {
         if self.wish == Wish::Stop {
             self.event("stop", &[]);
         }
         let reply = Reply::Exited(self.ended(false));
-        let Self { home, plan, mut state, sandbox, mut clients, .. } = self;
+        let Self { home, plan, mut state, sandbox, mut clients, .. } = *self;
         let notes = sandbox.take_down();
         // A client that removes the container may be at it: no file may appear in its directories any more.
         let reaped_by_client = plan.auto_remove && await_reaper(&mut clients);
