@@ -116,15 +116,24 @@ impl Engine {
         results
     }
 
-    /// Removes the container of a finished `run --rm` that this process was attached to.
+    /// Removes the container of a finished `run --rm` that this process was attached to, after its stream has ended.
     ///
     /// # Errors
     /// [`RemoveError`].
     pub fn finish_run(&self, id: &ContainerId) -> Result<(), RemoveError> {
-        match self.remove(id.as_str(), &RemoveOptions { force: false, volumes: true }) {
+        // Its monitor has cleaned up and let go, without writing down for us what we know; unless it was killed, and then its
+        // socket is still there.
+        let in_order = !self.run_dir(id).join(monitor::protocol::SOCKET).exists();
+        let removed = match in_order {
+            true => {
+                self.find(id.as_str()).map_err(Into::into).and_then(|container| self.erase(&container, true))
+            }
+            false => self.remove(id.as_str(), &RemoveOptions { force: true, volumes: true }).map(drop),
+        };
+        match removed {
             // Somebody else's `rm` was faster.
             Err(RemoveError::Lookup(LookupError::NotFound { .. })) => Ok(()),
-            result => result.map(drop),
+            result => result,
         }
     }
 

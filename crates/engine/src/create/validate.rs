@@ -225,7 +225,8 @@ pub fn limits(limits: &Limits) -> Checked {
 }
 
 fn cpu(limits: &Limits) -> Checked {
-    let online = std::thread::available_parallelism().map_or(1, usize::from);
+    // Asking costs a dozen system calls; most requests do not need to know.
+    let online = || std::thread::available_parallelism().map_or(1, usize::from);
     if let Some(nano) = limits.nano_cpus.filter(|nano| *nano > 0) {
         refuse_if(limits.cpu_period_us.is_some_and(|p| p > 0), || {
             "Conflicting options: Nano CPUs and CPU Period cannot both be set.".into()
@@ -233,6 +234,7 @@ fn cpu(limits: &Limits) -> Checked {
         refuse_if(limits.cpu_quota_us.is_some_and(|q| q > 0), || {
             "Conflicting options: Nano CPUs and CPU Quota cannot both be set.".into()
         })?;
+        let online = online();
         refuse_if(nano < 10_000_000 || nano > online as u64 * 1_000_000_000, || {
             format!("range of CPUs is from 0.01 to {online}.00, as there are only {online} CPUs available")
         })?;
@@ -248,6 +250,7 @@ fn cpu(limits: &Limits) -> Checked {
     if let Some(set) = limits.cpuset_cpus.as_deref().filter(|set| !set.is_empty()) {
         let highest = cpu_list_maximum(set)
             .ok_or_else(|| InvalidSpec::new(format!("Invalid value {set} for cpuset cpus")))?;
+        let online = online();
         refuse_if(highest as usize >= online, || {
             format!("Requested CPUs are not available - requested {set}, available: 0-{}", online - 1)
         })?;

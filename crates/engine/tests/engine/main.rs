@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     match args.peek().and_then(|arg| arg.to_str()) {
         Some("monitor") => return monitor::main(args.skip(1)),
         Some("reap") => return engine::reap_main(args.skip(1)),
+        Some("run") => return world::run_main(args.skip(1)),
         Some("exec") => return world::exec_main(args.skip(1)),
         _ => {}
     }

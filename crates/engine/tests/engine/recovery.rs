@@ -7,6 +7,7 @@ use std::time::Duration;
 pub const TESTS: &[(&str, fn())] = &[
     ("a_killed_monitor_leaves_no_ghost", a_killed_monitor_leaves_no_ghost),
     ("a_killed_monitor_of_a_volatile_container", a_killed_monitor_of_a_volatile_container),
+    ("a_killed_client_leaves_nothing_running", a_killed_client_leaves_nothing_running),
     ("a_removal_cut_short_can_be_repeated", a_removal_cut_short_can_be_repeated),
 ];
 
@@ -61,4 +62,30 @@ fn a_removal_cut_short_can_be_repeated() {
     std::thread::sleep(Duration::from_millis(1));
     world.engine.remove(created.id.as_str(), &RemoveOptions { force: true, volumes: true }).unwrap();
     assert!(world.engine.list(&ListOptions { all: true, ..Default::default() }).unwrap().is_empty());
+}
+
+fn a_killed_client_leaves_nothing_running() {
+    let world = World::new();
+    // The first start of all makes the network; the following ones are killed somewhere on their way.
+    assert_eq!(world.spawn_run("bridge", &["true"]).wait().unwrap().code(), Some(0));
+    for delay in 0..24 {
+        let mut client = world.spawn_run("bridge", &["true"]);
+        std::thread::sleep(Duration::from_millis(delay * 2));
+        let _ = client.kill();
+        client.wait().unwrap();
+    }
+    testkit::eventually("every container ends", 10, || {
+        world.engine.list(&ListOptions::default()).unwrap().is_empty().then_some(())
+    });
+    // What is left are containers that were created and not started.
+    for container in world.engine.list(&ListOptions { all: true, ..Default::default() }).unwrap() {
+        assert_ne!(container.state.status, Status::Running);
+        // A monitor may be removing it just now.
+        let _ = world.engine.remove(container.id.as_str(), &RemoveOptions::default());
+    }
+    for root in [&world.roots.data, &world.roots.run] {
+        testkit::eventually("the directories go", 5, || {
+            std::fs::read_dir(root.join("containers")).unwrap().next().is_none().then_some(())
+        });
+    }
 }

@@ -32,13 +32,7 @@ impl World {
         ];
         let before = Snapshot::of(&marks);
         let engine = Engine::open(&roots).expect("open");
-        let mut tar = std::fs::File::open(testkit::busybox_tar()).expect("the fixture");
-        let options = image::ImportOptions {
-            changes: vec!["CMD [\"sh\"]".into()],
-            reference: Some(oci::Reference::parse("busybox").expect("a reference")),
-            ..Default::default()
-        };
-        engine.images().import(&mut tar, &options).expect("import");
+        import(&engine);
         Self { engine, roots, base, before: Some(before), marks }
     }
 
@@ -81,6 +75,17 @@ impl World {
         let (code, output) = self.run(spec);
         assert_eq!(code, 0, "{script}: {output}");
         output
+    }
+
+    /// A whole `run --rm` in a process of its own.
+    pub fn spawn_run(&self, network: &str, argv: &[&str]) -> std::process::Child {
+        std::process::Command::new(std::env::current_exe().expect("we run"))
+            .arg("run")
+            .args([&self.roots.data, &self.roots.run])
+            .arg(network)
+            .args(argv)
+            .spawn()
+            .expect("we can run ourselves")
     }
 
     /// Executes `argv` in a container through a process of its own; returns its status and output.
@@ -130,6 +135,16 @@ fn serial() -> u32 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+fn import(engine: &Engine) {
+    let mut tar = std::fs::File::open(testkit::busybox_tar()).expect("the fixture");
+    let options = image::ImportOptions {
+        changes: vec!["CMD [\"sh\"]".into()],
+        reference: Some(oci::Reference::parse("busybox").expect("a reference")),
+        ..Default::default()
+    };
+    engine.images().import(&mut tar, &options).expect("import");
+}
+
 /// A request for `argv` in the BusyBox image on the default network.
 pub fn bridged(argv: &[&str]) -> ContainerSpec {
     let mut spec = ContainerSpec { image: "busybox".into(), ..Default::default() };
@@ -165,4 +180,37 @@ pub fn exec_main(args: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::from(diag::exit_status(diag::ExitTable::Process, &failure))
         }
     }
+}
+
+/// The hidden command of these tests that is a whole `run --rm`: `run <data> <run> <network mode> <argv>…`; without
+/// arguments for the container it makes the image.
+pub fn run_main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.collect();
+    let [data, run, network, argv @ ..] = args.as_slice() else { return ExitCode::from(125) };
+    let engine = Engine::open(&Roots::new(Path::new(data), Path::new(run))).expect("open");
+    if argv.is_empty() {
+        import(&engine);
+        return ExitCode::SUCCESS;
+    }
+    let argv: Vec<String> = argv.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let mut spec = bridged(&argv.iter().map(String::as_str).collect::<Vec<_>>());
+    spec.network.mode = engine::parse::network(&network.to_string_lossy()).expect("a network mode");
+    spec.auto_remove = true;
+    let attach = AttachOptions { stdout: true, stderr: true, ..Default::default() };
+    let (created, mut stream) = match engine.run_attached(spec, attach) {
+        Ok(started) => started,
+        Err(error) => {
+            eprintln!("{}", diag::render(&error.into()));
+            return ExitCode::from(125);
+        }
+    };
+    let mut code = 0;
+    while let Some(frame) = stream.reader.next_frame().expect("the stream") {
+        if let Frame::Exited(ended) = frame {
+            code = ended.code;
+            stream.writer.reaping().expect("the monitor is there");
+        }
+    }
+    engine.finish_run(&created.id).expect("finish_run");
+    ExitCode::from(code as u8)
 }
