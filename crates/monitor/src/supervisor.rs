@@ -179,8 +179,8 @@ impl Supervisor {
         self.wish = Wish::None;
         // Only a launch needs these, and they are most of what a monitor would keep in memory.
         self.plan.spec = oci::runtime::Spec::default();
-        self.save();
         self.event("start", &[]);
+        self.save();
     }
 
     /// Tells the launcher; its channel becomes an attached client if it asked for that.
@@ -356,10 +356,10 @@ impl Supervisor {
             Target { plan: &self.plan, container: run.process.pidfd(), cgroup: &self.sandbox.cgroup };
         if checker.act(&target, health) {
             let after = health.status;
-            self.save();
             if before != after {
                 self.event(&format!("health_status: {}", after.as_str()), &[]);
             }
+            self.save();
         }
     }
 
@@ -376,6 +376,7 @@ impl Supervisor {
         }
     }
 
+    /// Writes the state; after the event of the change, so that who sees the one finds the other.
     fn save(&self) {
         // The run directory is on tmpfs: this fails when memory is exhausted, and then the next change tries again.
         let _ = self.home.save(&self.state);

@@ -88,7 +88,8 @@ fn a_failing_container_is_started_again_as_often_as_allowed() {
     let mut one = Box::new("again", "echo run; exit 1");
     one.plan.restart = RestartPolicy::OnFailure { max: 2 };
     one.launch();
-    let state = one.wait_for("the last end", |state| state.status == Status::Exited);
+    one.wait_for("the last end", |state| state.status == Status::Exited);
+    let state = one.wait_end();
     assert_eq!((state.restart_count, state.exit_code), (2, 1));
     assert_eq!(one.log(), "run\nrun\nrun\n");
     assert_eq!(one.events(), ["start", "die", "start", "die", "start", "die"]);

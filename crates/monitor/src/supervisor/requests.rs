@@ -190,8 +190,8 @@ impl Supervisor {
         }
         self.sandbox.cgroup.freeze()?;
         self.state.status = Status::Paused;
-        self.save();
         self.event("pause", &[]);
+        self.save();
         Ok(())
     }
 
@@ -206,8 +206,8 @@ impl Supervisor {
         {
             checker.resume();
         }
-        self.save();
         self.event("unpause", &[]);
+        self.save();
         Ok(())
     }
 
