@@ -90,10 +90,7 @@ impl Engine {
                 Ok(())
             }
             Err(source) => Err(ControlError::Monitor { action: "stop", name: container.name, source }),
-            Ok(_) => {
-                self.emit(&events::container(&container, "stop"));
-                Ok(())
-            }
+            Ok(_) => Ok(()),
         }
     }
 
@@ -104,9 +101,7 @@ impl Engine {
     pub fn kill(&self, name: &str, signal: &str) -> Result<(), ControlError> {
         let number = signal::number(signal)?;
         let container = self.find(name)?;
-        self.on_running("kill", &container, |monitor| monitor.kill(number))?;
-        self.emit(&events::container(&container, "kill").with("signal", number.to_string()));
-        Ok(())
+        self.on_running("kill", &container, |monitor| monitor.kill(number))
     }
 
     /// Stops a container when it runs, and starts it; its addresses and published ports stay.
@@ -124,13 +119,15 @@ impl Engine {
             _ => self.monitor(&container).and_then(|mut monitor| monitor.restart(wire)),
         };
         match restarted {
-            Err(RequestError::NotRunning { .. }) => self.start(container.id.as_str())?,
+            Err(RequestError::NotRunning { .. }) => {
+                self.start(container.id.as_str())?;
+                self.emit(&events::container(&container, "restart"));
+            }
             Err(source) => {
                 return Err(ControlError::Monitor { action: "restart", name: container.name, source });
             }
             Ok(_) => {}
         }
-        self.emit(&events::container(&container, "restart"));
         Ok(())
     }
 
@@ -175,12 +172,10 @@ impl Engine {
             Status::Running | Status::Restarting => {}
         }
         let attached = self.monitor(&container).and_then(|monitor| monitor.attach(options));
-        let stream = attached.map_err(|source| match source {
+        attached.map_err(|source| match source {
             RequestError::NotRunning { .. } => ControlError::AttachStopped { name: container.name.clone() },
             source => ControlError::Monitor { action: "attach to", name: container.name.clone(), source },
-        })?;
-        self.emit(&events::container(&container, "attach"));
-        Ok(stream)
+        })
     }
 
     /// Waits for a container and returns its exit code.

@@ -14,6 +14,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("one_of_many_gets_a_name", one_of_many_gets_a_name),
     ("list_and_inspect", list_and_inspect),
     ("logs_are_kept_and_followed", logs_are_kept_and_followed),
+    ("events_tell_a_life", events_tell_a_life),
     ("many_at_once", many_at_once),
 ];
 
@@ -149,6 +150,22 @@ fn logs_are_kept_and_followed() {
     assert_eq!(lines.concat(), "line 1\nline 2\nline 3\nline 4\nline 5\nlast\n");
     let tail = LogOptions { tail: Some(2), ..Default::default() };
     assert_eq!(world.engine.logs("talker", &tail).unwrap().count(), 2);
+}
+
+fn events_tell_a_life() {
+    let world = World::new();
+    let mut spec = sleeper();
+    spec.name = Some("life".into());
+    spec.labels.insert("tier".into(), "test".into());
+    world.engine.run_detached(spec).unwrap();
+    world.engine.stop("life", &Default::default()).unwrap();
+    world.engine.restart("life", &Default::default()).unwrap();
+    world.engine.remove("life", &RemoveOptions { force: true, volumes: false }).unwrap();
+    let window = monitor::events::Window { since_ns: Some(0), until_ns: Some(engine::time::now_ns()) };
+    let filters = Filters::parse(["container=life", "label=tier=test"]).unwrap();
+    let actions: Vec<String> =
+        world.engine.events(window, filters).unwrap().map(|event| event.unwrap().action).collect();
+    assert_eq!(actions.join(" "), "create start kill die stop start restart kill die stop destroy");
 }
 
 fn many_at_once() {
