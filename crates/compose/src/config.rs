@@ -48,7 +48,7 @@ impl Project {
         let mut out = BTreeSet::new();
         let mut open: Vec<&str> = Vec::new();
         for name in names {
-            open.push(&self.service(name)?.name);
+            open.push(&self.enabled_service(name)?.name);
         }
         while let Some(name) = open.pop() {
             if out.insert(name.to_owned())
@@ -75,6 +75,17 @@ impl Project {
             name: name.to_owned(),
             known: self.services.keys().cloned().collect(),
         })
+    }
+
+    /// [`Project::service`], which must also be enabled.
+    pub(crate) fn enabled_service(&self, name: &str) -> Result<&crate::Service, LoadError> {
+        match self.service(name)? {
+            service if service.enabled => Ok(service),
+            service => {
+                let profiles = service.profiles.clone();
+                Err(LoadError::ProfileOff { name: name.to_owned(), profiles })
+            }
+        }
     }
 
     fn drop_unused(&self, top: &mut Map, shown: &BTreeSet<String>) {

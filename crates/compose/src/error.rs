@@ -47,17 +47,18 @@ pub enum LoadError {
     NoProjectName { directory: PathBuf },
     #[error("no such service: {name}")]
     NoSuchService { name: String, known: Vec<String> },
+    #[error("no service selected")]
+    NoService,
+    /// A service was asked for that was not among the targets the project was loaded for.
+    #[error("service {name:?} is not enabled: its profiles are off ({})", profiles.join(", "))]
+    ProfileOff { name: String, profiles: Vec<String> },
 }
 
 impl Diagnose for LoadError {
     fn class(&self) -> Class {
         match self {
             LoadError::NoFile { .. } | LoadError::NoSuchService { .. } => Class::NotFound,
-            LoadError::Read { source, .. } => match source.kind() {
-                io::ErrorKind::NotFound => Class::NotFound,
-                io::ErrorKind::PermissionDenied => Class::Denied,
-                _ => Class::Internal,
-            },
+            LoadError::Read { source, .. } => Class::of_io(source),
             LoadError::Unsupported { .. } => Class::Unsupported,
             _ => Class::Invalid,
         }
@@ -78,6 +79,11 @@ impl Diagnose for LoadError {
             LoadError::ProjectName { .. } | LoadError::NoProjectName { .. } => {
                 Some("choose a name with `-p` or COMPOSE_PROJECT_NAME".into())
             }
+            LoadError::ProfileOff { profiles, .. } => Some(format!(
+                "switch one on with `--profile {}`",
+                profiles.first().map_or("", String::as_str)
+            )),
+            LoadError::NoService => Some("the file has no `services`, or the profiles of all are off".into()),
             LoadError::NoSuchService { known, .. } if !known.is_empty() => {
                 Some(format!("the project has: {}", known.join(", ")))
             }

@@ -30,7 +30,7 @@ pub struct LoadOptions {
     pub env_files: Vec<PathBuf>,
     /// `--profile`; COMPOSE_PROFILES when empty. `*` is every profile.
     pub profiles: Vec<String>,
-    /// Services named on the command line: enabled whatever their profiles.
+    /// Services named on the command line: enabled whatever their profiles. A command may only start services that are enabled.
     pub services: Vec<String>,
     /// The process environment.
     pub environment: BTreeMap<String, String>,

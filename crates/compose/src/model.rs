@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use engine::model::{Labels, NetworkSpec, VolumeSpec};
 
-pub use build::{Build, BuildSecret};
+pub use build::{Build, BuildSecret, Dockerfile};
 pub use service::{Dependency, FileUse, PullPolicy, Service, StartCondition};
 
 use crate::error::LoadError;
@@ -43,6 +43,25 @@ pub struct Project {
 }
 
 impl Project {
+    /// A project of which only the name is known: its containers say the rest.
+    pub fn bare(name: impl Into<String>) -> Project {
+        Project {
+            name: name.into(),
+            directory: PathBuf::from("/"),
+            files: Vec::new(),
+            env_files: Vec::new(),
+            profiles: BTreeSet::new(),
+            environment: BTreeMap::new(),
+            warnings: Vec::new(),
+            services: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            configs: BTreeMap::new(),
+            tree: Node::map(Span::nowhere()),
+        }
+    }
+
     /// The services whose profiles are on, by name.
     pub fn enabled(&self) -> impl Iterator<Item = &Service> {
         self.services.values().filter(|service| service.enabled)
@@ -106,19 +125,14 @@ pub(crate) struct Facts {
 /// Reads the canonical, completed `tree`.
 pub(crate) fn read(tree: Node, facts: Facts) -> Result<Project, LoadError> {
     let mut project = Project {
-        name: facts.name,
         directory: facts.directory,
         files: facts.files,
         env_files: facts.env_files,
         profiles: facts.profiles,
         environment: facts.environment,
         warnings: facts.warnings,
-        services: BTreeMap::new(),
-        networks: BTreeMap::new(),
-        volumes: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-        configs: BTreeMap::new(),
         tree: tree.clone(),
+        ..Project::bare(facts.name)
     };
     let top = Section::new(&tree, "")?;
     top.text("name")?;

@@ -10,8 +10,10 @@ use crate::interpolate::Interpolator;
 use crate::yaml::{self, Map, Node, Span, Value};
 use crate::{canon, merge};
 
-/// How deep files may include or extend one another.
-const MAX_DEPTH: usize = 32;
+/// How many services may extend one another in a row.
+const MAX_TRAIL: usize = 64;
+/// How many files a project may include: enough for anybody, and few enough that doubling at each level ends soon.
+const MAX_INCLUDES: usize = 1_000;
 
 /// A parsed file whose variables are not substituted yet.
 pub(super) struct Source {
@@ -27,7 +29,9 @@ pub(super) struct Loader {
     warnings: Vec<String>,
     /// Files already read for `extends`, in canonical form with absolute paths.
     bases: BTreeMap<PathBuf, Node>,
-    depth: usize,
+    /// Files being included, outermost first.
+    including: Vec<PathBuf>,
+    included: usize,
 }
 
 /// The last `name:` among `sources`, substituted.
@@ -53,7 +57,8 @@ impl Loader {
             missing: BTreeSet::new(),
             warnings: Vec::new(),
             bases: BTreeMap::new(),
-            depth: 0,
+            including: Vec::new(),
+            included: 0,
         }
     }
 
@@ -153,7 +158,7 @@ impl Loader {
         };
         let inconsistent = |message: String| LoadError::Inconsistent { at: extends.at.clone(), message };
         let here = (path.to_owned(), name.to_owned());
-        if trail.contains(&here) || trail.len() > MAX_DEPTH {
+        if trail.contains(&here) || trail.len() > MAX_TRAIL {
             return Err(inconsistent(format!("service {name:?} extends itself in a circle")));
         }
         trail.push(here);
@@ -203,13 +208,6 @@ impl Loader {
         let Some(items) = include.as_seq() else {
             return Err(canon::invalid(include, "include", "must be a list"));
         };
-        if self.depth >= MAX_DEPTH {
-            return Err(canon::invalid(
-                include,
-                "include",
-                "is nested too deep; does a file include itself?",
-            ));
-        }
         for item in items {
             let entry = Include::read(item)?;
             let resolve = |path: &String| paths::absolute(path, directory, self.home());
@@ -225,10 +223,23 @@ impl Loader {
             };
             let outer = self.environment.clone();
             read_env_files(&env_files, &mut self.environment)?;
-            self.depth += 1;
+            self.included += files.len();
+            if self.included > MAX_INCLUDES {
+                return Err(canon::invalid(
+                    item,
+                    "include",
+                    format!("brings in more than {MAX_INCLUDES} files"),
+                ));
+            }
+            if let Some(again) = files.iter().find(|file| self.including.contains(file)) {
+                let again = again.display();
+                return Err(canon::invalid(item, "include", format!("brings in {again} from within itself")));
+            }
+            let outer_files = self.including.len();
+            self.including.extend(files.iter().cloned());
             let sources = self.sources(&files)?;
             let mut root = self.merged(sources, &own)?;
-            self.depth -= 1;
+            self.including.truncate(outer_files);
             self.environment = outer;
             paths::resolve(&mut root, &own, self.home());
             import(base, root)?;

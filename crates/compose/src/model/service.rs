@@ -373,6 +373,11 @@ impl Service {
         items.collect::<Vec<_>>().join(",")
     }
 
+    /// Whether the file gives its image no name, so that the one it has was made up here.
+    pub(crate) fn image_is_implied(&self, project: &Project) -> bool {
+        self.build.is_some() && self.image == format!("{}-{}", project.name, self.name)
+    }
+
     /// Labels of its definition, without Compose's.
     pub fn labels(&self) -> &Labels {
         &self.container.labels

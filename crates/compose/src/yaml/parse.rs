@@ -114,7 +114,10 @@ impl<'a> Builder<'a> {
         };
         self.depth -= 1;
         if anchor != 0 {
-            self.anchors.insert(anchor, (node.clone(), self.nodes - before));
+            // The copy kept for aliases counts like any other.
+            let size = self.nodes - before;
+            self.count(size, &node.at)?;
+            self.anchors.insert(anchor, (node.clone(), size));
         }
         Ok(node)
     }
@@ -234,7 +237,7 @@ mod tests {
             let previous = vec![format!("*a{}", level - 1); 10].join(", ");
             text += &format!("a{level}: &a{level} [{previous}]\n");
         }
-        refuse(&text, "c.yaml:6:10: the document has more than 200000 nodes");
+        refuse(&text, "c.yaml:5:5: the document has more than 200000 nodes");
         refuse(&"[".repeat(100), "c.yaml:1:65: nested deeper than 64 levels");
     }
 }

@@ -1,0 +1,225 @@
+//! Images of services: built, present, or missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use build::{BuildContext, BuildRequest, Cancel, DockerfileSource, RunNetwork, Secret, SecretSource, Source};
+use diag::{Class, Failure};
+
+use super::{Kind, Object, Stack, StackError, Status, walk};
+use crate::LoadError;
+use crate::model::{Dockerfile, FileSource, PullPolicy, Service};
+
+/// `build`.
+#[derive(Clone, Debug, Default)]
+pub struct BuildOptions {
+    /// All with a build section when empty.
+    pub services: Vec<String>,
+    /// Also what these depend on.
+    pub with_dependencies: bool,
+    /// Over the file's arguments.
+    pub args: BTreeMap<String, String>,
+    pub no_cache: bool,
+}
+
+/// `pull`.
+#[derive(Clone, Debug, Default)]
+pub struct PullOptions {
+    pub services: Vec<String>,
+    pub include_deps: bool,
+    /// Go on when an image cannot be had.
+    pub ignore_failures: bool,
+    /// Leave out images that can be built.
+    pub ignore_buildable: bool,
+}
+
+/// When `up` and its like build.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum BuildWhen {
+    /// Images that are missing.
+    #[default]
+    Missing,
+    Always,
+    Never,
+}
+
+impl Stack<'_> {
+    /// Builds images.
+    pub fn build(&self, options: &BuildOptions) -> Result<(), Failure> {
+        let names = match options.with_dependencies {
+            true => self.project.selection(&options.services)?,
+            false if options.services.is_empty() => self.project.selection(&[])?,
+            false => options.services.iter().cloned().collect(),
+        };
+        let mut services = Vec::new();
+        for name in &names {
+            let service = self.project.service(name)?;
+            if service.build.is_some() {
+                services.push(service);
+            }
+        }
+        if services.is_empty() {
+            self.reporter.warning("no service to build");
+        }
+        self.build_services(&services, options)
+    }
+
+    /// Checks that images are there; there is no registry to fetch others from.
+    pub fn pull(&self, options: &PullOptions) -> Result<(), Failure> {
+        let names = match options.include_deps || options.services.is_empty() {
+            true => self.project.selection(&options.services)?,
+            false => options.services.iter().cloned().collect(),
+        };
+        let mut missing = Vec::new();
+        for name in &names {
+            let service = self.project.service(name)?;
+            let object = Object { kind: Kind::Image, name: &service.image };
+            if self.image_id(&service.image)?.is_some() {
+                self.reporter.progress(object, Status::Done("Present"));
+            } else if service.build.is_some()
+                && (options.ignore_buildable || service.image_is_implied(self.project))
+            {
+                self.reporter.progress(object, Status::Done("Skipped"));
+            } else {
+                let error =
+                    StackError::CannotPull { service: service.name.clone(), image: service.image.clone() };
+                self.reporter.progress(object, Status::Failed(&error.to_string()));
+                missing.push(error);
+            }
+        }
+        match missing.into_iter().next().filter(|_| !options.ignore_failures) {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Id of the image called `reference`, when there is one.
+    pub(crate) fn image_id(&self, reference: &str) -> Result<Option<String>, Failure> {
+        match self.engine.images().resolve(reference) {
+            Ok(image) => Ok(Some(image.id.to_string())),
+            Err(error) => match Failure::from(error) {
+                failure if failure.class() == Class::NotFound => Ok(None),
+                failure => Err(failure),
+            },
+        }
+    }
+
+    /// Builds what has to be built; returns the image id of each service.
+    pub(crate) fn ensure_images(
+        &self,
+        services: &[&Service],
+        when: BuildWhen,
+    ) -> Result<BTreeMap<String, String>, Failure> {
+        let references: BTreeSet<&str> = services.iter().map(|service| service.image.as_str()).collect();
+        let mut ids: BTreeMap<&str, Option<String>> = BTreeMap::new();
+        for reference in references {
+            ids.insert(reference, self.image_id(reference)?);
+        }
+        let to_build: Vec<&Service> = services
+            .iter()
+            .copied()
+            .filter(|service| service.build.is_some())
+            .filter(|service| match when {
+                BuildWhen::Never => false,
+                BuildWhen::Always => true,
+                BuildWhen::Missing => match service.pull_policy {
+                    PullPolicy::Build => true,
+                    PullPolicy::Never => false,
+                    PullPolicy::Missing => ids.get(service.image.as_str()).is_none_or(Option::is_none),
+                },
+            })
+            .collect();
+        self.build_services(&to_build, &BuildOptions::default())?;
+        for service in &to_build {
+            ids.insert(&service.image, self.image_id(&service.image)?);
+        }
+        let mut out = BTreeMap::new();
+        for service in services {
+            match ids.get(service.image.as_str()).cloned().flatten() {
+                Some(id) => drop(out.insert(service.name.clone(), id)),
+                None => {
+                    let (service, image) = (service.name.clone(), service.image.clone());
+                    return Err(StackError::NoImage { service, image }.into());
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn build_services(&self, services: &[&Service], options: &BuildOptions) -> Result<(), Failure> {
+        // Services that share an image name share the build.
+        let mut seen = BTreeSet::new();
+        let unique: Vec<&Service> =
+            services.iter().copied().filter(|service| seen.insert(&service.image)).collect();
+        walk::first(walk::each(&unique, |service| self.build_one(service, options)))
+    }
+
+    fn build_one(&self, service: &Service, options: &BuildOptions) -> Result<(), Failure> {
+        let Some(build) = &service.build else { return Ok(()) };
+        let object = Object { kind: Kind::Image, name: &service.image };
+        self.reporter.progress(object, Status::Doing("Building"));
+        let mut tags = vec![service.image.clone()];
+        tags.extend(build.tags.iter().filter(|tag| **tag != service.image).cloned());
+        let mut args = build.args.clone();
+        args.extend(options.args.clone());
+        let secrets = build.secrets.iter().map(|secret| Secret {
+            id: secret.id.clone(),
+            source: match &secret.source {
+                FileSource::File(path) => SecretSource::File(path.clone()),
+                FileSource::Text(text) => SecretSource::Value(text.clone().into_bytes()),
+            },
+        });
+        let request = BuildRequest {
+            context: Source::Dir(build.context.clone()),
+            dockerfile: match &build.dockerfile {
+                Dockerfile::Inline(text) => DockerfileSource::Text(text.clone()),
+                Dockerfile::Path(path) if path.is_absolute() => DockerfileSource::File(path.clone()),
+                Dockerfile::Path(path) => DockerfileSource::InContext(path.clone()),
+            },
+            tags,
+            target: build.target.clone(),
+            build_args: args,
+            labels: build.labels.clone(),
+            no_cache: build.no_cache || options.no_cache,
+            network: match build.network.as_deref() {
+                Some("none") => RunNetwork::None,
+                Some("host") => RunNetwork::Host,
+                _ => RunNetwork::Default,
+            },
+            add_hosts: build.extra_hosts.clone(),
+            secrets: secrets.collect(),
+            shm_size_bytes: build.shm_size_bytes,
+            progress: self.reporter.build(&service.name),
+            cancel: Cancel::from_flag(self.interrupt.stop.clone()),
+        };
+        let images = self.engine.images();
+        let endpoints = self.engine.build_endpoints();
+        let context = BuildContext {
+            store: self.engine.store(),
+            images: &images,
+            endpoints: &endpoints,
+            network: self.engine.net_context().clone(),
+        };
+        match build::build(&context, request) {
+            Ok(_) => {
+                self.reporter.progress(object, Status::Done("Built"));
+                Ok(())
+            }
+            Err(error) => {
+                self.reporter.progress(object, Status::Failed(&error.to_string()));
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The enabled services among `names` (all when empty), with what they depend on unless `alone`.
+    pub(crate) fn services(&self, names: &[String], alone: bool) -> Result<Vec<&Service>, LoadError> {
+        let names = match alone && !names.is_empty() {
+            false => self.project.selection(names)?,
+            true => names.iter().cloned().collect(),
+        };
+        if names.is_empty() {
+            return Err(LoadError::NoService);
+        }
+        names.iter().map(|name| self.project.enabled_service(name)).collect()
+    }
+}
