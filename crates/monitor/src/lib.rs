@@ -15,8 +15,9 @@
 //! Invariants:
 //! - One thread, one poll loop; nothing in it waits for a client, for the disk's sync or for a container.
 //! - A launch that fails leaves nothing: no process, control group, namespace, name or port; the launcher gets the error.
-//! - When the monitor is killed, the kernel kills the container's first process with it (parent-death signal), and
-//!   [`recover`] puts the rest right: there are no ghosts.
+//! - When the monitor is killed, the kernel kills the container's first process with it (parent-death signal). A program that
+//!   has changed its user since is no longer covered by that; it is killed by [`recover`], which every command that looks at
+//!   the container calls and which undoes everything else. What a command shows is never a ghost.
 //!
 //! Start reading at [`plan`], then `process` (the life of a monitor) and `supervisor` (its loop).
 

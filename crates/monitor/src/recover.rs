@@ -1,7 +1,9 @@
 //! Putting right what a killed monitor left.
 //!
-//! The kernel kills the container's first process with its monitor, and with it every process of its pid namespace. What stays
-//! is the control group, entries of the packet filter, files of names, and a state that says it runs.
+//! The kernel kills the container's first process with its monitor, and with it every process of its pid namespace, unless
+//! that process has changed its user since (which takes the parent-death signal back; `gosu` does that).
+//! What stays is the control group with what may still live in it, entries of the packet filter, files of names, and a state
+//! that says it runs.
 
 use std::fs::{File, TryLockError};
 use std::io;

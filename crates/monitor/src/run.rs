@@ -25,8 +25,12 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Launches the container in `sandbox`, whose network is realised while the container's first process mounts its root.
-    pub(crate) fn start(plan: &LaunchPlan, sandbox: &mut Sandbox) -> Result<Self, Failure> {
+    /// Launches the container in `sandbox`. Its network is realised, and `meanwhile` done, while its first process mounts.
+    pub(crate) fn start<T>(
+        plan: &LaunchPlan,
+        sandbox: &mut Sandbox,
+        meanwhile: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<(Self, T), Failure> {
         let pipe = |source| MonitorError::Io {
             action: "make the standard streams of",
             what: plan.id.clone(),
@@ -49,6 +53,7 @@ impl Run {
             init: plan.init,
         })?;
         sandbox.connect(plan, || created.netns_fd())?;
+        let done = meanwhile()?;
         let mut process = created.start()?;
         let (started, started_ns) = (Instant::now(), now_ns());
         if let Some(terminal) = process.take_terminal() {
@@ -56,7 +61,7 @@ impl Run {
         }
         let checker = plan.health.clone().zip(plan.spec.process.clone());
         let checker = checker.map(|(health, process)| Checker::new(health, process));
-        Ok(Self { process, streams, checker, started, started_ns, kill_at: None })
+        Ok((Self { process, streams, checker, started, started_ns, kill_at: None }, done))
     }
 }
 

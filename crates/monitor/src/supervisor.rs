@@ -84,23 +84,15 @@ enum Source {
     Client(usize),
 }
 
-/// What a launch makes.
-struct Parts {
-    sandbox: Sandbox,
-    run: Run,
+/// What the loop works with; made while the container's first process is setting itself up.
+struct Tools {
     log: Option<LogWriter>,
     listener: UnixListener,
     signals: SignalFd,
 }
 
-impl Parts {
-    /// Makes all of it, or leaves nothing.
+impl Tools {
     fn make(home: &Home, plan: &LaunchPlan) -> Result<Self, Failure> {
-        let signals = SignalFd::new(&[SIGTERM]).map_err(|source| MonitorError::Io {
-            action: "take the signals of",
-            what: plan.id.clone(),
-            source,
-        })?;
         let log = match &plan.log {
             LogPlan::None => None,
             LogPlan::JsonFile { path, max_bytes, max_files } => {
@@ -108,13 +100,23 @@ impl Parts {
             }
         };
         let listener = home.listen()?;
-        let mut sandbox = Sandbox::create(plan)?;
-        match Run::start(plan, &mut sandbox) {
-            Ok(run) => Ok(Self { sandbox, run, log, listener, signals }),
-            Err(failure) => {
-                sandbox.take_down();
-                Err(failure)
-            }
+        let signals = SignalFd::new(&[SIGTERM]).map_err(|source| MonitorError::Io {
+            action: "take the signals of",
+            what: plan.id.clone(),
+            source,
+        })?;
+        Ok(Self { log, listener, signals })
+    }
+}
+
+/// Makes everything a running container has, or leaves nothing.
+fn start_all(home: &Home, plan: &LaunchPlan) -> Result<(Sandbox, Run, Tools), Failure> {
+    let mut sandbox = Sandbox::create(plan)?;
+    match Run::start(plan, &mut sandbox, || Tools::make(home, plan)) {
+        Ok((run, tools)) => Ok((sandbox, run, tools)),
+        Err(failure) => {
+            sandbox.take_down();
+            Err(failure)
         }
     }
 }
@@ -135,8 +137,8 @@ impl Supervisor {
             what: plan.id.clone(),
             source,
         })?;
-        let parts = match Parts::make(&home, &plan) {
-            Ok(parts) => parts,
+        let (sandbox, run, tools) = match start_all(&home, &plan) {
+            Ok(all) => all,
             Err(failure) => {
                 ending::record_failed_launch(&home, &plan, state, &failure);
                 return Err(failure);
@@ -146,17 +148,17 @@ impl Supervisor {
             home,
             plan,
             state,
-            sandbox: parts.sandbox,
+            sandbox,
             phase: Phase::Over,
             wish: Wish::None,
             backoff: Backoff::default(),
-            log: parts.log,
+            log: tools.log,
             clients: Vec::new(),
-            listener: parts.listener,
-            signals: parts.signals,
+            listener: tools.listener,
+            signals: tools.signals,
         });
         supervisor.state.restart_count = 0;
-        supervisor.started(parts.run);
+        supervisor.started(run);
         Ok(supervisor)
     }
 

@@ -108,9 +108,9 @@ impl Supervisor {
                 let what = self.plan.id.clone();
                 crate::process::MonitorError::Io { action: "read the plan of", what, source }.into()
             })
-            .and_then(|plan| Run::start(&plan, &mut self.sandbox));
+            .and_then(|plan| Run::start(&plan, &mut self.sandbox, || Ok(())));
         match launched {
-            Ok(run) => {
+            Ok((run, ())) => {
                 self.state.restart_count += u32::from(by_policy);
                 self.started(run);
                 if !by_policy {
