@@ -158,6 +158,22 @@ fn a_killed_monitor_leaves_no_ghost() {
 }
 
 #[test]
+fn recovery_ends_what_the_kernel_let_live() {
+    // A change of user takes the parent-death signal back.
+    let one = Box::new("gosu", "exec busybox su user -c 'echo changed; exec sleep 100'");
+    let launched = one.launch();
+    one.wait_for("the change", |_| one.log() == "changed\n");
+    let container = sys::process::open(launched.pid).unwrap();
+    sys::process::kill(launched.monitor_pid, 9).unwrap();
+    one.wait_for("the lock", |_| !monitor::is_alive(&one.run_dir));
+    assert!(monitor::recover(&one.run_dir).unwrap());
+    let container = std::os::fd::AsFd::as_fd(&container);
+    let patience = Some(Duration::from_secs(10));
+    assert!(sys::event::poll_one(container, sys::event::PollFlags::IN, patience).unwrap());
+    assert_eq!(one.observe().state.exit_code, 137);
+}
+
+#[test]
 fn pausing_stops_time() {
     let one = Box::new("pause", "i=0; while :; do echo $i; i=$((i+1)); sleep 0.01; done");
     one.launch();
@@ -198,6 +214,18 @@ fn the_reaper_runs_unless_the_client_removes() {
     let monitor = sys::process::open(monitor_pid).unwrap();
     sys::process::wait(std::os::fd::AsFd::as_fd(&monitor)).unwrap();
     assert!(!one.dir.join("reaped").exists());
+
+    // Input that nobody read does not keep the client from saying so.
+    let mut flooded = Box::new("flood", "exit 0");
+    (flooded.plan.auto_remove, flooded.plan.open_stdin) = (true, true);
+    let mut stream = flooded.try_launch(Some(options)).unwrap().stream.unwrap();
+    stream.writer.stdin(&vec![0; 4 << 20]).unwrap();
+    while !matches!(stream.reader.next_frame().unwrap(), Some(monitor::client::Frame::Exited(_))) {}
+    let begun = Instant::now();
+    stream.writer.reaping().unwrap();
+    stream.reader.wait_end().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(!flooded.dir.join("reaped").exists());
 
     // A client that dies before it has said so leaves it to the monitor.
     drop(one.try_launch(Some(options)).unwrap());

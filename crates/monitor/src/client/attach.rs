@@ -151,8 +151,19 @@ impl AttachWriter {
     }
 
     /// Says that this client saw the end and removes the container; see [`super::AttachOptions::will_remove`].
+    ///
+    /// Waits until it is said, because input may be queued before it. The monitor reads on for that. Not to be said of an end
+    /// that is followed by a restart.
     pub fn reaping(&mut self) -> io::Result<()> {
-        self.control(&Control::Reaping)
+        match self.control(&Control::Reaping).and_then(|()| self.flush_all()) {
+            // Killed meanwhile; what it left is recovered by whoever removes the container.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     fn control(&mut self, control: &Control) -> io::Result<()> {
