@@ -2,7 +2,9 @@
 
 use crate::engine::Engine;
 use crate::list::ListError;
-use crate::model::{HealthStatus, IpcMode, ListOptions, NamespaceMode, NetworkMode, RestartPolicy};
+use crate::model::{
+    HealthStatus, IpcMode, ListOptions, NamespaceMode, NetworkMode, RemoveOptions, RestartPolicy,
+};
 use crate::record::Container;
 use diag::Failure;
 use monitor::state::{Observed, Supervision};
@@ -21,7 +23,8 @@ struct Dependency {
 
 impl Engine {
     /// Starts the containers whose restart policy wants them running, each after those it depends on: whose namespaces it
-    /// joins, and what its Compose project says. Returns the name and outcome of each, in the order of starting.
+    /// joins, and what its Compose project says. Containers of `run --rm` that do not run are removed. Returns the name and
+    /// outcome of each start, in their order.
     ///
     /// # Errors
     /// [`ListError`] when the containers cannot be listed; failed starts are in the result.
@@ -33,6 +36,11 @@ impl Engine {
         }
         let mut wanted = Vec::new();
         for container in all.values() {
+            // Nobody is left to remove it at its end, which it has met.
+            if container.doc.spec.auto_remove {
+                let _ = self.remove(container.id.as_str(), &RemoveOptions { force: false, volumes: true });
+                continue;
+            }
             if should_run(container, &self.observe(container)?) {
                 wanted.push(container);
             }

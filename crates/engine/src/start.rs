@@ -11,6 +11,7 @@ use crate::record::Container;
 use crate::volume::VolumeError;
 use diag::{Class, Diagnose};
 use monitor::client::{self, AttachOptions, AttachStream, LaunchFailure, Launched, Prepared};
+use monitor::plan::{LaunchPlan, Networking};
 use monitor::state::Status;
 use runtime::seccomp::SeccompError;
 use std::io;
@@ -225,19 +226,55 @@ impl Engine {
         attach: Option<AttachOptions>,
     ) -> Result<Launched, StartError> {
         let run_dir = self.run_dir(&container.id);
-        let failed = |source| StartError::Files { name: container.name.clone(), source };
-        make_private_dir(&run_dir).map_err(failed)?;
-        let plan = self.launch_plan(container)?;
-        let networks: Vec<net::NetworkPlan> = match &plan.network {
-            monitor::plan::Networking::Private { endpoints, .. } => {
-                endpoints.iter().map(|endpoint| endpoint.network.clone()).collect()
+        let files_failed = |source| StartError::Files { name: container.name.clone(), source };
+        make_private_dir(&run_dir).map_err(files_failed)?;
+        let mut plan = self.launch_plan(container)?;
+        files::write(&run_dir, container, &networks(&plan)).map_err(files_failed)?;
+        let mut prepared = Some(prepared);
+        let mut attempt = 0;
+        loop {
+            let ready = match prepared.take() {
+                Some(prepared) => prepared,
+                None => self.prepare(&container.id)?,
+            };
+            match ready.begin(&plan, attach).and_then(client::Launching::finish) {
+                Err(taken) if taken.class() == Class::Conflict => {
+                    attempt += 1;
+                    if !next_ports(&mut plan, container, attempt) {
+                        return Err(StartError::Launch { name: container.name.clone(), source: taken });
+                    }
+                }
+                result => {
+                    return result
+                        .map_err(|source| StartError::Launch { name: container.name.clone(), source });
+                }
             }
-            _ => Vec::new(),
-        };
-        files::write(&run_dir, container, &networks).map_err(failed)?;
-        prepared
-            .begin(&plan, attach)
-            .and_then(client::Launching::finish)
-            .map_err(|source| StartError::Launch { name: container.name.clone(), source })
+        }
     }
+}
+
+/// The networks of the endpoints that will be realised.
+fn networks(plan: &LaunchPlan) -> Vec<net::NetworkPlan> {
+    match &plan.network {
+        Networking::Private { endpoints, .. } => {
+            endpoints.iter().map(|endpoint| endpoint.network.clone()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Moves the ports that may be any of a range to the next one; `false` when there is none.
+fn next_ports(plan: &mut LaunchPlan, container: &Container, attempt: u16) -> bool {
+    let Networking::Private { publish, .. } = &mut plan.network else { return false };
+    let mut moved = false;
+    // The plan has the request's mappings first, in their order.
+    for (port, mapping) in publish.iter_mut().zip(&container.doc.spec.network.publish) {
+        if let (Some(first), Some(last)) = (mapping.host_port, mapping.host_port_end)
+            && attempt <= last - first
+        {
+            port.host_port = Some(first + attempt);
+            moved = true;
+        }
+    }
+    moved
 }

@@ -343,14 +343,9 @@ fn networking(spec: &ContainerSpec) -> Checked {
     }
     let mut taken = HashSet::new();
     for mapping in &network.publish {
-        let fixed = mapping.host_port.map(|port| (mapping.host_ip, port, mapping.container.protocol));
-        if let Some(end) = mapping.host_port_end {
-            return Err(InvalidSpec::unsupported(format!(
-                "a range of host ports for one container port is not supported yet: {}-{end}:{}",
-                mapping.host_port.unwrap_or(0),
-                mapping.container
-            )));
-        }
+        // A range takes whatever is free of it.
+        let fixed = mapping.host_port.filter(|_| mapping.host_port_end.is_none());
+        let fixed = fixed.map(|port| (mapping.host_ip, port, mapping.container.protocol));
         if let Some(fixed) = fixed {
             refuse_if(!taken.insert(fixed), || {
                 format!("host port {}/{} is published twice", fixed.1, fixed.2)

@@ -7,8 +7,8 @@ use crate::record::NetworkDoc;
 use crate::{create, ids};
 use diag::Failure;
 use net::{EndpointPlan, EndpointSource};
-use store::Durability;
 use store::db::leases;
+use store::{DatabaseError, Durability};
 
 /// Leases addresses for build steps; see [`Engine::build_endpoints`].
 pub struct BuildEndpoints<'a> {
@@ -69,12 +69,15 @@ impl EndpointSource for BuildEndpoints<'_> {
     }
 
     fn release(&self, endpoint: &EndpointPlan) {
-        let holder = format!("{HOLDER}{}-{}", std::process::id(), endpoint.id);
-        // What fails here is done by the next build.
-        let _ = self
-            .engine
-            .store()
-            .database()
-            .write(Durability::Relaxed, |writer| leases::release_all(writer, &holder));
+        // By the id alone: the builder that acquired it may have been another process, killed since. What fails here is done by
+        // the next build.
+        let _ = self.engine.store().database().write(Durability::Relaxed, |writer| {
+            for lease in leases::of_network(writer, &endpoint.network.id)? {
+                if lease.container.starts_with(HOLDER) && lease.container.ends_with(&endpoint.id) {
+                    leases::release_all(writer, &lease.container)?;
+                }
+            }
+            Ok::<_, DatabaseError>(())
+        });
     }
 }

@@ -91,6 +91,12 @@ fn a_port_in_use_leaves_nothing() {
     let text = diag::render(&error.into());
     assert!(text.contains("port is already allocated"), "{text}");
     assert_eq!(world.engine.inspect("late").unwrap().state.pid, 0);
+    let mut spec = bridged(&["sleep", "1000"]);
+    spec.name = Some("flexible".into());
+    spec.network.publish = engine::parse::ports(&format!("{port}-{}:80", port + 5)).unwrap();
+    world.engine.run_detached(spec).unwrap();
+    let got = world.engine.inspect("flexible").unwrap().ports[0].host_port;
+    assert!((port + 1..=port + 5).contains(&got), "{got}");
     drop(holder);
     world.engine.start("late").unwrap();
 }
