@@ -157,7 +157,8 @@ pub struct Copy {
     pub from: Option<String>,
     pub chown: Option<String>,
     pub chmod: Option<String>,
-    /// `--link`: the layer depends on nothing below it.
+    /// `--link`: the caller does not mind a layer that depends on nothing below. Ours does, so that directories it shares
+    /// with lower layers keep their attributes; the files are the same.
     pub link: bool,
     /// `--parents`: the sources' directories are kept below the destination.
     pub parents: bool,

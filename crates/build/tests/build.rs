@@ -14,7 +14,7 @@ mod mounts;
 #[path = "build/trouble.rs"]
 mod trouble;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -71,11 +71,18 @@ fn run(tests: &[Test]) -> ExitCode {
         for _ in 0..4 {
             scope.spawn(|| {
                 while let Some((name, _)) = tests.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let output = std::process::Command::new(&program).args(["--exact", name]).output();
-                    let output = output.expect("this program can be run again");
+                    let child = Command::new(&program)
+                        .args(["--exact", name])
+                        .stdout(Stdio::null())
+                        .stderr(Stdio::piped())
+                        .spawn()
+                        .expect("this program can be run again");
+                    let pid = child.id();
+                    let output = child.wait_with_output().expect("a child can be waited for");
                     if output.status.success() {
                         println!("test {name} ... ok");
                     } else {
+                        fixture::discard(pid);
                         println!("test {name} ... FAILED\n{}", String::from_utf8_lossy(&output.stderr));
                         failed.lock().unwrap().push(*name);
                     }

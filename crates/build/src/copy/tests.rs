@@ -329,8 +329,14 @@ fn archives_are_unpacked_inside_the_image() {
     gzip.write_all(&bytes).unwrap();
     std::fs::write(fixture.root.join("context/a.tgz"), gzip.finish().unwrap()).unwrap();
     std::fs::write(fixture.root.join("context/a.zst"), zstd::encode_all(&bytes[..], 1).unwrap()).unwrap();
+    let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    xz.write_all(&bytes).unwrap();
+    std::fs::write(fixture.root.join("context/a.txz"), xz.finish().unwrap()).unwrap();
+    let mut bzip = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    bzip.write_all(&bytes).unwrap();
+    std::fs::write(fixture.root.join("context/a.tbz"), bzip.finish().unwrap()).unwrap();
     fixture.file("context/not.tar", "just text");
-    for name in ["plain.tar", "a.tgz", "a.zst"] {
+    for name in ["plain.tar", "a.tgz", "a.zst", "a.txz", "a.tbz"] {
         fixture.run(&[name], "/", |placement| placement.unpack = true).unwrap();
         let upper = fixture.root.join("upper");
         assert_eq!(std::fs::read_to_string(upper.join("d/f")).unwrap(), "hello");

@@ -1,13 +1,12 @@
 //! COPY and ADD as steps: words resolved, the key made, the files written.
 
 use super::{Running, StageRun, resolve_user};
-use crate::cache::{Key, KeyBuilder};
+use crate::cache::KeyBuilder;
 use crate::copy::{self, Inline, Placement};
 use crate::dockerfile::{Copy, Step};
 use crate::error::StepError;
 use crate::ignore::Ignore;
 use crate::select::{Options, is_many, select};
-use crate::tree::{Format, Tree};
 
 impl StageRun<'_, '_> {
     pub(super) fn copy_step(
@@ -50,18 +49,12 @@ impl StageRun<'_, '_> {
         } else {
             solve.digest(&origin, &words, options)?
         };
-        let (below, lower) = if copy.link {
-            let nothing = Tree::open(&[], Format::Overlay).map_err(StepError::io("open", "nothing"))?;
-            (Key::empty(), nothing)
-        } else {
-            (self.filesystem.key.clone(), lower)
-        };
         let key = KeyBuilder::new("copy")
-            .add("below", &below.0)
+            .add("below", &self.filesystem.key.0)
             .add("files", &digest)
             .list("inline", inline.iter().flat_map(|file| [&file.name, &file.content]))
             .add("destination", &destination)
-            .add("placement", format!("{owner:?} {mode:?} {is_add} {} {}", copy.parents, copy.link))
+            .add("placement", format!("{owner:?} {mode:?} {is_add} {}", copy.parents))
             .finish();
         let mut placement =
             Placement { destination, owner, mode, many: false, parents: copy.parents, unpack: is_add };

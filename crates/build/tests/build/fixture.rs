@@ -256,3 +256,15 @@ pub fn files(dir: &Path) -> Vec<String> {
     files.sort();
     files
 }
+
+/// Removes what the failed test in process `pid` left, so that it does not disturb others.
+pub fn discard(pid: u32) {
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("hull-build-") && name.ends_with(&format!("-{pid}")) {
+            let instance = Roots::new(entry.path().join("data"), entry.path().join("run")).instance();
+            let _ = net::remove_all(&net::Context { instance, run: entry.path().join("run/networks") });
+            let _ = sys::fs::remove_tree(&entry.path());
+        }
+    }
+}
