@@ -158,6 +158,17 @@ fn a_killed_monitor_leaves_no_ghost() {
 }
 
 #[test]
+fn a_machine_that_goes_down_stops_it_in_good_order() {
+    let mut one = Box::new("down", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.02; done");
+    one.plan.restart = RestartPolicy::UnlessStopped;
+    let launched = one.launch();
+    one.wait_for("the trap", |_| one.log() == "ready\n");
+    sys::process::kill(launched.monitor_pid, 15).unwrap();
+    let state = one.wait_end();
+    assert_eq!((state.exit_code, state.stopped_by_user), (5, false));
+}
+
+#[test]
 fn recovery_ends_what_the_kernel_let_live() {
     // A change of user takes the parent-death signal back.
     let one = Box::new("gosu", "exec busybox su user -c 'echo changed; exec sleep 100'");

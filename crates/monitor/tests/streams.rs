@@ -85,6 +85,33 @@ fn clients_come_and_go() {
 }
 
 #[test]
+fn a_client_that_does_not_read_holds_up_output_but_not_the_end() {
+    let one = Box::new("slow", "while :; do echo 0123456789abcdef0123456789abcdef; done");
+    let launched = one.try_launch(Some(ATTACH)).unwrap();
+    let mut stream = launched.stream.unwrap();
+    // It fills what there is of buffers, and then waits.
+    let mut before = 0;
+    let full = (0..400).any(|_| {
+        std::thread::sleep(Duration::from_millis(25));
+        let now = std::fs::metadata(one.data_dir.join("container.log")).unwrap().len();
+        std::mem::replace(&mut before, now) == now && now > 0
+    });
+    assert!(full, "the container was never held up");
+    one.client().stop(StopOptions { signal: Some(9), timeout_s: None }).unwrap();
+    assert_eq!(one.wait_end().exit_code, 137);
+    let mut received = 0;
+    let mut code = None;
+    while let Some(frame) = stream.reader.next_frame().unwrap() {
+        match frame {
+            Frame::Output(_, bytes) => received += bytes.len(),
+            Frame::Exited(ended) => code = Some(ended.code),
+        }
+    }
+    assert_eq!(code, Some(137));
+    assert_eq!(received, one.log().len());
+}
+
+#[test]
 fn a_terminal_has_a_size_and_one_stream() {
     let mut one = Box::new("terminal", "tty >/dev/null || exit 1; stty size; read x; stty size; echo $x >&2");
     (one.plan.tty, one.plan.open_stdin, one.plan.console_size) = (true, true, Some((24, 80)));
