@@ -9,6 +9,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -34,7 +35,8 @@ impl Workspace {
             let name = format!("{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
             let (path, lock_path) = (builds.join(&name), builds.join(format!("{name}.lock")));
             let Some(lock) = FileLock::try_acquire(&lock_path, LockKind::Exclusive)? else { continue };
-            match fs::create_dir(&path) {
+            // Nobody else's: a step's plan holds build arguments and secrets.
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Self { path, lock_path, serial: AtomicU32::new(0), _lock: lock }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),

@@ -354,3 +354,27 @@ fn archives_are_unpacked_inside_the_image() {
     fixture.run(&["plain.tar"], "/", |_| {}).unwrap();
     assert_eq!(fixture.upper(), ["not.tar", "plain.tar"]);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    /// A damaged archive is an error or a strange tree, never a panic, and never a file outside.
+    #[test]
+    fn damaged_archives_are_harmless(changes in proptest::collection::vec((0..4096usize, proptest::num::u8::ANY), 1..8)) {
+        use tar::EntryType::{Directory, Link, Regular, Symlink};
+        let fixture = Fixture::new("damaged");
+        let mut bytes = archive(&[
+            ("d/", Directory, ""),
+            ("d/f", Regular, "hello"),
+            ("l", Symlink, "/tmp"),
+            ("l/x", Regular, "x"),
+            ("h", Link, "d/f"),
+        ]);
+        for (at, value) in changes {
+            let at = at % bytes.len();
+            bytes[at] = value;
+        }
+        std::fs::write(fixture.root.join("context/a.tar"), &bytes).unwrap();
+        let _ = fixture.run(&["a.tar"], "/", |placement| placement.unpack = true);
+        proptest::prop_assert!(!Path::new("/tmp/x").exists());
+    }
+}

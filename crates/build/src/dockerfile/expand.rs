@@ -40,6 +40,12 @@ pub fn text(text: &str, escape: char, lookup: Lookup<'_>) -> Result<String, Stri
     expansion.until(None, false)
 }
 
+/// `ENV a=$a$a`, repeated, would grow without end; no process could be given a longer value anyway.
+const MAX_LENGTH: usize = 128 << 10;
+
+/// Matching tries every position: long values take quadratic time.
+const MAX_MATCHED: usize = 8 << 10;
+
 /// `${a:-${b:-...}}` nests; deeper than this is an attack on the stack.
 const MAX_DEPTH: usize = 100;
 
@@ -128,6 +134,14 @@ impl Expansion<'_> {
     }
 
     fn dollar(&mut self, out: &mut String) -> Result<(), String> {
+        self.variable(out)?;
+        if out.len() > MAX_LENGTH {
+            return Err(format!("the value is longer than {MAX_LENGTH} bytes"));
+        }
+        Ok(())
+    }
+
+    fn variable(&mut self, out: &mut String) -> Result<(), String> {
         self.chars.next();
         if self.chars.peek() != Some(&'{') {
             match self.name() {
@@ -171,7 +185,7 @@ impl Expansion<'_> {
                 let word = self.until(Some('}'), true)?;
                 let longest = word.starts_with(modifier);
                 let pattern = Pattern::parse(&word[usize::from(longest)..]);
-                let value = value.unwrap_or_default();
+                let value = matched(&name, value)?;
                 Ok(if modifier == '#' {
                     pattern.trim_prefix(&value, longest).to_owned()
                 } else {
@@ -182,7 +196,7 @@ impl Expansion<'_> {
                 let all = self.chars.next_if_eq(&'/').is_some();
                 let pattern = Pattern::parse(&self.until(Some('/'), true)?);
                 let replacement = self.until(Some('}'), false)?;
-                Ok(pattern.replace(&value.unwrap_or_default(), &replacement, all))
+                Ok(pattern.replace(&matched(&name, value)?, &replacement, all))
             }
             other => Err(format!("unsupported modifier ({other}) in substitution")),
         }
@@ -223,6 +237,15 @@ impl Expansion<'_> {
         }
         name
     }
+}
+
+/// A value that a pattern may be tried on.
+fn matched(name: &str, value: Option<String>) -> Result<String, String> {
+    let value = value.unwrap_or_default();
+    if value.len() > MAX_MATCHED {
+        return Err(format!("{name}: a value longer than {MAX_MATCHED} bytes cannot be matched"));
+    }
+    Ok(value)
 }
 
 #[cfg(test)]
@@ -340,6 +363,16 @@ mod tests {
     #[test]
     fn deep_nesting_is_an_error() {
         fails(&"${a:-".repeat(10_000), "nested too deeply");
+    }
+
+    #[test]
+    fn growth_ends() {
+        let big = "x".repeat(100_000);
+        let lookup = |_: &str| Some(big.clone());
+        assert!(word("$a", '\\', &lookup).is_ok());
+        assert!(word("$a$a", '\\', &lookup).unwrap_err().contains("longer than"));
+        assert!(word("${a%x*}", '\\', &lookup).unwrap_err().contains("cannot be matched"));
+        assert!(word("${a:-${a}${a}}", '\\', &lookup).is_err());
     }
 
     #[test]
