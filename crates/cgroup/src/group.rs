@@ -153,6 +153,24 @@ impl Cgroup {
         Err(CgroupError::Join { path, pid, source: io::ErrorKind::NotFound.into() })
     }
 
+    /// Moves the calling thread, the only one of its process, into the group, where a clone has not done so (v1).
+    ///
+    /// A thread that moves itself skips the kernel's lock over all forks and exits of the host, for which [`Self::add`] waits
+    /// a grace period of 5 to 15 ms (`cgroup_procs_write_start`, since Linux 5.5).
+    pub fn enter(&self) -> io::Result<()> {
+        let Layout::V1 { directories } = &self.layout else { return Ok(()) };
+        let mut joined = Err(io::ErrorKind::NotFound.into());
+        for directory in directories {
+            match write_plain(&directory.path.join("tasks"), "0") {
+                Ok(()) => joined = Ok(()),
+                // A hierarchy this group does not need.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        joined
+    }
+
     /// On v1, the controllers and the group's directory in each hierarchy it could be in, to show them to its members;
     /// `None` on v2, where a cgroup namespace does that.
     pub fn v1_views(&self) -> Option<impl Iterator<Item = (&[String], &Path)>> {

@@ -1,8 +1,7 @@
 //! What the caller and the child tell each other over a socket that closes when the child executes its program.
 //!
 //! ```text
-//! caller -> child   CGROUP  the child is in its control group
-//!                   GO      execute
+//! caller -> child   GO      execute
 //! child -> caller   READY   with the controlling side of the terminal, if there is one
 //!                   a fault, then the end of the stream
 //!                   the end of the stream alone: the program runs
@@ -14,7 +13,6 @@ use std::os::unix::net::UnixStream;
 
 use crate::error::{LaunchError, Step};
 
-pub const CGROUP: u8 = b'C';
 pub const GO: u8 = b'G';
 const READY: u8 = 200;
 

@@ -2,7 +2,7 @@
 //!
 //! The order matters, and this is why:
 //! 1. Not dumpable, before anything of the container could look at this process.
-//! 2. Signals, session, join namespaces: while the host's `/proc` is still what `/proc` is.
+//! 2. Signals, session, control group, join namespaces: while the host's `/proc` and `/sys` are still what they are.
 //! 3. Root and mounts. Sysctls through the new procfs before parts of it become read-only.
 //! 4. Protection of paths, then the switch of root: from here on plain paths are the container's.
 //! 5. What [`finish`] does for every process: who it is, where it is, what it may do, and its program.
@@ -20,11 +20,12 @@ mod terminal;
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use ::cgroup::Cgroup;
 use sys::fs::OFlags;
 use sys::mount::{Attributes, Change, Depth, Propagation};
 use sys::namespace::{Kind, KindSet};
 
-use crate::channel::{At, CGROUP, Child, Fault};
+use crate::channel::{At, Child, Fault};
 use crate::error::Step;
 use crate::plan::{ContainerPlan, ProcessPlan};
 
@@ -45,16 +46,21 @@ pub enum Never {}
 
 fn build(plan: ContainerPlan<'_>, channel: &Child) -> Result<Never, Fault> {
     settle(&plan.process)?;
+    enter_group(plan.cgroup, plan.process.id)?;
     for (kind, fd) in plan.join.iter().filter(|(kind, _)| *kind != Kind::Pid) {
         sys::namespace::join(fd.as_fd(), *kind).at(Step::Join, || format!("{} namespace", kind.file()))?;
     }
     let id = || plan.process.id.to_owned();
+    if plan.cgroup_namespace {
+        // Only now: its root is the group this process is in.
+        sys::namespace::unshare(KindSet::EMPTY.with(Kind::Cgroup)).at(Step::Cgroup, id)?;
+    }
     let shared = mounts::copy_shared(&plan)?;
     // Slave, not private: a mount that asks for it still receives what the host mounts below its source.
     sys::mount::set_propagation("/", Propagation::Slave, Depth::Recursive).at(Step::Isolate, id)?;
     let null = protect::open_null()?;
     let root = rootfs::open(plan.rootfs)?;
-    let made = mounts::make_all(&plan, shared, root.as_fd(), channel)?;
+    let made = mounts::make_all(&plan, shared, root.as_fd())?;
     devices::make_all(plan.spec, root.as_fd(), &plan.mounts)?;
     let terminal = terminal::open_in_root(&plan.process.stdio, plan.process.process, root.as_fd())?;
     mounts::sysctls(plan.spec, made.proc.as_ref().map(AsFd::as_fd))?;
@@ -66,6 +72,11 @@ fn build(plan: ContainerPlan<'_>, channel: &Child) -> Result<Never, Fault> {
 }
 
 const ENOSYS: i32 = 38;
+
+/// Puts this process into its control group, unless it was born there.
+fn enter_group(group: Option<&Cgroup>, id: &str) -> Result<(), Fault> {
+    group.map_or(Ok(()), Cgroup::enter).at(Step::Cgroup, || id.to_owned())
+}
 
 /// What has to be done before anything of the container is touched.
 fn settle(plan: &ProcessPlan<'_>) -> Result<(), Fault> {
@@ -128,8 +139,13 @@ fn set_names(plan: &ContainerPlan<'_>) -> Result<(), Fault> {
 }
 
 /// Becomes one more process of a running container.
-pub fn run_exec(plan: ProcessPlan<'_>, container: BorrowedFd<'_>, channel: &Child) -> ! {
-    let fault = match enter(plan, container, channel) {
+pub fn run_exec(
+    plan: ProcessPlan<'_>,
+    container: BorrowedFd<'_>,
+    group: Option<&Cgroup>,
+    channel: &Child,
+) -> ! {
+    let fault = match enter(plan, container, group, channel) {
         Ok(never) => match never {},
         Err(fault) => fault,
     };
@@ -137,14 +153,20 @@ pub fn run_exec(plan: ProcessPlan<'_>, container: BorrowedFd<'_>, channel: &Chil
     sys::process::exit(1)
 }
 
-fn enter(plan: ProcessPlan<'_>, container: BorrowedFd<'_>, channel: &Child) -> Result<Never, Fault> {
+fn enter(
+    plan: ProcessPlan<'_>,
+    container: BorrowedFd<'_>,
+    group: Option<&Cgroup>,
+    channel: &Child,
+) -> Result<Never, Fault> {
     settle(&plan)?;
+    // While the host's cgroup file systems are in sight.
+    enter_group(group, plan.id)?;
     let kinds = [Kind::Mount, Kind::Network, Kind::Ipc, Kind::Uts, Kind::Cgroup];
     let kinds = kinds.into_iter().fold(KindSet::EMPTY, KindSet::with);
     sys::namespace::join_process(container, kinds).at(Step::Join, || "namespaces".to_owned())?;
     let root =
         sys::fs::open("/", OFlags::PATH | OFlags::DIRECTORY, 0).at(Step::Root, || plan.id.to_owned())?;
-    channel.expect(CGROUP)?;
     let terminal = terminal::open(&plan.stdio, plan.process, root.as_fd())?;
     finish(plan, terminal, channel)
 }

@@ -7,7 +7,7 @@ use cgroup::Cgroup;
 use sys::namespace::Kind;
 use sys::process::{Clone, Cloned};
 
-use crate::channel::{self, Answer, CGROUP, Caller, GO};
+use crate::channel::{self, Answer, Caller, GO};
 use crate::child;
 use crate::plan::ContainerPlan;
 use crate::{Launch, LaunchError, Process, seal};
@@ -27,8 +27,7 @@ pub fn create(launch: Launch<'_>) -> Result<Created, LaunchError> {
     let id = launch.id.to_owned();
     let failed = |source| LaunchError::Clone { id: id.clone(), source };
     seal::check(&id)?;
-    let cgroup = launch.cgroup;
-    let group = group_fd(cgroup)?;
+    let group = group_fd(launch.cgroup)?;
     let plan = ContainerPlan::new(launch)?;
     let (caller, callee) = channel::pair().map_err(failed)?;
     let pids = plan.join.iter().find(|(kind, _)| *kind == Kind::Pid).map(|(_, fd)| fd.as_fd());
@@ -45,7 +44,7 @@ pub fn create(launch: Launch<'_>) -> Result<Created, LaunchError> {
         }
         Cloned::Parent { pid, pidfd } => {
             let process = Some(Process { pid, pidfd, terminal: None });
-            Created { id, process, channel: caller }.enter(cgroup)
+            Ok(Created { id, process, channel: caller })
         }
     }
 }
@@ -73,16 +72,6 @@ pub(crate) fn in_pid_namespace(
 impl Created {
     pub(crate) fn new(id: &str, pid: i32, pidfd: OwnedFd, channel: Caller) -> Self {
         Self { id: id.to_owned(), process: Some(Process { pid, pidfd, terminal: None }), channel }
-    }
-
-    /// Puts the process into its control group, where the clone has not done so, and tells it.
-    pub(crate) fn enter(self, cgroup: Option<&Cgroup>) -> Result<Self, LaunchError> {
-        if let Some(group) = cgroup.filter(|group| group.v1_views().is_some()) {
-            group.add(self.pid()).map_err(|source| LaunchError::Cgroup { id: self.id.clone(), source })?;
-        }
-        // A child that has given up already cannot be told; why it did is heard in `start`.
-        let _ = self.channel.tell(CGROUP);
-        Ok(self)
     }
 
     fn process(&self) -> &Process {
@@ -113,7 +102,7 @@ impl Created {
             Answer::Failed(error) => return Err(error),
             Answer::Ended => return Err(LaunchError::died(&self.id, self.process().wait())),
         };
-        // As in `enter`: an answer comes in any case.
+        // A child that has given up already cannot be told; why it did is heard next.
         let _ = self.channel.tell(GO);
         if let Answer::Failed(error) = self.hear()? {
             return Err(error);

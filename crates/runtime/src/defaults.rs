@@ -130,7 +130,6 @@ fn mounts() -> Vec<Mount> {
         mount("/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro"),
         mount("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
         mount("/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=67108864"),
-        // Last of the kernel's: it waits until the caller has moved the process into its group.
         mount("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid,noexec,nodev,relatime,ro"),
     ]
 }

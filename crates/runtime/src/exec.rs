@@ -45,12 +45,12 @@ pub fn exec(request: Exec<'_>) -> Result<Process, LaunchError> {
     match cloned.map_err(failed)? {
         Cloned::Child => {
             drop(caller);
-            child::run_exec(plan, container, &callee)
+            child::run_exec(plan, container, cgroup, &callee)
         }
         Cloned::Parent { pid, pidfd } => {
             // The child's end, or the end of the stream would never come.
             drop(callee);
-            Created::new(id, pid, pidfd, caller).enter(cgroup)?.start()
+            Created::new(id, pid, pidfd, caller).start()
         }
     }
 }

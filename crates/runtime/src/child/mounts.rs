@@ -7,10 +7,9 @@ use std::path::Path;
 use oci::runtime::Spec;
 use sys::fs::{FileType, OFlags};
 use sys::mount::{Change, Context, Depth, PROC_MAGIC, Propagation, Tree};
-use sys::namespace::{Kind, KindSet};
 
 use super::cgroup;
-use crate::channel::{At, CGROUP, Child, Fault};
+use crate::channel::{At, Fault};
 use crate::error::Step;
 use crate::plan::{ContainerPlan, MountPlan, Source};
 
@@ -35,17 +34,14 @@ pub fn make_all(
     plan: &ContainerPlan<'_>,
     shared: Vec<Option<Tree>>,
     root: BorrowedFd<'_>,
-    channel: &Child,
 ) -> Result<Made, Fault> {
     let mut made = Made { proc: None };
-    let mut in_cgroup = false;
     for (mount, shared) in plan.mounts.iter().zip(shared) {
         let object = || mount.destination.display().to_string();
         let tree = match &mount.source {
             Source::Bind { path, depth } => bind(mount, shared, path, *depth)?,
             Source::New { kind, source, data } => new(mount, kind, *source, data)?,
             Source::Cgroup => {
-                enter_cgroup(plan, channel, &mut in_cgroup)?;
                 cgroup::mount(plan.cgroup, mount, root)?;
                 continue;
             }
@@ -62,21 +58,7 @@ pub fn make_all(
             made.proc = Some(tree.into_fd());
         }
     }
-    enter_cgroup(plan, channel, &mut in_cgroup)?;
     Ok(made)
-}
-
-/// Waits until the caller has put this process into its cgroup, and makes that the root of what it sees.
-fn enter_cgroup(plan: &ContainerPlan<'_>, channel: &Child, done: &mut bool) -> Result<(), Fault> {
-    if std::mem::replace(done, true) {
-        return Ok(());
-    }
-    channel.expect(CGROUP)?;
-    if plan.cgroup_namespace {
-        sys::namespace::unshare(KindSet::EMPTY.with(Kind::Cgroup))
-            .at(Step::Cgroup, || plan.process.id.to_owned())?;
-    }
-    Ok(())
 }
 
 fn bind(mount: &MountPlan<'_>, shared: Option<Tree>, path: &Path, depth: Depth) -> Result<Tree, Fault> {
