@@ -9,7 +9,15 @@ use diag::{EXIT_USAGE, ExitTable, Failure};
 use crate::context::Context;
 use crate::{globals, help};
 
-mod version;
+mod container;
+mod image;
+mod inspect;
+mod many;
+mod network;
+mod prompt;
+mod refused;
+mod system;
+mod volume;
 
 /// Under which heading of `--help` a command stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +74,12 @@ impl Ended {
         Ended::Failed(ExitTable::Plain, failure)
     }
 
-    /// A failure of `run`, `start -a` or `exec`, whose statuses are the process's or 125.
-    pub fn process(failure: impl Into<Failure>) -> Self {
-        Ended::Failed(ExitTable::Process, failure.into())
+    /// The same end of `run`, `start -a` or `exec`, whose statuses are the process's or 125.
+    pub fn of_process(self) -> Self {
+        match self {
+            Ended::Failed(_, failure) => Ended::Failed(ExitTable::Process, failure),
+            other => other,
+        }
     }
 }
 
@@ -81,9 +92,56 @@ const fn run(
     Command { name, section, about, action: Action::Run(action) }
 }
 
+const fn group(name: &'static str, about: &'static str, table: &'static [Command]) -> Command {
+    Command { name, section: Section::Management, about, action: Action::Group(table) }
+}
+
+const fn refused(name: &'static str, about: &'static str) -> Command {
+    run(name, Section::Hidden, about, refused::registry)
+}
+
 /// Every command, in the order `--help` lists them.
-pub static TABLE: &[Command] =
-    &[run("version", Section::Common, "Show the hull version information", version::run)];
+pub static TABLE: &[Command] = &[
+    run("run", Section::Common, container::ABOUT_RUN, container::run::run),
+    run("exec", Section::Common, container::ABOUT_EXEC, container::exec::run),
+    run("ps", Section::Common, container::ABOUT_LIST, container::list::run),
+    run("build", Section::Common, image::ABOUT_BUILD, image::build::run),
+    run("images", Section::Common, image::ABOUT_LIST, image::list::run),
+    run("version", Section::Common, "Show the hull version information", system::info::version),
+    group("builder", "Manage builds", image::BUILDER),
+    group("container", "Manage containers", container::GROUP),
+    group("image", "Manage images", image::GROUP),
+    group("network", "Manage networks", network::GROUP),
+    group("system", "Manage hull", system::GROUP),
+    group("volume", "Manage volumes", volume::GROUP),
+    run("attach", Section::Plain, container::ABOUT_ATTACH, container::attach::run),
+    run("create", Section::Plain, container::ABOUT_CREATE, container::create::run),
+    run("history", Section::Plain, image::ABOUT_HISTORY, image::history::run),
+    run("import", Section::Plain, image::ABOUT_IMPORT, image::load::import),
+    run("events", Section::Plain, "Get real time events", system::events::run),
+    run("info", Section::Common, "Display system-wide information", system::info::run),
+    run("inspect", Section::Plain, "Return low-level information on hull objects", inspect::run),
+    run("kill", Section::Plain, container::ABOUT_KILL, container::control::kill),
+    run("load", Section::Plain, image::ABOUT_LOAD, image::load::load),
+    run("logs", Section::Plain, container::ABOUT_LOGS, container::logs::run),
+    run("pause", Section::Plain, container::ABOUT_PAUSE, container::control::pause),
+    run("rename", Section::Plain, container::ABOUT_RENAME, container::control::rename),
+    run("restart", Section::Plain, container::ABOUT_RESTART, container::control::restart),
+    run("rm", Section::Plain, container::ABOUT_REMOVE, container::remove::run),
+    run("rmi", Section::Plain, image::ABOUT_REMOVE, image::remove::run),
+    run("save", Section::Plain, image::ABOUT_SAVE, image::load::save),
+    run("start", Section::Plain, container::ABOUT_START, container::start::run),
+    run("stop", Section::Plain, container::ABOUT_STOP, container::control::stop),
+    run("tag", Section::Plain, image::ABOUT_TAG, image::tag::run),
+    run("unpause", Section::Plain, container::ABOUT_UNPAUSE, container::control::unpause),
+    run("wait", Section::Plain, container::ABOUT_WAIT, container::control::wait),
+    refused("pull", "Download an image from a registry"),
+    refused("push", "Upload an image to a registry"),
+    refused("login", "Authenticate to a registry"),
+    refused("logout", "Log out from a registry"),
+    refused("search", "Search a registry for images"),
+    refused("manifest", "Manage image manifests and manifest lists"),
+];
 
 /// Finds the command `args` name, runs it, and prints how it failed when it did.
 pub fn dispatch(program: &OsString, args: Vec<OsString>) -> ExitCode {

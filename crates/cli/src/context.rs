@@ -1,7 +1,12 @@
 //! What every command is given: the global flags and, once asked for, the engine.
 
+use std::cell::OnceCell;
 use std::io::Write as _;
 
+use engine::Engine;
+use store::Roots;
+
+use crate::commands::Ended;
 use crate::globals::Globals;
 
 /// The state of one invocation.
@@ -9,11 +14,27 @@ pub struct Context {
     /// The name this binary was called by: `hull` or `docker`.
     pub program: String,
     pub globals: Globals,
+    engine: OnceCell<Engine>,
 }
 
 impl Context {
     pub fn new(program: String, globals: Globals) -> Self {
-        Self { program, globals }
+        Self { program, globals, engine: OnceCell::new() }
+    }
+
+    /// The roots this invocation works in: flags over environment over defaults.
+    pub fn roots(&self) -> Roots {
+        let Roots { data, run, .. } = Roots::from_env_or_default();
+        Roots::new(self.globals.root.clone().unwrap_or(data), self.globals.run_root.clone().unwrap_or(run))
+    }
+
+    /// The engine, opened at the first call.
+    pub fn engine(&self) -> Result<&Engine, Ended> {
+        if self.engine.get().is_none() {
+            let engine = Engine::open(&self.roots())?;
+            let _ = self.engine.set(engine);
+        }
+        Ok(self.engine.get().expect("it was just set"))
     }
 }
 
@@ -21,4 +42,14 @@ impl Context {
 pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes `text` and a line end to standard output.
+pub fn print_line(text: impl std::fmt::Display) {
+    print(&format!("{text}\n"));
+}
+
+/// Writes `text` and a line end to standard error.
+pub fn note(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

@@ -4,3 +4,5 @@
 //! files, current directory) on the way.
 
 pub mod container;
+pub mod env;
+pub mod value;

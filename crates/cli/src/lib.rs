@@ -11,7 +11,9 @@ mod context;
 mod flags;
 mod globals;
 mod help;
+mod interrupt;
 mod output;
+mod session;
 mod template;
 
 use std::ffi::OsString;
@@ -23,5 +25,11 @@ pub use context::Context;
 pub fn main() -> ExitCode {
     let mut argv = std::env::args_os();
     let program = argv.next().unwrap_or_else(|| OsString::from("hull"));
-    commands::dispatch(&program, argv.collect())
+    let mut args: Vec<OsString> = argv.collect();
+    match args.first().and_then(|word| word.to_str()) {
+        Some("monitor") => monitor::main(args.drain(1..)),
+        Some("reap") => engine::reap_main(args.drain(1..)),
+        Some("build-step") => build::step_main(args.drain(1..)),
+        _ => commands::dispatch(&program, args),
+    }
 }

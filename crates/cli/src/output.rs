@@ -1,5 +1,8 @@
-//! What commands print: tables, listings, sizes.
+//! What commands print: tables, listings, sizes, archives, progress.
 
+pub mod file;
 pub mod human;
 pub mod listing;
+pub mod screen;
+pub mod steps;
 pub mod table;

@@ -1,4 +1,4 @@
-//! Sizes as people read them, in Docker's wording.
+//! Sizes and dates as people read them, in Docker's wording.
 
 /// Bytes in powers of 1000 with three significant digits: `4.27MB`, `170MB`, `0B`.
 pub fn size(bytes: u64) -> String {
@@ -8,6 +8,27 @@ pub fn size(bytes: u64) -> String {
 /// Bytes in powers of 1024 with four significant digits: `23.31MiB`.
 pub fn binary_size(bytes: u64) -> String {
     scaled(bytes as f64, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB"], 4)
+}
+
+/// `text` cut to `width` characters, the last one an ellipsis when something was cut.
+pub fn ellipsis(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
+    format!("{kept}…")
+}
+
+/// A time as Go prints it, in the local zone: `2026-11-23 19:05:11 +0000 UTC`.
+pub fn date(ns: i64) -> String {
+    let Ok(stamp) = jiff::Timestamp::from_nanosecond(i128::from(ns)) else { return String::new() };
+    stamp.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
+}
+
+/// An id without its algorithm, cut to twelve characters.
+pub fn short_id(id: &str) -> &str {
+    let hex = id.strip_prefix("sha256:").unwrap_or(id);
+    hex.get(..12).unwrap_or(hex)
 }
 
 fn scaled(mut value: f64, base: f64, units: &[&str], digits: usize) -> String {

@@ -1,8 +1,8 @@
 //! From what was typed to [`ContainerSpec`].
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use diag::{Class, Diagnose, Failure};
+use diag::Failure;
 use engine::model::{
     BlockRate, ContainerSpec, EndpointSpec, HealthCommand, HealthSpec, Isolation, Labels, Limits, LogSpec,
     Mount, NetworkMode, Networking, ProcessSpec,
@@ -10,77 +10,8 @@ use engine::model::{
 use engine::parse;
 
 use super::ContainerFlags;
-
-/// A value of a flag that cannot be understood, or a flag that cannot be honoured.
-#[derive(Debug, thiserror::Error)]
-pub enum FlagsError {
-    #[error("invalid argument \"{value}\" for \"{flag}\" flag")]
-    Value { flag: &'static str, value: String, source: Box<dyn std::error::Error + Send + Sync> },
-    #[error("{flag} is not supported")]
-    Unsupported { flag: String, instead: &'static str },
-    #[error("conflicting options: {one} and {other}")]
-    Conflict { one: &'static str, other: &'static str },
-    #[error("cannot read {}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("cannot find the current directory")]
-    CurrentDirectory { source: std::io::Error },
-}
-
-impl Diagnose for FlagsError {
-    fn class(&self) -> Class {
-        match self {
-            FlagsError::Unsupported { .. } => Class::Unsupported,
-            FlagsError::Read { .. } | FlagsError::CurrentDirectory { .. } => Class::NotFound,
-            _ => Class::Invalid,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            FlagsError::Unsupported { instead, .. } => Some((*instead).into()),
-            _ => None,
-        }
-    }
-}
-
-/// What a flag wants, where no parser has words for it.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Expected(&'static str);
-
-fn wrong(flag: &'static str, value: &str, expected: &'static str) -> FlagsError {
-    FlagsError::Value { flag, value: value.into(), source: Box::new(Expected(expected)) }
-}
-
-/// Parses `text` of `flag`, naming both when it is wrong.
-fn value<T, E: std::error::Error + Send + Sync + 'static>(
-    flag: &'static str,
-    text: &str,
-    parse: impl FnOnce(&str) -> Result<T, E>,
-) -> Result<T, FlagsError> {
-    parse(text).map_err(|source| FlagsError::Value { flag, value: text.into(), source: Box::new(source) })
-}
-
-fn optional<T, E: std::error::Error + Send + Sync + 'static>(
-    flag: &'static str,
-    text: &Option<String>,
-    parse: impl FnOnce(&str) -> Result<T, E>,
-) -> Result<Option<T>, FlagsError> {
-    text.as_deref().map(|text| value(flag, text, parse)).transpose()
-}
-
-fn each<T, E: std::error::Error + Send + Sync + 'static>(
-    flag: &'static str,
-    texts: &[String],
-    parse: impl Fn(&str) -> Result<T, E>,
-) -> Result<Vec<T>, FlagsError> {
-    texts.iter().map(|text| value(flag, text, &parse)).collect()
-}
-
-/// The caller's environment, where a bare `KEY` takes its value from.
-fn own_env(key: &str) -> Option<String> {
-    std::env::var(key).ok()
-}
+use crate::flags::env;
+use crate::flags::value::{FlagsError, each, labels, map, optional, read, value, wrong};
 
 impl ContainerFlags {
     /// The request these flags make.
@@ -160,32 +91,11 @@ impl ContainerFlags {
             lines.extend(text.lines().filter(meant).map(str::to_owned));
         }
         lines.extend(self.label.iter().cloned());
-        let pair = |line: &String| match line.split_once('=') {
-            Some((key, value)) => (key.to_owned(), value.to_owned()),
-            None => (line.clone(), String::new()),
-        };
-        Ok(lines.iter().map(pair).collect())
+        Ok(labels(&lines))
     }
 
     fn process(&self, command: Vec<String>) -> Result<ProcessSpec, FlagsError> {
-        let mut env = Vec::new();
-        for path in &self.env_file {
-            let text = read(path)?;
-            env.extend(value("--env-file", &path.to_string_lossy(), |name| {
-                parse::env_file(name, &text, own_env)
-            })?);
-        }
-        let mut unset_env = Vec::new();
-        for entry in &self.env {
-            match entry.split_once('=') {
-                Some(("", _)) => return Err(wrong("-e, --env", entry, "the variable's name is missing")),
-                Some(_) => env.push(entry.clone()),
-                None => match own_env(entry) {
-                    Some(value) => env.push(format!("{entry}={value}")),
-                    None => unset_env.push(entry.clone()),
-                },
-            }
-        }
+        let (env, unset_env) = env::resolve(&self.env, &self.env_file)?;
         Ok(ProcessSpec {
             entrypoint: self.entrypoint.clone().map(|program| vec![program]),
             command: (!command.is_empty()).then_some(command),
@@ -358,15 +268,6 @@ impl ContainerFlags {
     }
 }
 
-/// `key=value` entries as a map.
-fn map(flag: &'static str, entries: &[String]) -> Result<Labels, FlagsError> {
-    let pair = |entry: &String| match entry.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(wrong(flag, entry, "must be key=value")),
-    };
-    entries.iter().map(pair).collect()
-}
-
 /// `device:rate` entries.
 fn rates(flag: &'static str, entries: &[String]) -> Result<Vec<BlockRate>, FlagsError> {
     let rate = |entry: &String| {
@@ -375,8 +276,4 @@ fn rates(flag: &'static str, entries: &[String]) -> Result<Vec<BlockRate>, Flags
         Ok(BlockRate { device: device.into(), rate: value(flag, rate, parse::size_bytes)? })
     };
     entries.iter().map(rate).collect()
-}
-
-fn read(path: &Path) -> Result<String, FlagsError> {
-    std::fs::read_to_string(path).map_err(|source| FlagsError::Read { path: path.into(), source })
 }

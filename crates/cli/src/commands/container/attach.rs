@@ -1,0 +1,40 @@
+//! `attach`: to the streams of a running container.
+
+use super::foreground::Foreground;
+use crate::commands::{Ended, Invocation, Outcome, parse};
+use crate::context::Context;
+use crate::session::DetachKeys;
+
+/// Attach local standard input, output, and error streams to a running container
+#[derive(clap::Parser)]
+struct Args {
+    /// Override the key sequence for detaching a container
+    #[arg(long, value_name = "string")]
+    detach_keys: Option<String>,
+    /// Do not attach STDIN
+    #[arg(long)]
+    no_stdin: bool,
+    /// Proxy all received signals to the process
+    #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value = "true", action = clap::ArgAction::Set, hide_possible_values = true)]
+    sig_proxy: bool,
+    container: String,
+}
+
+pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
+    let args: Args = parse(&invocation)?;
+    attach(context, &args).map_err(Ended::of_process)
+}
+
+fn attach(context: &Context, args: &Args) -> Outcome {
+    let keys = DetachKeys::from_flag(args.detach_keys.as_deref())?;
+    let engine = context.engine()?;
+    let container = engine.inspect(&args.container)?;
+    let process = &container.spec.process;
+    let stdin = process.open_stdin && !args.no_stdin;
+    let foreground = Foreground::new([stdin, true, true], process.tty, keys, args.sig_proxy)?;
+    let signals = foreground.block_signals()?;
+    // A container that removes itself is removed by whoever started it, or by its monitor.
+    let stream = engine.attach(&args.container, foreground.attach_options(false))?;
+    foreground.run(engine, &container.id, stream, signals, false)
+}

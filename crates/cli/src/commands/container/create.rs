@@ -1,0 +1,27 @@
+//! `create`: a container that is not started yet.
+
+use std::process::ExitCode;
+
+use super::run::CidFile;
+use crate::commands::{Invocation, Outcome, parse};
+use crate::context::{Context, note, print_line};
+use crate::flags::container::ContainerFlags;
+
+/// Create a new container
+#[derive(clap::Parser)]
+#[command(disable_help_flag = true)]
+struct Args {
+    #[command(flatten)]
+    flags: ContainerFlags,
+}
+
+pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
+    let Args { flags } = parse(&invocation)?;
+    let cidfile = flags.cidfile.as_deref().map(CidFile::create).transpose()?;
+    let spec = flags.resolve().map_err(crate::commands::Ended::plain)?;
+    let created = context.engine()?.create(spec)?;
+    created.warnings.iter().for_each(|warning| note(format_args!("WARNING: {warning}")));
+    cidfile.map(|file| file.keep(created.id.as_str())).transpose()?;
+    print_line(&created.id);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,145 @@
+//! `run`: a new container and its first process.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use diag::{Class, Diagnose};
+use engine::Engine;
+use engine::model::ContainerSpec;
+
+use super::foreground::Foreground;
+use crate::commands::{Ended, Invocation, Outcome, parse};
+use crate::context::{Context, note, print_line};
+use crate::flags::container::ContainerFlags;
+use crate::session::DetachKeys;
+
+/// Create and run a new container from an image
+#[derive(clap::Parser)]
+#[command(disable_help_flag = true)]
+struct Args {
+    /// Run container in background and print container ID
+    #[arg(short, long)]
+    detach: bool,
+    /// Override the key sequence for detaching a container
+    #[arg(long, value_name = "string")]
+    detach_keys: Option<String>,
+    /// Proxy received signals to the process
+    #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value = "true", action = clap::ArgAction::Set, hide_possible_values = true)]
+    sig_proxy: bool,
+    #[command(flatten)]
+    flags: ContainerFlags,
+}
+
+pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
+    execute(context, &invocation).map_err(Ended::of_process)
+}
+
+fn execute(context: &Context, invocation: &Invocation) -> Outcome {
+    let args: Args = parse(invocation)?;
+    let keys = DetachKeys::from_flag(args.detach_keys.as_deref())?;
+    if args.detach && !args.flags.attach.is_empty() {
+        return Err(RunError::DetachAndAttach.into());
+    }
+    let cidfile = args.flags.cidfile.as_deref().map(CidFile::create).transpose()?;
+    let (detach, sig_proxy) = (args.detach, args.sig_proxy);
+    let mut spec = args.flags.resolve().map_err(Ended::plain)?;
+    if detach {
+        spec.process.attach = [false; 3];
+        spec.process.stdin_once = false;
+    }
+    let engine = context.engine()?;
+    match detach {
+        true => in_background(engine, spec, cidfile),
+        false => in_foreground(engine, spec, cidfile, keys, sig_proxy),
+    }
+}
+
+fn in_background(engine: &Engine, spec: ContainerSpec, cidfile: Option<CidFile>) -> Outcome {
+    let created = engine.run_detached(spec)?;
+    created.warnings.iter().for_each(|warning| note(format_args!("WARNING: {warning}")));
+    cidfile.map(|file| file.keep(created.id.as_str())).transpose()?;
+    print_line(&created.id);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn in_foreground(
+    engine: &Engine,
+    mut spec: ContainerSpec,
+    cidfile: Option<CidFile>,
+    keys: DetachKeys,
+    sig_proxy: bool,
+) -> Outcome {
+    let foreground = Foreground::new(spec.process.attach, spec.process.tty, keys, sig_proxy)?;
+    spec.process.console_size = foreground.size();
+    let remove = spec.auto_remove;
+    // From here on a signal waits until the container can be told of it.
+    let signals = foreground.block_signals()?;
+    let (created, stream) = engine.run_attached(spec, foreground.attach_options(remove))?;
+    created.warnings.iter().for_each(|warning| note(format_args!("WARNING: {warning}")));
+    cidfile.map(|file| file.keep(created.id.as_str())).transpose()?;
+    if !foreground.shows_output() {
+        // `run -a stdin`: nothing else comes from the container.
+        print_line(&created.id);
+    }
+    foreground.run(engine, &created.id, stream, signals, remove)
+}
+
+/// A file that is made before the container and holds its id afterwards; a failed run removes it again.
+pub struct CidFile {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl CidFile {
+    /// Makes the file; one that exists already is an error, as another container's id may be in it.
+    pub fn create(path: &Path) -> Result<Self, RunError> {
+        match File::create_new(path) {
+            Ok(file) => Ok(Self { path: path.into(), file: Some(file) }),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                Err(RunError::CidFileExists { path: path.into() })
+            }
+            Err(source) => Err(RunError::CidFile { path: path.into(), source }),
+        }
+    }
+
+    /// Writes the id; the file stays.
+    pub fn keep(mut self, id: &str) -> Result<(), RunError> {
+        let mut file = self.file.take().expect("it is taken here only");
+        file.write_all(id.as_bytes()).map_err(|source| RunError::CidFile { path: self.path.clone(), source })
+    }
+}
+
+impl Drop for CidFile {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// What `run` refuses before there is a container.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("conflicting options: cannot specify both --attach and --detach")]
+    DetachAndAttach,
+    #[error(
+        "container ID file found, make sure the other container isn't running or delete {}",
+        path.display()
+    )]
+    CidFileExists { path: PathBuf },
+    #[error("cannot write the container ID file {}", path.display())]
+    CidFile { path: PathBuf, source: std::io::Error },
+}
+
+impl Diagnose for RunError {
+    fn class(&self) -> Class {
+        match self {
+            RunError::DetachAndAttach => Class::Invalid,
+            RunError::CidFileExists { .. } => Class::Conflict,
+            RunError::CidFile { source, .. } => Class::of_io(source),
+        }
+    }
+}

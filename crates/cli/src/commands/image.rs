@@ -1,0 +1,50 @@
+//! Images: the commands of `hull image`, most of which also stand alone.
+
+use super::{Command, Section, refused, run as row};
+
+pub mod bootstrap;
+pub mod build;
+pub mod history;
+pub mod list;
+pub mod load;
+pub mod remove;
+pub mod tag;
+
+/// The commands of the group.
+pub static GROUP: &[Command] = &[
+    row(
+        "bootstrap",
+        Section::Plain,
+        "Make a base image from the distribution's own packages",
+        bootstrap::run,
+    ),
+    row("build", Section::Plain, ABOUT_BUILD, build::run),
+    row("history", Section::Plain, ABOUT_HISTORY, history::run),
+    row("import", Section::Plain, ABOUT_IMPORT, load::import),
+    row("inspect", Section::Plain, "Display detailed information on one or more images", list::inspect),
+    row("load", Section::Plain, ABOUT_LOAD, load::load),
+    row("ls", Section::Plain, ABOUT_LIST, list::run),
+    row("list", Section::Hidden, ABOUT_LIST, list::run),
+    row("prune", Section::Plain, "Remove unused images", remove::prune),
+    refused("pull", "Download an image from a registry"),
+    refused("push", "Upload an image to a registry"),
+    row("rm", Section::Plain, ABOUT_REMOVE, remove::run),
+    row("remove", Section::Hidden, ABOUT_REMOVE, remove::run),
+    row("save", Section::Plain, ABOUT_SAVE, load::save),
+    row("tag", Section::Plain, ABOUT_TAG, tag::run),
+];
+
+/// The commands of `hull builder`.
+pub static BUILDER: &[Command] = &[
+    row("build", Section::Plain, ABOUT_BUILD, build::run),
+    row("prune", Section::Plain, "Remove build cache", remove::prune_build_cache),
+];
+
+pub const ABOUT_BUILD: &str = "Build an image from a Dockerfile";
+pub const ABOUT_HISTORY: &str = "Show the history of an image";
+pub const ABOUT_IMPORT: &str = "Import the contents from a tarball to create a filesystem image";
+pub const ABOUT_LIST: &str = "List images";
+pub const ABOUT_LOAD: &str = "Load an image from a tar archive or STDIN";
+pub const ABOUT_REMOVE: &str = "Remove one or more images";
+pub const ABOUT_SAVE: &str = "Save one or more images to a tar archive (streamed to STDOUT by default)";
+pub const ABOUT_TAG: &str = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE";

@@ -1,0 +1,292 @@
+//! `build`.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use build::{
+    BuildContext, BuildError, BuildRequest, Cancel, DockerfileSource, NoProgress, Plain, Progress,
+    RunNetwork, Secret, SecretSource, Source,
+};
+use clap::ValueEnum;
+use engine::parse as syntax;
+
+use crate::commands::{Ended, Invocation, Outcome, parse, usage};
+use crate::context::{Context, note, print_line};
+use crate::flags::env;
+use crate::flags::value::{FlagsError, labels, optional, value, wrong};
+use crate::interrupt;
+use crate::output::screen::Screen;
+use crate::output::steps::Steps;
+
+/// Build an image from a Dockerfile
+#[derive(clap::Parser)]
+struct Args {
+    /// Add a custom host-to-IP mapping (format: "host:ip")
+    #[arg(long, value_name = "strings")]
+    add_host: Vec<String>,
+    /// Set build-time variables
+    #[arg(long, value_name = "stringArray")]
+    build_arg: Vec<String>,
+    /// Name of the Dockerfile (default: "PATH/Dockerfile")
+    #[arg(short, long, value_name = "string")]
+    file: Option<PathBuf>,
+    /// Always remove intermediate containers: they always are
+    #[arg(long, hide = true)]
+    force_rm: bool,
+    /// Write the image ID to a file
+    #[arg(long, value_name = "string")]
+    iidfile: Option<PathBuf>,
+    /// Set metadata for an image
+    #[arg(long, value_name = "stringArray")]
+    label: Vec<String>,
+    /// Load the result as an image: it always is
+    #[arg(long, hide = true)]
+    load: bool,
+    /// Set the networking mode for the "RUN" instructions during build (default|none|host)
+    #[arg(long, value_name = "string", default_value = "default")]
+    network: String,
+    /// Do not use cache when building the image
+    #[arg(long)]
+    no_cache: bool,
+    /// Set target platform for build
+    #[arg(long, value_name = "string")]
+    platform: Option<String>,
+    /// Set type of progress output
+    #[arg(long, value_name = "auto|plain|tty|quiet", default_value = "auto", hide_possible_values = true)]
+    progress: ProgressKind,
+    /// Always attempt to pull all referenced images: not supported
+    #[arg(long, hide = true)]
+    pull: bool,
+    /// Suppress the build output and print image ID on success
+    #[arg(short, long)]
+    quiet: bool,
+    /// Remove intermediate containers after a successful build: they always are
+    #[arg(long, hide = true, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    rm: Option<bool>,
+    /// Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")
+    #[arg(long, value_name = "stringArray")]
+    secret: Vec<String>,
+    /// Shared memory size for build containers
+    #[arg(long, value_name = "bytes")]
+    shm_size: Option<String>,
+    /// Image identifier (format: "[registry/]repository[:tag]")
+    #[arg(short, long, value_name = "stringArray")]
+    tag: Vec<String>,
+    /// Set the target build stage to build
+    #[arg(long, value_name = "string")]
+    target: Option<String>,
+    #[arg(value_name = "PATH | -")]
+    context: String,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProgressKind {
+    Auto,
+    Plain,
+    Tty,
+    Quiet,
+}
+
+pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
+    let args: Args = parse(&invocation)?;
+    let cancel = Cancel::default();
+    let asked = cancel.clone();
+    interrupt::watch(move |times| match times {
+        1 => asked.cancel(),
+        _ => std::process::exit(i32::from(interrupt::EXIT_INTERRUPTED)),
+    })?;
+    let kind = if args.quiet { ProgressKind::Quiet } else { args.progress };
+    let (progress, screen) = progress(kind);
+    let request = request(&args, &invocation, progress, cancel)?;
+
+    let engine = context.engine()?;
+    let (images, endpoints) = (engine.images(), engine.build_endpoints());
+    let building = BuildContext {
+        store: engine.store(),
+        images: &images,
+        endpoints: &endpoints,
+        network: engine.net_context().clone(),
+    };
+    let built = build::build(&building, request);
+    if let Some(screen) = screen {
+        screen.freeze();
+    }
+    let output = built.map_err(failed)?;
+    if let Some(path) = &args.iidfile {
+        std::fs::write(path, &output.image_id)
+            .map_err(|source| FlagsError::Write { path: path.clone(), source })?;
+    }
+    if args.quiet {
+        print_line(&output.image_id);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the failing step's last lines, which say more than the error about it.
+pub fn failed(error: BuildError) -> Ended {
+    if matches!(error, BuildError::Cancelled) {
+        note("build cancelled");
+        return Ended::Reported(interrupt::EXIT_INTERRUPTED);
+    }
+    if !error.output().is_empty() {
+        let rule = "------";
+        note(format_args!("{rule}\n{}\n{rule}", error.output().join("\n")));
+    }
+    error.into()
+}
+
+/// Who is told of the steps, and the screen that is to be left as it is at the end.
+pub fn progress(kind: ProgressKind) -> (Arc<dyn Progress>, Option<Arc<Screen>>) {
+    match kind {
+        ProgressKind::Quiet => (Arc::new(NoProgress), None),
+        ProgressKind::Auto if !io::stderr().is_terminal() => (Arc::new(Plain::new(io::stderr())), None),
+        ProgressKind::Plain => (Arc::new(Plain::new(io::stderr())), None),
+        ProgressKind::Auto | ProgressKind::Tty => {
+            let screen = Screen::new();
+            (Arc::new(Steps::new(Arc::clone(&screen), "")), Some(screen))
+        }
+    }
+}
+
+fn request(
+    args: &Args,
+    invocation: &Invocation,
+    progress: Arc<dyn Progress>,
+    cancel: Cancel,
+) -> Result<BuildRequest, Ended> {
+    let unsupported = |flag: &str, instead| FlagsError::Unsupported { flag: flag.to_owned(), instead };
+    if args.pull {
+        return Err(unsupported("--pull", "there are no registries yet: the images here are used").into());
+    }
+    if args.rm == Some(false) {
+        return Err(unsupported("--rm=false", "there are no intermediate containers to keep").into());
+    }
+    let here = format!("linux/{}", if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" });
+    if let Some(platform) = args.platform.as_deref().filter(|platform| **platform != here) {
+        let instead = "images are built for this machine's own platform only";
+        return Err(unsupported(&format!("--platform={platform}"), instead).into());
+    }
+    let (context, dockerfile) = sources(args, invocation)?;
+    let mut build_args = BTreeMap::new();
+    for entry in &args.build_arg {
+        let (name, given) = match entry.split_once('=') {
+            Some((name, given)) => (name, Some(given.to_owned())),
+            None => (entry.as_str(), env::own(entry)),
+        };
+        if let Some(given) = given {
+            build_args.insert(name.to_owned(), given);
+        }
+    }
+    let mut add_hosts = Vec::new();
+    for entry in &args.add_host {
+        let (host, address) = value("--add-host", entry, syntax::extra_host)?;
+        add_hosts.push((host, value("--add-host", &address, str::parse)?));
+    }
+    Ok(BuildRequest {
+        context,
+        dockerfile,
+        tags: args.tag.clone(),
+        target: args.target.clone(),
+        build_args,
+        labels: labels(&args.label),
+        no_cache: args.no_cache,
+        network: match args.network.as_str() {
+            "default" | "bridge" => RunNetwork::Default,
+            "none" => RunNetwork::None,
+            "host" => RunNetwork::Host,
+            other => return Err(wrong("--network", other, "must be one of default, none, host").into()),
+        },
+        add_hosts,
+        secrets: args.secret.iter().map(|text| secret(text)).collect::<Result<_, _>>()?,
+        shm_size_bytes: optional("--shm-size", &args.shm_size, syntax::size_bytes)?,
+        progress,
+        cancel,
+    })
+}
+
+/// Context and Dockerfile: either may come from standard input, not both.
+fn sources(args: &Args, invocation: &Invocation) -> Result<(Source, DockerfileSource), Ended> {
+    let file = args.file.as_deref();
+    let from_stdin = file == Some(Path::new("-"));
+    match args.context.as_str() {
+        "-" if from_stdin => Err(usage(
+            &invocation.path,
+            "invalid argument: can't use stdin for both build context and dockerfile",
+        )),
+        "-" => stream(file),
+        url if url.contains("://") || url.starts_with("git@") => {
+            let instead = "clone or download it first, then build the directory";
+            Err(FlagsError::Unsupported { flag: format!("building {url}"), instead }.into())
+        }
+        directory => {
+            let directory = PathBuf::from(directory);
+            if !directory.is_dir() {
+                return Err(FlagsError::NotADirectory { path: directory }.into());
+            }
+            let dockerfile = match file {
+                None => DockerfileSource::default(),
+                Some(_) if from_stdin => DockerfileSource::Text(read_text()?),
+                Some(path) => DockerfileSource::File(path.into()),
+            };
+            Ok((Source::Dir(directory), dockerfile))
+        }
+    }
+}
+
+/// `hull build -`: a tar archive with the context, or else the Dockerfile itself.
+fn stream(file: Option<&Path>) -> Result<(Source, DockerfileSource), Ended> {
+    let failed = |source| FlagsError::Read { path: "-".into(), source };
+    let mut input = io::BufReader::with_capacity(1024, io::stdin());
+    let mut start = Vec::new();
+    while start.len() < 512 {
+        let piece = input.fill_buf().map_err(failed)?;
+        if piece.is_empty() {
+            break;
+        }
+        let taken = piece.len();
+        start.extend_from_slice(piece);
+        input.consume(taken);
+    }
+    let is_archive = image::archive::Compression::of(&start) != image::archive::Compression::None
+        || start.get(257..262) == Some(b"ustar");
+    let mut whole = io::Cursor::new(start).chain(input);
+    if is_archive {
+        let dockerfile = DockerfileSource::InContext(file.unwrap_or(Path::new("Dockerfile")).into());
+        return Ok((Source::Tar(Box::new(whole)), dockerfile));
+    }
+    let mut text = String::new();
+    whole.read_to_string(&mut text).map_err(failed)?;
+    Ok((Source::Empty, DockerfileSource::Text(text)))
+}
+
+fn read_text() -> Result<String, FlagsError> {
+    io::read_to_string(io::stdin()).map_err(|source| FlagsError::Read { path: "-".into(), source })
+}
+
+/// `id=name[,src=file|,env=VARIABLE]`.
+fn secret(text: &str) -> Result<Secret, FlagsError> {
+    let (mut id, mut source) = (None, None);
+    for field in text.split(',') {
+        match field.split_once('=') {
+            Some(("id", name)) => id = Some(name.to_owned()),
+            Some(("src" | "source", path)) => source = Some(SecretSource::File(path.into())),
+            Some(("env", name)) => {
+                let bytes =
+                    env::own(name).ok_or_else(|| wrong("--secret", text, "the variable is not set"))?;
+                source = Some(SecretSource::Value(bytes.into_bytes()));
+            }
+            Some(("type", "file" | "env")) => {}
+            _ => return Err(wrong("--secret", text, "must be id=name[,src=file|,env=variable]")),
+        }
+    }
+    let id = id.ok_or_else(|| wrong("--secret", text, "its id is missing"))?;
+    let by_name = || match env::own(&id) {
+        Some(value) => SecretSource::Value(value.into_bytes()),
+        None => SecretSource::File(id.clone().into()),
+    };
+    Ok(Secret { source: source.unwrap_or_else(by_name), id })
+}

@@ -1,0 +1,120 @@
+//! `images` and `image inspect`.
+
+use std::process::ExitCode;
+
+use engine::model::{Filters, ImageSummary};
+use engine::{time, view};
+use serde_json::{Map, Value, json};
+
+use crate::commands::inspect::{Kind, of_kind};
+use crate::commands::{Invocation, Outcome, parse};
+use crate::context::{Context, print};
+use crate::output::human;
+use crate::output::listing::{self, Column, column};
+
+/// List images
+#[derive(clap::Parser)]
+struct Args {
+    /// Show all images (default hides intermediate images)
+    #[arg(short, long)]
+    all: bool,
+    /// Show digests
+    #[arg(long)]
+    digests: bool,
+    /// Filter output based on conditions provided
+    #[arg(short, long, value_name = "filter")]
+    filter: Vec<String>,
+    /// Format output: 'table', 'table TEMPLATE', 'json' or a Go template
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
+    /// Don't truncate output
+    #[arg(long)]
+    no_trunc: bool,
+    /// Only show image IDs
+    #[arg(short, long)]
+    quiet: bool,
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    name: Option<String>,
+}
+
+const COLUMNS: &[Column] = &[
+    column("REPOSITORY", "Repository"),
+    column("TAG", "Tag"),
+    column("DIGEST", "Digest"),
+    column("IMAGE ID", "ID"),
+    column("CREATED", "CreatedSince"),
+    column("SIZE", "Size"),
+];
+
+pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
+    // There are no intermediate images: `--all` shows what is shown anyway.
+    let args: Args = parse(&invocation)?;
+    let images = context.engine()?.image_list(args.name.as_deref(), &Filters::parse(&args.filter)?)?;
+    let mut rows: Vec<_> = images.iter().flat_map(|image| rows(image, !args.no_trunc)).collect();
+    let format = match (args.format, args.quiet) {
+        (None, true) => {
+            rows.dedup_by(|a, b| a["ID"] == b["ID"]);
+            "{{.ID}}".to_owned()
+        }
+        (format, _) => format.unwrap_or_default(),
+    };
+    let columns: Vec<Column> = COLUMNS
+        .iter()
+        .filter(|column| args.digests || column.field != "Digest")
+        .map(|c| column(c.heading, c.field))
+        .collect();
+    print(&listing::render(&format, &columns, &rows)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One row for each name of the image, or one without a name.
+fn rows(image: &ImageSummary, truncate: bool) -> Vec<Map<String, Value>> {
+    const NONE: &str = "<none>";
+    let mut names: Vec<(&str, &str, &str)> = Vec::new();
+    for tag in &image.tags {
+        let (repository, tag) = tag.rsplit_once(':').unwrap_or((tag, NONE));
+        let digest =
+            image.digests.iter().find_map(|digest| digest.strip_prefix(repository)?.strip_prefix('@'));
+        names.push((repository, tag, digest.unwrap_or(NONE)));
+    }
+    if names.is_empty() {
+        match image.digests.first().and_then(|digest| digest.split_once('@')) {
+            Some((repository, digest)) => names.push((repository, NONE, digest)),
+            None => names.push((NONE, NONE, NONE)),
+        }
+    }
+    let id = if truncate { human::short_id(&image.id).to_owned() } else { image.id.clone() };
+    let now = time::now_ns();
+    let row = |(repository, tag, digest): (&str, &str, &str)| {
+        let fields = [
+            ("Repository", repository.to_owned()),
+            ("Tag", tag.to_owned()),
+            ("Digest", digest.to_owned()),
+            ("ID", id.clone()),
+            ("CreatedSince", view::ago(image.created_ns, now)),
+            ("CreatedAt", human::date(image.created_ns)),
+            ("Size", human::size(image.size_bytes)),
+            ("VirtualSize", human::size(image.size_bytes)),
+            ("SharedSize", "N/A".to_owned()),
+            ("UniqueSize", "N/A".to_owned()),
+            ("Containers", image.containers.to_string()),
+        ];
+        fields.into_iter().map(|(key, value)| (key.to_owned(), json!(value))).collect()
+    };
+    names.into_iter().map(row).collect()
+}
+
+/// Display detailed information on one or more images
+#[derive(clap::Parser)]
+struct Inspect {
+    /// Format output using a custom template: 'json' or a Go template
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+pub fn inspect(context: &mut Context, invocation: Invocation) -> Outcome {
+    let Inspect { format, images } = parse(&invocation)?;
+    of_kind(context, Kind::Image, &images, format.as_deref(), false)
+}

@@ -1,0 +1,149 @@
+//! `import`, `load` and `save`: images from archives and to archives.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use image::{Format, ImportOptions};
+
+use crate::commands::{Ended, Invocation, Outcome, parse, usage};
+use crate::context::{Context, print, print_line};
+use crate::flags::value::{FlagsError, reference, wrong};
+use crate::output::file::Output;
+
+/// Import the contents from a tarball to create a filesystem image
+#[derive(clap::Parser)]
+struct Import {
+    /// Apply Dockerfile instruction to the created image
+    #[arg(short, long, value_name = "list")]
+    change: Vec<String>,
+    /// Set commit message for imported image
+    #[arg(short, long, value_name = "string")]
+    message: Option<String>,
+    /// Set platform if server is multi-platform capable
+    #[arg(long, value_name = "string")]
+    platform: Option<String>,
+    #[arg(value_name = "file|-")]
+    source: String,
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    reference: Option<String>,
+}
+
+pub fn import(context: &mut Context, invocation: Invocation) -> Outcome {
+    let args: Import = parse(&invocation)?;
+    if args.source.starts_with("http://") || args.source.starts_with("https://") {
+        let instead = "download the archive first, then import the file";
+        return Err(
+            FlagsError::Unsupported { flag: format!("importing from {}", args.source), instead }.into()
+        );
+    }
+    let reference = args.reference.as_deref().map(reference).transpose()?;
+    let platform = args.platform.as_deref().map(platform).transpose()?;
+    let mut input: Box<dyn Read + Send> = match args.source.as_str() {
+        "-" => standard_input(&invocation.path)?,
+        path => open(Path::new(path))?,
+    };
+    let options = ImportOptions {
+        changes: args.change,
+        message: args.message.unwrap_or_else(|| format!("Imported from {}", args.source)),
+        reference,
+        platform,
+    };
+    let image = context.engine()?.images().import(&mut input, &options)?;
+    print_line(image.id);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `os/architecture[/variant]`.
+fn platform(text: &str) -> Result<oci::image::Platform, FlagsError> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let ([os, architecture] | [os, architecture, _]) = parts.as_slice() else {
+        return Err(wrong("--platform", text, "must be os/architecture[/variant]"));
+    };
+    Ok(oci::image::Platform {
+        os: (*os).to_owned(),
+        architecture: (*architecture).to_owned(),
+        variant: parts.get(2).map_or_else(String::new, |variant| (*variant).to_owned()),
+        ..oci::image::Platform::default()
+    })
+}
+
+fn open(path: &Path) -> Result<Box<dyn Read + Send>, FlagsError> {
+    match File::open(path) {
+        Ok(file) => Ok(Box::new(file)),
+        Err(source) => Err(FlagsError::Read { path: path.into(), source }),
+    }
+}
+
+/// An archive on standard input; a terminal has none.
+pub fn standard_input(path: &str) -> Result<Box<dyn Read + Send>, Ended> {
+    match io::stdin().is_terminal() {
+        true => Err(usage(path, "requested load from stdin, but stdin is a terminal")),
+        false => Ok(Box::new(io::stdin())),
+    }
+}
+
+/// Load an image from a tar archive or STDIN
+#[derive(clap::Parser)]
+struct Load {
+    /// Read from tar archive file, instead of STDIN
+    #[arg(short, long, value_name = "string")]
+    input: Option<PathBuf>,
+    /// Suppress the load output
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+pub fn load(context: &mut Context, invocation: Invocation) -> Outcome {
+    let args: Load = parse(&invocation)?;
+    let mut input = match &args.input {
+        Some(path) => open(path)?,
+        None => standard_input(&invocation.path)?,
+    };
+    for loaded in context.engine()?.images().load(&mut input)? {
+        if loaded.references.is_empty() {
+            print(&format!("Loaded image ID: {}\n", loaded.image));
+        }
+        for reference in loaded.references {
+            print(&format!("Loaded image: {}\n", reference.familiar()));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Save one or more images to a tar archive (streamed to STDOUT by default)
+#[derive(clap::Parser)]
+struct Save {
+    /// Write to a file, instead of STDOUT
+    #[arg(short, long, value_name = "string")]
+    output: Option<PathBuf>,
+    /// Kind of archive
+    #[arg(
+        long,
+        value_name = "docker-archive|oci-archive",
+        default_value = "docker-archive",
+        hide_possible_values = true
+    )]
+    format: Archive,
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Archive {
+    DockerArchive,
+    OciArchive,
+}
+
+pub fn save(context: &mut Context, invocation: Invocation) -> Outcome {
+    let args: Save = parse(&invocation)?;
+    let engine = context.engine()?;
+    let output = Output::new(args.output.as_deref(), &invocation.path)?;
+    let format = match args.format {
+        Archive::DockerArchive => Format::DockerArchive,
+        Archive::OciArchive => Format::OciArchive,
+    };
+    output.write(|writer| engine.images().save(&args.images, writer, format).map_err(Into::into))
+}

@@ -1,0 +1,65 @@
+//! `network connect` and `network disconnect`.
+
+use std::process::ExitCode;
+
+use engine::model::EndpointSpec;
+
+use crate::commands::{Invocation, Outcome, parse};
+use crate::context::Context;
+use crate::flags::value::{FlagsError, map};
+
+/// Connect a container to a network
+#[derive(clap::Parser)]
+struct Connect {
+    /// Add network-scoped alias for the container
+    #[arg(long, value_name = "strings")]
+    alias: Vec<String>,
+    /// driver options for the network
+    #[arg(long, value_name = "strings")]
+    driver_opt: Vec<String>,
+    /// Highest gw-priority provides the default gateway. Accepts positive and negative values
+    #[arg(long, value_name = "int", allow_negative_numbers = true)]
+    gw_priority: Option<i64>,
+    /// IPv4 address (e.g., "172.30.100.104")
+    #[arg(long, value_name = "string")]
+    ip: Option<std::net::Ipv4Addr>,
+    /// Add link to another container: not supported
+    #[arg(long, value_name = "list", hide = true)]
+    link: Vec<String>,
+    network: String,
+    container: String,
+}
+
+pub fn connect(context: &mut Context, invocation: Invocation) -> Outcome {
+    let args: Connect = parse(&invocation)?;
+    if !args.link.is_empty() {
+        let instead = "containers on one network find each other by name; add `--alias` on the other one";
+        return Err(FlagsError::Unsupported { flag: "--link".into(), instead }.into());
+    }
+    let endpoint = EndpointSpec {
+        network: args.network.clone(),
+        aliases: args.alias,
+        ipv4: args.ip,
+        driver_opts: map("--driver-opt", &args.driver_opt)?,
+        gateway_priority: args.gw_priority.unwrap_or_default(),
+        ..EndpointSpec::default()
+    };
+    context.engine()?.network_connect(&args.network, &args.container, endpoint)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Disconnect a container from a network
+#[derive(clap::Parser)]
+struct Disconnect {
+    /// Force the container to disconnect from a network
+    #[arg(short, long)]
+    force: bool,
+    network: String,
+    container: String,
+}
+
+pub fn disconnect(context: &mut Context, invocation: Invocation) -> Outcome {
+    let args: Disconnect = parse(&invocation)?;
+    context.engine()?.network_disconnect(&args.network, &args.container, args.force)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,69 @@
+//! `volume ls` and `volume inspect`.
+
+use std::process::ExitCode;
+
+use engine::model::{Filters, VolumeInfo};
+use serde_json::{Map, Value, json};
+
+use crate::commands::inspect::{Kind, of_kind};
+use crate::commands::{Invocation, Outcome, parse};
+use crate::context::{Context, print};
+use crate::output::listing::{self, Column, column};
+
+/// List volumes
+#[derive(clap::Parser)]
+struct Args {
+    /// Provide filter values (e.g. "dangling=true")
+    #[arg(short, long, value_name = "filter")]
+    filter: Vec<String>,
+    /// Format output: 'table', 'table TEMPLATE', 'json' or a Go template
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
+    /// Only display volume names
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+const COLUMNS: &[Column] = &[column("DRIVER", "Driver"), column("VOLUME NAME", "Name")];
+
+pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
+    let args: Args = parse(&invocation)?;
+    let mut volumes = context.engine()?.volumes(&Filters::parse(&args.filter)?)?;
+    volumes.sort_by(|a, b| a.name.cmp(&b.name));
+    let rows: Vec<_> = volumes.iter().map(row).collect();
+    let format = match (args.format, args.quiet) {
+        (None, true) => "{{.Name}}".to_owned(),
+        (format, _) => format.unwrap_or_default(),
+    };
+    print(&listing::render(&format, COLUMNS, &rows)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(volume: &VolumeInfo) -> Map<String, Value> {
+    let labels: Vec<_> = volume.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let fields = [
+        ("Name", volume.name.clone()),
+        ("Driver", volume.driver.clone()),
+        ("Scope", "local".to_owned()),
+        ("Mountpoint", volume.mountpoint.display().to_string()),
+        ("Labels", labels.join(",")),
+        ("Links", "N/A".to_owned()),
+        ("Size", "N/A".to_owned()),
+    ];
+    fields.into_iter().map(|(key, value)| (key.to_owned(), json!(value))).collect()
+}
+
+/// Display detailed information on one or more volumes
+#[derive(clap::Parser)]
+struct Inspect {
+    /// Format output using a custom template: 'json' or a Go template
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
+    #[arg(required = true, value_name = "VOLUME")]
+    volumes: Vec<String>,
+}
+
+pub fn inspect(context: &mut Context, invocation: Invocation) -> Outcome {
+    let Inspect { format, volumes } = parse(&invocation)?;
+    of_kind(context, Kind::Volume, &volumes, format.as_deref(), false)
+}

@@ -1,0 +1,59 @@
+//! `volume rm` and `volume prune`.
+
+use std::process::ExitCode;
+
+use engine::model::Filters;
+
+use crate::commands::many::each;
+use crate::commands::prompt::confirm;
+use crate::commands::{Invocation, Outcome, parse};
+use crate::context::{Context, print};
+use crate::output::human;
+
+/// Remove one or more volumes
+#[derive(clap::Parser)]
+struct Args {
+    /// Do not error if the volume does not exist
+    #[arg(short, long)]
+    force: bool,
+    #[arg(required = true, value_name = "VOLUME")]
+    volumes: Vec<String>,
+}
+
+pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
+    let args: Args = parse(&invocation)?;
+    let engine = context.engine()?;
+    each(&args.volumes, |name| Ok(engine.volume_remove(name, args.force)?))
+}
+
+/// Remove unused local volumes
+#[derive(clap::Parser)]
+struct Prune {
+    /// Remove all unused volumes, not just anonymous ones
+    #[arg(short, long)]
+    all: bool,
+    /// Provide filter values (e.g. "label=<label>")
+    #[arg(long, value_name = "filter")]
+    filter: Vec<String>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+}
+
+pub fn prune(context: &mut Context, invocation: Invocation) -> Outcome {
+    let args: Prune = parse(&invocation)?;
+    let filters = Filters::parse(&args.filter)?;
+    let warning = match args.all {
+        true => "This will remove all local volumes not used by at least one container.",
+        false => "This will remove anonymous local volumes not used by at least one container.",
+    };
+    if !confirm(warning, args.force) {
+        return Ok(ExitCode::FAILURE);
+    }
+    let pruned = context.engine()?.volume_prune(&filters, args.all)?;
+    if !pruned.volumes.is_empty() {
+        print(&format!("Deleted Volumes:\n{}\n\n", pruned.volumes.join("\n")));
+    }
+    print(&format!("Total reclaimed space: {}\n", human::size(pruned.reclaimed_bytes)));
+    Ok(ExitCode::SUCCESS)
+}
