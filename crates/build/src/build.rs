@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use diag::{Class, Diagnose, Failure};
 use image::{Image, Images};
 use net::EndpointSource;
 use oci::Reference;
@@ -146,7 +147,16 @@ fn make_plan(
 
 fn find_image(images: &Images<'_>, name: &str) -> Result<BaseImage, StepError> {
     let fail = || format!("use image {name}");
-    let image = images.resolve(name).map_err(StepError::engine(fail()))?;
+    let image = images.resolve(name).map_err(|error| {
+        let is_missing = error.class() == Class::NotFound;
+        let mut source = Failure::from(error);
+        if is_missing {
+            source = source.with_hint(
+                "bring it here with `hull image bootstrap`, `hull import` or `hull load`, or build it first",
+            );
+        }
+        StepError::Engine { what: fail(), source: source.into() }
+    })?;
     let layers = images.layers(&image).map_err(StepError::engine(fail()))?;
     Ok(BaseImage { image, filesystem: Filesystem::of_layers(layers) })
 }

@@ -45,4 +45,3 @@ pub use request::{
     BuildOutput, BuildRequest, Cancel, DockerfileSource, RunNetwork, Secret, SecretSource, Source,
 };
 pub use step::step_main;
-pub use workspace::remove_cache_mounts;

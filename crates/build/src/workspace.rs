@@ -73,14 +73,6 @@ pub fn cache_mounts(store: &Store) -> PathBuf {
     store.data().join("cache-mounts")
 }
 
-/// Removes every cache mount (`RUN --mount=type=cache`); builds that run now lose what they had in theirs.
-///
-/// # Errors
-/// What cannot be removed.
-pub fn remove_cache_mounts(store: &Store) -> io::Result<()> {
-    sys::fs::remove_tree(&cache_mounts(store))
-}
-
 /// Ends and removes what builds that were killed left behind. Nothing here is the caller's fault, so nothing here fails.
 pub fn reconcile(builds: &Path, context: &net::Context, endpoints: &dyn EndpointSource) {
     let Ok(entries) = fs::read_dir(builds) else { return };
