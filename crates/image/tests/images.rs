@@ -549,6 +549,9 @@ fn importing_takes() {
     let start = std::time::Instant::now();
     let image = world.images().import(&mut file, &ImportOptions::default()).unwrap();
     println!("import {:?}: {} bytes of files", start.elapsed(), image.size);
+    if std::env::var_os("IMPORT_ONLY").is_some() {
+        return;
+    }
     let names = [image.id.to_string()];
     let start = std::time::Instant::now();
     let out = std::fs::File::create(world.base.join("saved.tar")).unwrap();
