@@ -79,6 +79,7 @@ impl Images<'_> {
             ..History::default()
         });
         let _lock = self.store.lock_shared()?;
+        let _making = self.store.tmp_dir("making")?;
         let layer = self.apply_layer(input, None, None)?;
         Ok(self.create_image(config, &[layer], options.reference.as_slice())?)
     }

@@ -89,6 +89,7 @@ impl Images<'_> {
     /// [`LoadError`]; nothing is left then.
     pub fn load(&self, input: &mut (dyn Read + Send)) -> Result<Vec<Loaded>, LoadError> {
         let _lock = self.store.lock_shared()?;
+        let _making = self.store.tmp_dir("making")?;
         let (_, stream) = decode(input).map_err(LoadError::Read)?;
         let mut contents = Contents::read(*self, stream)?;
         let planned = plan::plan(&contents)?;

@@ -81,21 +81,20 @@ impl Diagnose for RemoveError {
 impl Images<'_> {
     /// Removes a reference, and with its last one the image; or an image by id, with its reference.
     ///
-    /// Content that nothing else uses is collected at once, unless somebody is making content right now: then it goes with
-    /// the next removal or prune.
+    /// Content that nothing else uses is collected at once, unless somebody is making content right now: then a later command
+    /// does it.
     ///
     /// # Errors
     /// [`RemoveError`]; nothing was changed then.
     pub fn remove(&self, name: &str, options: &RemoveOptions<'_>) -> Result<Vec<Removed>, RemoveError> {
+        self.store.mark_pending()?;
         let removed = self.store.database().write(Durability::Full, |writer| {
             let image = find(writer, name)?;
             let mut removal = Removal { writer, options, image: &image, removed: Vec::new() };
             removal.run(name)?;
             Ok::<_, RemoveError>(removal.removed)
         })?;
-        if removed.iter().any(|line| matches!(line, Removed::Deleted(_))) {
-            self.collect()?;
-        }
+        self.collect()?;
         Ok(removed)
     }
 
@@ -111,6 +110,7 @@ impl Images<'_> {
             .filter(|image| (all || image.references.is_empty()) && select(image))
             .map(|image| image.id)
             .collect();
+        self.store.mark_pending()?;
         let removed = self.store.database().write(Durability::Full, |writer| {
             let mut removed = Vec::new();
             for id in candidates {

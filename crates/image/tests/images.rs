@@ -470,6 +470,45 @@ fn a_killed_import_leaves_nothing() {
     assert!(world.content().is_empty(), "{:?}", world.content());
 }
 
+#[test]
+#[ignore = "a child process of a_killed_build_leaves_nothing"]
+fn child_building() {
+    let base = PathBuf::from(std::env::var_os("TEST_BASE").expect("only run as a child of another test"));
+    let store = open(&base);
+    let _lock = store.lock_shared().unwrap();
+    let step = store.tmp_dir("step").unwrap();
+    std::fs::create_dir(step.path().join("upper")).unwrap();
+    Images::new(&store).commit_layer(&step.path().join("upper")).unwrap();
+    println!("committed");
+    let _ = std::io::stdin().read_line(&mut String::new());
+}
+
+#[test]
+fn a_killed_build_leaves_nothing() {
+    use std::io::BufRead;
+    let world = World::new("killed-build");
+    let base = world.import(&root(), "base");
+    let before = world.content();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_building", "--ignored", "--nocapture"])
+        .env("TEST_BASE", &world.base)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("committed")));
+    // Removed while the build holds the lock: the content goes later.
+    world.extend(&base, "file", "text", "app");
+    removed(&world, "app", &FORCE);
+    drop(open(&world.base));
+    assert!(world.content().len() > before.len());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(open(&world.base));
+    assert_eq!(world.content(), before);
+}
+
 /// Archives of a real tool, in its three formats.
 #[test]
 fn archives_of_python_tarfile() {

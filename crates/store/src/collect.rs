@@ -68,7 +68,12 @@ impl Store {
                 Ok::<_, DatabaseError>(bytes)
             })?;
         }
-        Ok(collected)
+        match std::fs::remove_file(self.pending()) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::io("remove", self.pending(), e))
+            }
+            _ => Ok(collected),
+        }
     }
 
     /// What the rows that `reader` sees name.

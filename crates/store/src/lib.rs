@@ -6,6 +6,7 @@
 //! hull.db             durable intent; see `db`
 //! db.lock             flock LOCK_EX around every write transaction
 //! gc.lock             flock: shared by whoever makes or uses content, exclusive by `collect`
+//! gc.pending          exists while there may be content that no row names and that nobody is about to collect
 //! blobs/sha256/<hex>  manifests, configs, layers as they arrived
 //! snapshots/<hex>/    one layer's tree in overlayfs' own format, named by its diffID; itself a lowerdir
 //! tmp/<unique>/       whatever is being made; tmp/<unique>.lock is held by its maker
@@ -16,7 +17,8 @@
 //! - What a database row names was synced before the row was committed ([`Store::sync`]). Content that no row names may be
 //!   damaged after a power cut, so the first opening after a boot collects it before anybody can find it.
 //! - Whoever looks content up and then writes a row naming it holds [`Store::lock_shared`] in between.
-//! - Leftovers of killed processes are in `tmp/` only, without a held lock, and the next [`Store::open`] removes them.
+//! - Who makes content also holds a directory in `tmp/` until a row names it. One whose lock nobody holds is a killed maker's:
+//!   the next [`Store::open`] removes it, and collects what else that process may have left.
 //!
 //! Start reading at [`Store::open`], then [`Blobs`], [`Snapshots`] and [`db`].
 
@@ -64,15 +66,32 @@ impl Store {
     pub fn open(roots: &Roots) -> Result<Self, StoreError> {
         let store = Self { roots: roots.clone(), database: OnceLock::new() };
         let tmp = store.data().join("tmp");
-        match tmp::reconcile(&tmp) {
+        match tmp::reconcile(&tmp, || store.mark_pending()) {
             Err(e) if e.is_not_found() => store.make_directories()?,
             other => other?,
         }
         let marker = store.run().join("store-checked");
         if !marker.exists() {
             store.first_open_since_boot(&marker)?;
+        } else if store.pending().exists() {
+            // Unless somebody is making content right now: then one of the next commands does it.
+            if let Some(lock) = store.try_lock_exclusive()? {
+                store.collect(&lock)?.finish();
+            }
         }
         Ok(store)
+    }
+
+    fn pending(&self) -> PathBuf {
+        self.data().join("gc.pending")
+    }
+
+    /// Asks the next [`Store::open`] to collect, should the caller be killed before it does so itself.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn mark_pending(&self) -> Result<(), StoreError> {
+        std::fs::write(self.pending(), "").map_err(|e| StoreError::io("create", self.pending(), e))
     }
 
     fn make_directories(&self) -> Result<(), StoreError> {

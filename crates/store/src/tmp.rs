@@ -71,8 +71,8 @@ fn is_current(lock: &FileLock, path: &Path) -> bool {
     }
 }
 
-/// Removes what no living process holds.
-pub(crate) fn reconcile(tmp: &Path) -> Result<(), StoreError> {
+/// Removes what no living process holds, after telling `found`.
+pub(crate) fn reconcile(tmp: &Path, found: impl Fn() -> Result<(), StoreError>) -> Result<(), StoreError> {
     let entries = std::fs::read_dir(tmp).map_err(|e| StoreError::io("read", tmp, e))?;
     for entry in entries {
         let path = entry.map_err(|e| StoreError::io("read", tmp, e))?.path();
@@ -88,8 +88,11 @@ pub(crate) fn reconcile(tmp: &Path) -> Result<(), StoreError> {
         };
         // Errors here are not the caller's: somebody else removed it, or will meet the same trouble when it matters.
         match FileLock::try_existing(&lock_path, LockKind::Exclusive) {
-            Ok(Some(lock)) if is_current(&lock, &lock_path) && sys::fs::remove_tree(&directory).is_ok() => {
-                let _ = std::fs::remove_file(&lock_path);
+            Ok(Some(lock)) if is_current(&lock, &lock_path) => {
+                found()?;
+                if sys::fs::remove_tree(&directory).is_ok() {
+                    let _ = std::fs::remove_file(&lock_path);
+                }
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let _ = sys::fs::remove_tree(&directory);

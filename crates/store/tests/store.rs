@@ -228,7 +228,7 @@ fn collect_keeps_what_rows_name() {
     assert!(store.snapshots().contains(&by_container) && store.snapshots().contains(&by_cache));
     assert!(store.blobs().contains(&by_cache.0) && !store.blobs().contains(&by_container.0));
     // After a reboot (another boot id is simulated by clearing the mark's truth) unsynced rows stay only when marked synced.
-    let rows = || store.database().read(|r| db::build_cache::list(r)).map(|r: Vec<_>| r.len());
+    let rows = || store.database().read(db::build_cache::list).map(|r: Vec<_>| r.len());
     store.database().write(Durability::Full, |w| db::build_cache::mark_synced(w, i64::MAX)).unwrap();
     std::fs::remove_dir_all(scratch.base.join("run")).unwrap();
     drop(scratch.open());
@@ -244,7 +244,7 @@ fn a_failed_transaction_changes_nothing() {
         db::containers::insert(w, &container("bb", "web"))
     });
     assert!(result.is_err());
-    let left: Result<Vec<_>, DatabaseError> = store.database().read(|r| db::containers::list(r));
+    let left: Result<Vec<_>, DatabaseError> = store.database().read(db::containers::list);
     assert!(left.unwrap().is_empty());
 }
 
@@ -268,7 +268,7 @@ fn fifty_processes_at_once() {
     let elapsed = start.elapsed();
     eprintln!("50 processes: {elapsed:?}");
     let store = scratch.open();
-    let count = store.database().read(|r| db::containers::list(r)).map(|l: Vec<_>| l.len());
+    let count = store.database().read(db::containers::list).map(|l: Vec<_>| l.len());
     assert_eq!(count.unwrap(), 50);
     assert!(elapsed < Duration::from_secs(20));
 }

@@ -286,3 +286,112 @@ impl<R: BufRead> Reader<R> {
         Ok(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::archive::Writer;
+
+    fn entries() -> impl Strategy<Value = (Entry, Vec<u8>)> {
+        let kinds = [Kind::Regular, Kind::HardLink, Kind::Symlink, Kind::Character, Kind::Block, Kind::Fifo];
+        let xattrs =
+            prop::collection::btree_map("user\\.[a-z]{1,5}", prop::collection::vec(any::<u8>(), 0..40), 0..3);
+        let name = || "[^\\x00]{1,60}(/[a-zé]{1,60}){0,4}";
+        (
+            (
+                prop::sample::select(kinds.to_vec()),
+                name(),
+                name(),
+                prop::collection::vec(any::<u8>(), 0..1500),
+            ),
+            (0..0o10000u32, 0..u32::MAX, 0..u32::MAX, any::<i32>(), (0..1u32 << 20, 0..1u32 << 20), xattrs),
+        )
+            .prop_map(|((kind, path, link, data), (mode, uid, gid, time, device, xattrs))| {
+                let is_link = matches!(kind, Kind::HardLink | Kind::Symlink);
+                let data = if kind == Kind::Regular { data } else { Vec::new() };
+                let entry = Entry {
+                    path: path.trim_end_matches('/').as_bytes().to_vec(),
+                    kind,
+                    mode,
+                    uid,
+                    gid,
+                    size: data.len() as u64,
+                    mtime: (time.into(), 0),
+                    link: if is_link { link.into_bytes() } else { Vec::new() },
+                    device: if matches!(kind, Kind::Character | Kind::Block) { device } else { (0, 0) },
+                    xattrs: xattrs.into_iter().map(|(name, value)| (name.into_bytes(), value)).collect(),
+                    sparse: None,
+                };
+                (entry, data)
+            })
+    }
+
+    /// Reads to the end or to the first error; what matters is that there is an end.
+    fn exhaust(bytes: &[u8]) {
+        let mut reader = Reader::new(bytes);
+        while let Ok(Some(_)) = reader.next_entry() {
+            while let Ok(length @ 1..) = reader.data().map(<[u8]>::len) {
+                reader.consume(length);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reads_what_was_written(written in prop::collection::vec(entries(), 0..6)) {
+            let mut writer = Writer::new(Vec::new());
+            for (entry, data) in &written {
+                writer.append(entry, &data[..]).unwrap();
+            }
+            let bytes = writer.finish().unwrap();
+            let mut reader = Reader::new(&bytes[..]);
+            for (entry, data) in &written {
+                let read_entry = reader.next_entry().unwrap();
+                prop_assert_eq!(read_entry.as_ref(), Some(entry));
+                let mut read = Vec::new();
+                while let length @ 1.. = reader.data().unwrap().len() {
+                    read.extend_from_slice(&reader.data().unwrap()[..length]);
+                    reader.consume(length);
+                }
+                prop_assert_eq!(&read, data);
+            }
+            prop_assert!(reader.next_entry().unwrap().is_none());
+        }
+
+        /// Headers with any fields and a checksum that fits them, so that what lies behind the checksum is reached.
+        #[test]
+        fn any_fields_are_an_answer(
+            block in prop::collection::vec(any::<u8>(), BLOCK),
+            flag in prop::sample::select(b"01234567gxLKSV".to_vec()),
+            size in 0..3000u64,
+            tail in prop::collection::vec(any::<u8>(), 0..4000),
+            digits: bool,
+        ) {
+            let mut block = block;
+            if digits {
+                block[100..148].iter_mut().for_each(|b| *b = b'0' + (*b & 7));
+                block[386..512].iter_mut().for_each(|b| *b = b'0' + (*b & 7));
+            }
+            block[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
+            block[156] = flag;
+            block[148..156].fill(b' ');
+            let sum: u32 = block.iter().map(|&b| u32::from(b)).sum();
+            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            block.extend(tail);
+            exhaust(&block);
+        }
+
+        #[test]
+        fn any_records_are_an_answer(records in prop::collection::vec(("[a-zA-Z.]{0,12}|GNU\\.sparse\\.(map|offset|numbytes|major|realsize|name)|size|path|mtime|uid", "[0-9,.\\-]{0,12}"), 0..8)) {
+            let mut bytes = Vec::new();
+            for (key, value) in records {
+                let record = format!(" {key}={value}\n");
+                let length = record.len() + 2;
+                bytes.extend_from_slice(format!("{length:02}{record}").as_bytes());
+            }
+            let _ = Extended::default().read(&bytes);
+        }
+    }
+}
