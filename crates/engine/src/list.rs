@@ -71,6 +71,7 @@ impl Engine {
         let all = options.all || options.last.is_some() || filters.has("status") || filters.has("exited");
         let bounds = Bounds::new(self, filters)?;
         let rows = self.store().database().read(|reader| containers::list(reader))?;
+        self.sweep(&rows.iter().map(|row| row.id.as_str()).collect());
         let mut found = Vec::new();
         for row in rows {
             let container = Container::from_row(row).map_err(LookupError::from)?;

@@ -8,6 +8,7 @@ use crate::record::{Container, MountSource};
 use crate::volume::VolumeError;
 use diag::{Class, Diagnose, Failure};
 use monitor::client::{self, RequestError, StopOptions};
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
@@ -156,8 +157,10 @@ impl Engine {
         }
     }
 
-    /// Removes a container that does not run, under its lock: files first, so that what is left of an interrupted removal is a
-    /// container that can be removed again.
+    /// Removes a container that does not run, under its lock: its data, its row, its run directory with the lock.
+    ///
+    /// What is left of an interrupted removal is a container that can be removed again, or a directory that the next list sweeps.
+    /// The lock's file must go last: whoever waits for it may make a new one, and must then find no row.
     fn erase(&self, container: &Container, with_volumes: bool) -> Result<(), RemoveError> {
         let (run_dir, data_dir) = (self.run_dir(&container.id), self.data_dir(&container.id));
         let files =
@@ -184,6 +187,30 @@ impl Engine {
             self.remove_anonymous_volumes(&volumes)?;
         }
         Ok(())
+    }
+
+    /// Removes directories of containers that have no row: what interrupted removals left. `known` are the ids with a row.
+    pub(crate) fn sweep(&self, known: &HashSet<&str>) {
+        for parent in [self.store().run().join("containers"), self.store().data().join("containers")] {
+            for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                match name.to_str() {
+                    Some(id) if known.contains(id) => {}
+                    Some(id) => self.sweep_one(ContainerId::from_string(id.to_owned())),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// Under the lock, because the row may be younger than the list, or its removal not over.
+    fn sweep_one(&self, id: ContainerId) {
+        let Ok(_lock) = self.lock_container(&id) else { return };
+        let row = self.store().database().read(|reader| containers::by_id(reader, id.as_str()));
+        if matches!(row, Ok(None)) && !monitor::is_alive(&self.run_dir(&id)) {
+            let _ = sys::fs::remove_tree(&self.data_dir(&id));
+            let _ = sys::fs::remove_tree(&self.run_dir(&id));
+        }
     }
 
     /// Cleans up after a killed monitor. What cannot be undone now is tried again by the next look at the container.

@@ -85,6 +85,7 @@ fn a_killed_client_leaves_nothing_running() {
     }
     for root in [&world.roots.data, &world.roots.run] {
         testkit::eventually("the directories go", 5, || {
+            let _ = world.engine.list(&ListOptions::default()).unwrap();
             std::fs::read_dir(root.join("containers")).unwrap().next().is_none().then_some(())
         });
     }
