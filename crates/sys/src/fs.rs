@@ -204,9 +204,12 @@ pub fn chmod(fd: impl AsFd, mode: u32) -> io::Result<()> {
     Ok(raw::fchmod(fd, Mode::from_raw_mode(mode))?)
 }
 
-/// Sets the mode of `name`, which the caller has just made and knows not to be a link: this call would follow one.
+/// Sets the mode of `name`; a symbolic link, which has none, is `Unsupported`.
 pub fn chmod_at(dir: impl AsFd, name: impl Arg, mode: u32) -> io::Result<()> {
-    Ok(raw::chmodat(dir, name, Mode::from_raw_mode(mode), AtFlags::empty())?)
+    // fchmodat(2) follows links, and a container may put one there between two calls (CVE-2018-15664): what was opened
+    // without following is changed through its own descriptor.
+    let file = open_at(dir, name, OFlags::PATH, 0)?;
+    Ok(raw::chmod(fd_path(file.as_fd()), Mode::from_raw_mode(mode))?)
 }
 
 /// Sets access and modification time, each in seconds and nanoseconds since 1970.

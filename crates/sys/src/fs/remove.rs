@@ -113,7 +113,7 @@ fn open_directory(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<OwnedF
     match open() {
         // A directory its owner may not read; root never gets here.
         Err(Errno::ACCESS) => {
-            rustix::fs::chmodat(dir, name, Mode::RWXU, AtFlags::empty())?;
+            super::chmod_at(dir, name, 0o700).map_err(|_| Errno::ACCESS)?;
             open()
         }
         other => other,

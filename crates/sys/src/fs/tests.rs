@@ -132,6 +132,10 @@ fn names_and_attributes() {
     assert_eq!(get_xattr_at(&dir, "a", c"user.hull").unwrap().unwrap(), b"v");
     assert_eq!(get_xattr_at(&dir, "b", c"user.hull").unwrap(), None);
     assert!(chown_at(&dir, "a", u32::MAX, 0).is_err());
+    chmod_at(&dir, "a", 0o640).unwrap();
+    assert_eq!(stat_at(&dir, "a").unwrap().st_mode & 0o7777, 0o640);
+    assert!(chmod_at(&dir, "l", 0o666).is_err());
+    assert_eq!(stat_at(&dir, "a").unwrap().st_mode & 0o7777, 0o640);
     mknod_at(&dir, "fifo", Node::Fifo, 0o600).unwrap();
     let mut names: Vec<_> = read_dir(dir.as_fd()).unwrap();
     names.sort_by(|a, b| a.0.cmp(&b.0));
