@@ -176,12 +176,18 @@ pub fn read_all(launched: Launched) -> (String, String, Option<i32>) {
 pub const ATTACH: AttachOptions =
     AttachOptions { stdin: true, stdout: true, stderr: true, size: None, will_remove: false };
 
-/// A root filesystem around BusyBox, shared by all tests.
+/// A root filesystem around BusyBox, shared by all tests and kept in the build directory.
 fn rootfs() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
-        let root = std::env::temp_dir().join(format!("hull-monitor-rootfs-{}", std::process::id()));
-        testkit::busybox_rootfs(&root);
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("monitor-rootfs");
+        if !root.exists() {
+            let new = root.with_extension(std::process::id().to_string());
+            testkit::busybox_rootfs(&new);
+            if fs::rename(&new, &root).is_err() {
+                fs::remove_dir_all(&new).unwrap();
+            }
+        }
         root
     })
 }
