@@ -90,7 +90,13 @@ impl Engine {
                 Ok(())
             }
             Err(source) => Err(ControlError::Monitor { action: "stop", name: container.name, source }),
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                if container.doc.spec.auto_remove {
+                    // Its name is free when this returns. What fails here, the monitor's own removal reports to nobody either.
+                    let _ = self.reap(container.id.as_str());
+                }
+                Ok(())
+            }
         }
     }
 
