@@ -6,8 +6,10 @@ use super::{Command, Section, run as row};
 
 pub mod attach;
 pub mod control;
+pub mod copy;
 pub mod create;
 pub mod exec;
+pub mod files;
 pub mod foreground;
 pub mod inspect;
 pub mod list;
@@ -15,12 +17,18 @@ pub mod logs;
 pub mod remove;
 pub mod run;
 pub mod start;
+pub mod update;
+pub mod watch;
 
 /// The commands of the group.
 pub static GROUP: &[Command] = &[
     row("attach", Section::Plain, ABOUT_ATTACH, attach::run),
+    row("commit", Section::Plain, ABOUT_COMMIT, files::commit),
+    row("cp", Section::Plain, ABOUT_COPY, copy::run),
     row("create", Section::Plain, ABOUT_CREATE, create::run),
+    row("diff", Section::Plain, ABOUT_DIFF, files::diff),
     row("exec", Section::Plain, ABOUT_EXEC, exec::run),
+    row("export", Section::Plain, ABOUT_EXPORT, files::export),
     row("inspect", Section::Plain, "Display detailed information on one or more containers", inspect::run),
     row("kill", Section::Plain, ABOUT_KILL, control::kill),
     row("logs", Section::Plain, ABOUT_LOGS, logs::run),
@@ -28,19 +36,32 @@ pub static GROUP: &[Command] = &[
     row("ps", Section::Hidden, ABOUT_LIST, list::run),
     row("list", Section::Hidden, ABOUT_LIST, list::run),
     row("pause", Section::Plain, ABOUT_PAUSE, control::pause),
+    row("port", Section::Plain, ABOUT_PORT, watch::port),
+    row("prune", Section::Plain, "Remove all stopped containers", remove::prune),
     row("rename", Section::Plain, ABOUT_RENAME, control::rename),
     row("restart", Section::Plain, ABOUT_RESTART, control::restart),
     row("rm", Section::Plain, ABOUT_REMOVE, remove::run),
     row("remove", Section::Hidden, ABOUT_REMOVE, remove::run),
     row("run", Section::Plain, ABOUT_RUN, run::run),
     row("start", Section::Plain, ABOUT_START, start::run),
+    row("stats", Section::Plain, ABOUT_STATS, watch::stats),
     row("stop", Section::Plain, ABOUT_STOP, control::stop),
+    row("top", Section::Plain, ABOUT_TOP, watch::top),
     row("unpause", Section::Plain, ABOUT_UNPAUSE, control::unpause),
+    row("update", Section::Plain, ABOUT_UPDATE, update::run),
     row("wait", Section::Plain, ABOUT_WAIT, control::wait),
 ];
 
 pub const ABOUT_ATTACH: &str =
     "Attach local standard input, output, and error streams to a running container";
+pub const ABOUT_COMMIT: &str = "Create a new image from a container's changes";
+pub const ABOUT_COPY: &str = "Copy files/folders between a container and the local filesystem";
+pub const ABOUT_DIFF: &str = "Inspect changes to files or directories on a container's filesystem";
+pub const ABOUT_EXPORT: &str = "Export a container's filesystem as a tar archive";
+pub const ABOUT_PORT: &str = "List port mappings or a specific mapping for the container";
+pub const ABOUT_STATS: &str = "Display a live stream of container(s) resource usage statistics";
+pub const ABOUT_TOP: &str = "Display the running processes of a container";
+pub const ABOUT_UPDATE: &str = "Update configuration of one or more containers";
 pub const ABOUT_CREATE: &str = "Create a new container";
 pub const ABOUT_EXEC: &str = "Execute a command in a running container";
 pub const ABOUT_KILL: &str = "Kill one or more running containers";

@@ -76,6 +76,8 @@ pub fn process(
     detach_keys: Option<&str>,
 ) -> Outcome {
     let keys = DetachKeys::from_flag(detach_keys)?;
+    // From here on this program cannot be written to by what it starts; the first time it starts itself over (CVE-2019-5736).
+    runtime::seal::ensure().map_err(|source| ForegroundError::Seal { source })?;
     let engine = context.engine()?;
     if detach {
         engine.exec(container, &spec, Stdio::Null)?;

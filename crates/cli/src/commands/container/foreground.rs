@@ -29,6 +29,8 @@ pub enum ForegroundError {
     Lost { id: String },
     #[error("cannot attach to container {id}")]
     Session { id: String, source: io::Error },
+    #[error("cannot protect the program from the container")]
+    Seal { source: io::Error },
     #[error("cannot wait for signals")]
     Signals { source: io::Error },
 }
@@ -38,9 +40,9 @@ impl Diagnose for ForegroundError {
         match self {
             ForegroundError::NotATerminal => Class::Invalid,
             ForegroundError::Lost { .. } => Class::Unavailable,
-            ForegroundError::Session { source, .. } | ForegroundError::Signals { source } => {
-                Class::of_io(source)
-            }
+            ForegroundError::Session { source, .. }
+            | ForegroundError::Seal { source }
+            | ForegroundError::Signals { source } => Class::of_io(source),
         }
     }
 

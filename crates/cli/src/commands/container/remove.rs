@@ -1,10 +1,14 @@
-//! `rm`.
+//! `rm` and `container prune`.
 
-use engine::model::RemoveOptions;
+use std::process::ExitCode;
+
+use engine::model::{Filters, RemoveOptions};
 
 use crate::commands::many::Report;
+use crate::commands::prompt::confirm;
 use crate::commands::{Invocation, Outcome, parse, usage};
-use crate::context::Context;
+use crate::context::{Context, note, print};
+use crate::output::human;
 
 /// Remove one or more containers
 #[derive(clap::Parser)]
@@ -34,10 +38,35 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         match result {
             // Docker: with --force, what is not there is as good as removed.
             Err(failure) if args.force && failure.class() == diag::Class::NotFound => {
-                crate::context::note(diag::render(&failure));
+                note(diag::render(&failure));
             }
             result => report.add(result.map(|_| Some(name.clone()))),
         }
     }
     report.outcome()
+}
+
+/// Remove all stopped containers
+#[derive(clap::Parser)]
+struct Prune {
+    /// Provide filter values (e.g. "until=<timestamp>")
+    #[arg(long, value_name = "filter")]
+    filter: Vec<String>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+}
+
+pub fn prune(context: &mut Context, invocation: Invocation) -> Outcome {
+    let args: Prune = parse(&invocation)?;
+    let filters = Filters::parse(&args.filter)?;
+    if !confirm("This will remove all stopped containers.", args.force) {
+        return Ok(ExitCode::FAILURE);
+    }
+    let pruned = context.engine()?.prune_containers(&filters)?;
+    if !pruned.containers.is_empty() {
+        print(&format!("Deleted Containers:\n{}\n\n", pruned.containers.join("\n")));
+    }
+    print(&format!("Total reclaimed space: {}\n", human::size(pruned.reclaimed_bytes)));
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,84 @@
+//! `diff`, `export` and `commit`: what a container made of its image.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use engine::model::CommitSpec;
+use image::ChangeKind;
+
+use crate::commands::{Invocation, Outcome, parse};
+use crate::context::{Context, print, print_line};
+use crate::output::file::Output;
+
+/// Inspect changes to files or directories on a container's filesystem
+#[derive(clap::Parser)]
+struct Diff {
+    container: String,
+}
+
+pub fn diff(context: &mut Context, invocation: Invocation) -> Outcome {
+    let args: Diff = parse(&invocation)?;
+    let mut text = String::new();
+    for change in context.engine()?.diff(&args.container)? {
+        let kind = match change.kind {
+            ChangeKind::Added => 'A',
+            ChangeKind::Modified => 'C',
+            ChangeKind::Deleted => 'D',
+        };
+        text.push_str(&format!("{kind} {}\n", change.path.display()));
+    }
+    print(&text);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Export a container's filesystem as a tar archive
+#[derive(clap::Parser)]
+struct Export {
+    /// Write to a file, instead of STDOUT
+    #[arg(short, long, value_name = "string")]
+    output: Option<PathBuf>,
+    container: String,
+}
+
+pub fn export(context: &mut Context, invocation: Invocation) -> Outcome {
+    let args: Export = parse(&invocation)?;
+    let engine = context.engine()?;
+    let output = Output::new(args.output.as_deref(), &invocation.path)?;
+    output.write(|writer| Ok(engine.export(&args.container, writer)?))
+}
+
+/// Create a new image from a container's changes
+#[derive(clap::Parser)]
+struct Commit {
+    /// Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")
+    #[arg(short, long, value_name = "string")]
+    author: Option<String>,
+    /// Apply Dockerfile instruction to the created image
+    #[arg(short, long, value_name = "list")]
+    change: Vec<String>,
+    /// Commit message
+    #[arg(short, long, value_name = "string")]
+    message: Option<String>,
+    /// Pause container during commit
+    #[arg(short, long, value_name = "bool", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value = "true", action = clap::ArgAction::Set,
+          hide_possible_values = true)]
+    pause: bool,
+    container: String,
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    reference: Option<String>,
+}
+
+pub fn commit(context: &mut Context, invocation: Invocation) -> Outcome {
+    let args: Commit = parse(&invocation)?;
+    let spec = CommitSpec {
+        reference: args.reference,
+        comment: args.message.unwrap_or_default(),
+        author: args.author.unwrap_or_default(),
+        changes: args.change,
+        pause: args.pause,
+    };
+    let image = context.engine()?.commit(&args.container, &spec)?;
+    print_line(image.id);
+    Ok(ExitCode::SUCCESS)
+}
