@@ -200,7 +200,8 @@ fn own_triggers(stage: &Stage) -> Vec<String> {
     triggers.collect()
 }
 
-fn froms(instruction: &Instruction) -> Vec<&str> {
+/// The `--from` and `from=` words of an instruction.
+pub fn froms(instruction: &Instruction) -> Vec<&str> {
     match instruction {
         Instruction::Copy(copy) => copy.from.as_deref().into_iter().collect(),
         Instruction::Run(run) => run

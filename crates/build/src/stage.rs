@@ -18,7 +18,7 @@ use crate::filesystem::Filesystem;
 use crate::layer::{Attributes, Writer};
 use crate::metadata::StageImage;
 use crate::network::StageNetwork;
-use crate::plan::{Base, PlannedStage};
+use crate::plan::{Base, PlannedStage, SourceRef, froms};
 use crate::progress::{Event, StepId};
 use crate::solve::{Finished, Solve};
 use crate::tree::Tree;
@@ -126,6 +126,12 @@ impl<'s, 'a> StageRun<'s, 'a> {
                 self.image.apply(&step.instruction, self.solve.globals).map_err(StepError::Invalid)?;
             self.history(shown, None, None);
             return Ok(());
+        }
+        // Its time begins when the files it needs are there.
+        for from in froms(&step.instruction) {
+            if let SourceRef::Stage(index) = &self.stage().sources[from] {
+                self.solve.wait(*index).ok_or(StepError::Cancelled)?;
+            }
         }
         let running = self.begin(&step.text);
         let result = match &step.instruction {

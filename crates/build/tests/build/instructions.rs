@@ -4,6 +4,7 @@ use crate::fixture::{Fixture, files, snapshot};
 
 crate::tests![
     metadata,
+    nothing_but_from,
     run_forms,
     empty_steps_make_no_layer,
     environment_and_arguments,
@@ -45,6 +46,14 @@ fn metadata() {
     assert_eq!(layers.len(), 1);
     assert_eq!(layers[0].created_by, "WORKDIR /w");
     assert_eq!(files(&snapshot(&fixture, &built, 0)), ["w"]);
+}
+
+fn nothing_but_from() {
+    let fixture = Fixture::new("from-only");
+    let built = fixture.build("FROM scratch");
+    assert!(built.config.rootfs.diff_ids.is_empty());
+    let same = fixture.build("FROM busybox");
+    assert_eq!((same.output.executed_steps, same.config.rootfs.diff_ids.len()), (0, 1));
 }
 
 fn run_forms() {
