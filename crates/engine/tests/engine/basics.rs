@@ -158,6 +158,7 @@ fn events_tell_a_life() {
     spec.name = Some("life".into());
     spec.labels.insert("tier".into(), "test".into());
     world.engine.run_detached(spec).unwrap();
+    world.ready("life", 1);
     world.engine.stop("life", &Default::default()).unwrap();
     world.engine.restart("life", &Default::default()).unwrap();
     world.engine.remove("life", &RemoveOptions { force: true, volumes: false }).unwrap();

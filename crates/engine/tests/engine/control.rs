@@ -25,6 +25,7 @@ fn stop_start_restart() {
     let world = World::new();
     let engine = &world.engine;
     engine.run_detached(named("web", sleeper())).unwrap();
+    world.ready("web", 1);
     engine.stop("web", &StopOptions::default()).unwrap();
     let state = engine.inspect("web").unwrap().state;
     assert_eq!((state.status, state.exit_code, state.pid), (Status::Exited, 0, 0));
@@ -32,8 +33,8 @@ fn stop_start_restart() {
     engine.start("web").unwrap();
     engine.start("web").unwrap();
     let pid = engine.inspect("web").unwrap().state.pid;
-    let soon = StopOptions { timeout_s: Some(1), signal: None };
-    engine.restart("web", &soon).unwrap();
+    world.ready("web", 2);
+    engine.restart("web", &StopOptions::default()).unwrap();
     let state = engine.inspect("web").unwrap().state;
     assert!(state.pid > 0 && state.pid != pid);
     // A process that ignores the signal is killed after the timeout.

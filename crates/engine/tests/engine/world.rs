@@ -67,6 +67,14 @@ impl World {
         (code, String::from_utf8_lossy(&output).into_owned())
     }
 
+    /// Waits until the container has written `lines` lines.
+    pub fn ready(&self, name: &str, lines: usize) {
+        testkit::eventually("the container speaks", 10, || {
+            let count = self.engine.logs(name, &Default::default()).expect("the log").count();
+            (count >= lines).then_some(())
+        });
+    }
+
     /// Runs `sh -c script` with `--rm --network none` and returns its output; it must succeed.
     pub fn sh(&self, script: &str, change: impl FnOnce(&mut ContainerSpec)) -> String {
         let mut spec = isolated(&["sh", "-c", script]);
@@ -159,9 +167,9 @@ pub fn isolated(argv: &[&str]) -> ContainerSpec {
     spec
 }
 
-/// `sleep` that ends at once when it is asked to.
+/// `sleep` that ends at once when it is asked to, once it has said that it is ready: before that PID 1 ignores the signal.
 pub fn sleeper() -> ContainerSpec {
-    isolated(&["sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"])
+    isolated(&["sh", "-c", "trap 'exit 0' TERM; echo ready; sleep 1000 & wait"])
 }
 
 /// The hidden command of these tests: `exec <data> <run> <container> <argv>…`.
