@@ -5,7 +5,8 @@
 
 use std::io::{self, BufRead, Cursor, Read, Write};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use oci::{DiffId, Digest, Hasher, media};
@@ -94,7 +95,13 @@ fn receive_within(
             .spawn_scoped(scope, move || unpack(pieces, root.as_fd(), &UnpackOptions::layer()))
             .map_err(LayerError::Thread)?;
         let pieces = PieceSender { full: full_sender, empty: empty_receiver };
-        let produced = produce(Cursor::new(start).chain(input), compression, limits, &mut ingest, pieces);
+        let produced = produce(
+            Cursor::new(start).chain(input),
+            compression,
+            limits,
+            (store.data(), &mut ingest),
+            pieces,
+        );
         Ok::<_, LayerError>((produced, unpacker.join().expect("a panic ends the process")))
     })?;
     // What ended the stream early is also the cause of an archive that ends early; when the unpacker gave up first, the
@@ -113,20 +120,24 @@ fn produce(
     input: impl Read + Send,
     compression: Compression,
     limits: Limits,
-    ingest: &mut Ingest,
+    (blobs, ingest): (&Path, &mut Ingest),
     pieces: PieceSender,
 ) -> Result<Option<(Digest, DiffId)>, LayerError> {
     // Layers are kept as they came where the specification knows the compression, and otherwise uncompressed.
     let keeps_raw = compression != Compression::None && compression.layer_media_type().is_some();
     let (raw_sink, mut plain_sink) = if keeps_raw { (Some(ingest), None) } else { (None, Some(ingest)) };
-    let raw_size = AtomicU64::new(0);
-    let mut raw = Tee { input, sink: raw_sink, hasher: Hasher::new(), size: &raw_size };
-    let mut decoder = decode_as(compression, &mut raw).map_err(LayerError::Read)?;
+    let (raw_size, sink_failed) = (AtomicU64::new(0), AtomicBool::new(false));
+    let mut raw = Tee { input, sink: raw_sink, hasher: Hasher::new(), size: &raw_size, failed: &sink_failed };
+    let failure = |e| match sink_failed.load(Ordering::Relaxed) {
+        true => StoreError::io("write to", blobs, e).into(),
+        false => LayerError::Read(e),
+    };
+    let mut decoder = decode_as(compression, &mut raw).map_err(failure)?;
     let mut hasher = Hasher::new();
     let mut expanded = 0u64;
     loop {
         let mut piece = pieces.empty();
-        decoder.by_ref().take(PIECE as u64).read_to_end(&mut piece).map_err(LayerError::Read)?;
+        decoder.by_ref().take(PIECE as u64).read_to_end(&mut piece).map_err(failure)?;
         if piece.is_empty() {
             break;
         }
@@ -137,7 +148,7 @@ fn produce(
         }
         hasher.update(&piece);
         if let Some(ingest) = &mut plain_sink {
-            ingest.write_all(&piece).map_err(LayerError::Read)?;
+            ingest.write_all(&piece).map_err(|e| StoreError::io("write to", blobs, e))?;
         }
         if pieces.full.send(piece).is_err() {
             return Ok(None);
@@ -152,7 +163,7 @@ fn produce(
         return Ok(Some((diff_id.0, diff_id)));
     }
     // Bytes behind the last compressed frame belong to the blob, too.
-    io::copy(&mut raw, &mut io::sink()).map_err(LayerError::Read)?;
+    io::copy(&mut raw, &mut io::sink()).map_err(failure)?;
     Ok(Some((raw.hasher.finish(), diff_id)))
 }
 
@@ -163,6 +174,8 @@ struct Tee<'a, R> {
     sink: Option<&'a mut Ingest>,
     hasher: Hasher,
     size: &'a AtomicU64,
+    /// Tells a full disk from trouble with the input.
+    failed: &'a AtomicBool,
 }
 
 impl<R: Read> Read for Tee<'_, R> {
@@ -171,7 +184,7 @@ impl<R: Read> Read for Tee<'_, R> {
         self.size.fetch_add(length as u64, Ordering::Relaxed);
         if let Some(sink) = &mut self.sink {
             self.hasher.update(&buffer[..length]);
-            sink.write_all(&buffer[..length])?;
+            sink.write_all(&buffer[..length]).inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
         }
         Ok(length)
     }

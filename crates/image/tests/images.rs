@@ -509,6 +509,111 @@ fn a_killed_build_leaves_nothing() {
     assert_eq!(world.content(), before);
 }
 
+#[test]
+#[ignore = "a child process of killed_at_any_moment_the_store_is_whole"]
+fn child_busy() {
+    let base = PathBuf::from(std::env::var_os("TEST_BASE").expect("only run as a child of another test"));
+    let store = open(&base);
+    let images = Images::new(&store);
+    let mut saved = Vec::new();
+    for n in 0.. {
+        let text = format!("text {n} {}", std::process::id());
+        let bytes = tar(&[("a/", ""), ("a/file", &text), ("b", &text)]);
+        let options = ImportOptions { reference: Some("x".parse().unwrap()), ..ImportOptions::default() };
+        images.import(&mut &bytes[..], &options).unwrap();
+        if n % 3 == 0 {
+            saved.clear();
+            images.save(&["x".to_owned()], &mut saved, Format::DockerArchive).unwrap();
+        }
+        images.remove("x", &KEEP).unwrap();
+        images.load(&mut &saved[..]).unwrap();
+        images.prune(n % 2 == 0, &|_| true).unwrap();
+    }
+}
+
+#[test]
+fn killed_at_any_moment_the_store_is_whole() {
+    let world = World::new("whole");
+    let mut random = std::process::id();
+    for _ in 0..25 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_busy", "--ignored"])
+            .env("TEST_BASE", &world.base)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        random = random.wrapping_mul(1664525).wrapping_add(1013904223);
+        // The moment is the point here, not a wait for something.
+        std::thread::sleep(std::time::Duration::from_micros(u64::from(random >> 16) % 50_000));
+        assert!(child.try_wait().unwrap().is_none(), "the child failed by itself");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = open(&world.base);
+        let images = Images::new(&store);
+        let mut named = 0;
+        for image in images.list().unwrap() {
+            let layers = images.layers(&image).unwrap();
+            for layer in &layers {
+                let tree = store.snapshots().path(&layer.diff_id);
+                assert_eq!(
+                    std::fs::read(tree.join("a/file")).unwrap(),
+                    std::fs::read(tree.join("b")).unwrap()
+                );
+                assert_eq!(Digest::of(&store.blobs().read(&layer.blob).unwrap()), layer.blob);
+            }
+            // Config, manifest, and each layer as blob and as snapshot.
+            named += 2 + 2 * layers.len();
+        }
+        assert_eq!(world.content().len(), named, "{:?}", world.content());
+    }
+}
+
+/// A filesystem of 6 MiB that is unmounted at the end.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn new(path: &Path) -> Self {
+        std::fs::create_dir(path).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"]).arg(path);
+        assert!(mount.status().unwrap().success());
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_one_clear_error() {
+    let mut world = World::new("full");
+    let disk = SmallDisk::new(&world.base.join("disk"));
+    world.base = disk.0.clone();
+    world.store = open(&world.base);
+    let base = world.import(&root(), "base");
+    let before = world.content();
+    let mut writer = Writer::new(Vec::new());
+    for n in 0..70 {
+        writer.append_bytes(&format!("file-{n}"), &[b'x'; 100_000]).unwrap();
+    }
+    let bytes = writer.finish().unwrap();
+    let zstd = zstd::encode_all(&[&bytes[..], &bytes].concat()[..], 1).unwrap();
+    for bytes in [&bytes, &zstd] {
+        let error = world.images().import(&mut &bytes[..], &ImportOptions::default()).unwrap_err();
+        let failure = diag::Failure::from(error);
+        let text = diag::render(&failure);
+        assert_eq!(failure.class(), diag::Class::Unavailable, "{text}");
+        assert!(text.contains("No space left on device") && text.contains("hint: free some space"), "{text}");
+        assert_eq!(world.content(), before);
+    }
+    assert_eq!(world.images().resolve("base").unwrap(), base);
+    world.store = open(&std::env::temp_dir().join(format!("image-{}-full", std::process::id())));
+    world.base = disk.0.parent().unwrap().to_owned();
+}
+
 /// Archives of a real tool, in its three formats.
 #[test]
 fn archives_of_python_tarfile() {

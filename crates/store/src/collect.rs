@@ -37,7 +37,7 @@ pub struct Usage {
 }
 
 impl Store {
-    /// Removes every blob and snapshot that no image, container or build cache row names.
+    /// Removes every blob, snapshot and layer row that no image, container or build cache row names.
     ///
     /// # Errors
     /// [`StoreError`]; what was removed until then stays removed.
@@ -58,14 +58,13 @@ impl Store {
                 collected.blobs.push(digest);
             }
         }
-        if !collected.snapshots.is_empty() {
-            collected.bytes += self.database().write(Durability::Relaxed, |w| {
-                let mut bytes = 0;
-                for diff_id in &collected.snapshots {
-                    bytes += db::layers::get(w, diff_id)?.map_or(0, |layer| layer.size);
-                    db::layers::remove(w, diff_id)?;
-                }
-                Ok::<_, DatabaseError>(bytes)
+        // Also the rows of layers that an interrupted collect removed.
+        let mut rows = self.database().read(db::layers::list)?;
+        rows.retain(|layer| !usage.snapshots.contains(&layer.diff_id));
+        if !rows.is_empty() {
+            collected.bytes += rows.iter().map(|layer| layer.size).sum::<u64>();
+            self.database().write(Durability::Relaxed, |w| {
+                rows.iter().try_for_each(|layer| db::layers::remove(w, &layer.diff_id))
             })?;
         }
         match std::fs::remove_file(self.pending()) {

@@ -8,8 +8,6 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::CWD;
-
 /// Deeper directories are first moved up, so that neither the stack nor the descriptors run out on a hostile tree.
 const MAX_DEPTH: usize = 64;
 
@@ -18,7 +16,14 @@ const MAX_DEPTH: usize = 64;
 /// # Errors
 /// `EXDEV` when something is mounted below `path`: what is mounted there is never touched.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
-    remove_tree_at(CWD, path)
+    let Some(name) = path.file_name() else { return Err(io::ErrorKind::InvalidInput.into()) };
+    // The way there may well cross mounts: a root on a disk of its own.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match super::open_dir(parent.unwrap_or(Path::new("."))) {
+        Ok(parent) => remove_tree_at(parent, name),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
 }
 
 /// As [`remove_tree`], for a name in `dir`.
