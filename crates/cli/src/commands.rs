@@ -9,6 +9,7 @@ use diag::{EXIT_USAGE, ExitTable, Failure};
 use crate::context::Context;
 use crate::{globals, help};
 
+mod compose;
 mod container;
 mod image;
 mod inspect;
@@ -109,6 +110,7 @@ pub static TABLE: &[Command] = &[
     run("images", Section::Common, image::ABOUT_LIST, image::list::run),
     run("version", Section::Common, "Show the hull version information", system::info::version),
     group("builder", "Manage builds", image::BUILDER),
+    run("compose", Section::Management, "Define and run multi-container applications", compose::run),
     group("container", "Manage containers", container::GROUP),
     group("image", "Manage images", image::GROUP),
     group("network", "Manage networks", network::GROUP),
