@@ -136,13 +136,15 @@ impl Supervisor {
             self.event("stop", &[]);
         }
         let reply = Reply::Exited(self.ended(false));
-        let Self { home, plan, mut state, sandbox, mut clients, .. } = *self;
+        let Self { home, plan, mut state, sandbox, mut clients, listener, .. } = *self;
         let notes = sandbox.take_down();
         // A client that removes the container may be at it: no file may appear in its directories any more.
         let reaped_by_client = plan.auto_remove && await_reaper(&mut clients);
         if !reaped_by_client {
             record_end(&home, &plan, &mut state, &notes);
         }
+        // Who connected too late for an answer is told by the end of the connection, not left waiting for a slow client's.
+        drop(listener);
         for client in &mut clients {
             if client.waiting.take().is_some() {
                 client.reply(&reply);
