@@ -1,6 +1,6 @@
 //! Images in a store of their own, on the real filesystem.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -158,6 +158,10 @@ fn compressed_archives_are_recognised() {
         let image = world.import(&bytes, "x");
         assert_eq!(image.diff_ids[0].0, Digest::of(&plain));
     }
+    let mut endless = (&plain[..]).chain(std::io::repeat(0));
+    let error = world.images().import(&mut endless, &ImportOptions::default()).unwrap_err();
+    let text = diag::render(&diag::Failure::from(error));
+    assert!(text.contains("do not belong to it"), "{text}");
     for bytes in
         [&b""[..], b"no archive at all, but long enough to look at", &[0x1f, 0x8b, 1, 2, 3], &plain[..700]]
     {

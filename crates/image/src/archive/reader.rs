@@ -9,6 +9,7 @@ use super::sparse::{MapText, old_gnu};
 /// A long name or a set of pax records; the same limit as Go's reader has.
 const MAX_EXTENDED: u64 = 1 << 20;
 const MAX_NAME: usize = 4096;
+const MAX_TRAILING: usize = 16 << 20;
 
 /// What is wrong with an archive.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,8 @@ pub enum TarError {
     Sparse,
     #[error("archive has an entry of unknown type {0:?}")]
     Kind(char),
+    #[error("archive is followed by more than {MAX_TRAILING} bytes that do not belong to it")]
+    Endless,
     #[error("cannot read the archive")]
     Read(#[source] io::Error),
 }
@@ -123,15 +126,20 @@ impl<R: BufRead> Reader<R> {
         self.remaining -= length as u64;
     }
 
-    /// Reads whatever follows the end of the archive, for the sake of those who watch the bytes pass.
+    /// Reads the padding that follows the end of the archive, for the sake of those who watch the bytes pass.
     ///
     /// # Errors
-    /// Those of the input.
-    pub fn drain(&mut self) -> io::Result<()> {
+    /// [`TarError::Endless`] when it is more than any writer's last record.
+    pub fn drain(&mut self) -> Result<(), TarError> {
+        let mut total = 0;
         loop {
             let length = self.input.fill_buf()?.len();
+            total += length;
             if length == 0 {
                 return Ok(());
+            }
+            if total > MAX_TRAILING {
+                return Err(TarError::Endless);
             }
             self.input.consume(length);
         }

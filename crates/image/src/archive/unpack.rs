@@ -145,7 +145,7 @@ pub fn unpack<R: BufRead>(
         }
         unpacker.entry(&mut archive, &entry)?;
     }
-    archive.drain().map_err(TarError::Read)?;
+    archive.drain()?;
     let Unpacker { pending, total, .. } = unpacker;
     pending.finish(root)?;
     Ok(total)

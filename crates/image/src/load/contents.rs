@@ -56,7 +56,7 @@ impl<'a> Contents<'a> {
                 });
             }
         }
-        archive.drain().map_err(LoadError::Read)?;
+        archive.drain()?;
         Ok(contents)
     }
 
