@@ -235,8 +235,7 @@ fn supervise(
     let mut line = String::new();
     BufReader::new(&ours).read_line(&mut line).map_err(io())?;
     // Whatever the container wrote is in the pipe by now: its processes ended before the report was sent.
-    output.take(reader.as_fd()).map_err(io())?;
-    output.finish();
+    output.drain(reader.as_fd()).map_err(io())?;
     child.wait();
     serde_json::from_str(&line).map_err(|_| {
         let reason = "its helper process ended unexpectedly".to_owned();

@@ -27,16 +27,28 @@ impl<'a> Output<'a> {
         Self { progress, step, start, partial: Vec::new(), tail: VecDeque::new() }
     }
 
-    /// Takes everything that is in the pipe now.
+    /// Takes what is in the pipe now, but not so long that a step which never stops writing could not be stopped.
     pub fn take(&mut self, pipe: BorrowedFd<'_>) -> io::Result<()> {
-        let mut buffer = [0; 16 << 10];
-        while let Some(length) = sys::event::read_now(pipe, &mut buffer)? {
-            if length == 0 {
+        for _ in 0..8 {
+            if !self.read(pipe)? {
                 break;
             }
-            self.push(&buffer[..length]);
         }
         Ok(())
+    }
+
+    /// Takes all that is left, when nobody writes any more.
+    pub fn drain(&mut self, pipe: BorrowedFd<'_>) -> io::Result<()> {
+        while self.read(pipe)? {}
+        self.finish();
+        Ok(())
+    }
+
+    fn read(&mut self, pipe: BorrowedFd<'_>) -> io::Result<bool> {
+        let mut buffer = [0; 16 << 10];
+        let length = sys::event::read_now(pipe, &mut buffer)?.unwrap_or(0);
+        self.push(&buffer[..length]);
+        Ok(length > 0)
     }
 
     fn push(&mut self, bytes: &[u8]) {
@@ -60,7 +72,7 @@ impl<'a> Output<'a> {
     }
 
     /// Hands on a last line without its newline.
-    pub fn finish(&mut self) {
+    fn finish(&mut self) {
         if !self.partial.is_empty() {
             self.emit();
         }

@@ -13,6 +13,7 @@ crate::tests![
     syntax_errors_name_the_line,
     a_missing_dockerfile_is_explained,
     cancelling_leaves_nothing,
+    a_flood_of_output_can_be_cancelled,
     a_killed_build_takes_its_step_along,
     a_failure_stops_the_other_stages,
     background_processes_end_with_their_step,
@@ -100,6 +101,17 @@ fn cancelling_leaves_nothing() {
     // What was finished is kept.
     let again = fixture.build("FROM busybox\nRUN echo half > /half");
     assert_eq!(again.output.cached_steps, 1);
+}
+
+fn a_flood_of_output_can_be_cancelled() {
+    let fixture = Fixture::new("flood");
+    let cancel = Cancel::default();
+    let progress = Arc::new(CancelAt { line: b"y", cancel: cancel.clone(), seen: Mutex::default() });
+    let (result, _) = fixture.try_build("FROM busybox\nRUN yes", |request| {
+        request.cancel = cancel;
+        request.progress = progress;
+    });
+    assert!(matches!(result, Err(BuildError::Cancelled)), "{result:?}");
 }
 
 /// The other program of the next test: a build that never ends.
