@@ -237,6 +237,10 @@ impl Engine {
     pub fn export(&self, name: &str, output: &mut dyn Write) -> Result<(), ArchiveError> {
         let container = self.find(name)?;
         let root = rootfs::merged(self.store(), &container.layers, &self.data_dir(&container.id))
+            // A new mount's descriptor stands for a place only; files are read through an open directory.
+            .and_then(|root| {
+                sys::fs::open_in_root(&root, Path::new("."), OFlags::RDONLY | OFlags::DIRECTORY, 0)
+            })
             .map_err(|source| ArchiveError::Root { name: container.name.clone(), source })?;
         let mut writer = Writer::new(output);
         archive::pack(&mut writer, root.as_fd(), &PackOptions::default()).map_err(|source| {
