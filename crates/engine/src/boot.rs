@@ -21,6 +21,9 @@ struct Dependency {
     healthy: bool,
 }
 
+/// A container's name, and whether it could be started.
+pub type Booted = (String, Result<(), Failure>);
+
 impl Engine {
     /// Starts the containers whose restart policy wants them running, each after those it depends on: whose namespaces it
     /// joins, and what its Compose project says. Containers of `run --rm` that do not run are removed. Returns the name and
@@ -28,7 +31,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`ListError`] when the containers cannot be listed; failed starts are in the result.
-    pub fn boot(&self) -> Result<Vec<(String, Result<(), Failure>)>, ListError> {
+    pub fn boot(&self) -> Result<Vec<Booted>, ListError> {
         let mut all = HashMap::new();
         for summary in self.list(&ListOptions { all: true, ..ListOptions::default() })? {
             let container = self.find(summary.id.as_str())?;
@@ -59,7 +62,7 @@ impl Engine {
         container: &Container,
         all: &HashMap<String, Container>,
         seen: &mut HashSet<String>,
-        outcomes: &mut Vec<(String, Result<(), Failure>)>,
+        outcomes: &mut Vec<Booted>,
     ) {
         // A circle of dependencies is broken where it is entered.
         if !seen.insert(container.id.to_string()) {

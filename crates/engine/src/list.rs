@@ -70,7 +70,7 @@ impl Engine {
         // As in Docker, a filter on the state asks about all states.
         let all = options.all || options.last.is_some() || filters.has("status") || filters.has("exited");
         let bounds = Bounds::new(self, filters)?;
-        let rows = self.store().database().read(|reader| containers::list(reader))?;
+        let rows = self.store().database().read(containers::list)?;
         self.sweep(&rows.iter().map(|row| row.id.as_str()).collect());
         let mut found = Vec::new();
         for row in rows {
@@ -253,7 +253,7 @@ impl Engine {
         if infos.values().all(|info| info.address.is_none()) {
             return Ok(());
         }
-        let rows = self.store().database().read(|reader| networks::list(reader))?;
+        let rows = self.store().database().read(networks::list)?;
         for row in rows {
             if let Some(info) = infos.get_mut(&row.name) {
                 let doc = NetworkDoc::from_json(&row.name, &row.record)?;

@@ -12,7 +12,7 @@ pub fn read_only(store: &Store, layers: &[DiffId]) -> io::Result<OwnedFd> {
     match layers {
         [] => Err(io::Error::new(io::ErrorKind::NotFound, "the image has no layers")),
         // An overlay needs two directories.
-        [only] => sys::fs::open_dir(&store.snapshots().path(only)),
+        [only] => sys::fs::open_dir(store.snapshots().path(only)),
         _ => overlay(&store.snapshots().lower_dirs(layers), None, Attributes::READ_ONLY),
     }
 }

@@ -108,7 +108,7 @@ impl Engine {
 
     /// The subnets of all networks.
     fn subnets(&self) -> Result<Vec<Subnet>, NetworkError> {
-        let rows = self.store().database().read(|reader| networks::list(reader))?;
+        let rows = self.store().database().read(networks::list)?;
         rows.iter().map(|row| Ok(NetworkDoc::from_json(&row.name, &row.record)?.subnet)).collect()
     }
 

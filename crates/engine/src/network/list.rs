@@ -2,7 +2,7 @@
 
 use super::{DEFAULT_NETWORK, NetworkError, find_row};
 use crate::engine::Engine;
-use crate::model::{ContainerId, EndpointInfo, Filters, NetworkId, NetworkInfo, Pruned};
+use crate::model::{EndpointInfo, Filters, NetworkId, NetworkInfo, Pruned};
 use crate::record::{Container, NetworkDoc};
 use crate::time;
 use std::collections::HashMap;
@@ -164,8 +164,7 @@ impl Engine {
 fn members(reader: &Reader<'_>, network_id: &str) -> Result<Vec<Container>, NetworkError> {
     let mut members = Vec::new();
     for lease in leases::of_network(reader, network_id)? {
-        if let Some(row) = containers::by_id(reader, &ContainerId::from_string(lease.container).to_string())?
-        {
+        if let Some(row) = containers::by_id(reader, &lease.container)? {
             members.push(Container::from_row(row)?);
         }
     }

@@ -37,7 +37,7 @@ fn volumes_in_use_stay() {
     spec.mounts.push(volume("kept:/etc"));
     let created = world.engine.run_detached(spec).unwrap();
     let info = world.engine.volume_inspect("kept").unwrap();
-    assert_eq!(info.used_by, [created.id.clone()]);
+    assert_eq!(info.used_by, std::slice::from_ref(&created.id));
     // Filled from the image's /etc, with its owner and mode.
     let passwd = info.mountpoint.join("passwd");
     assert!(passwd.exists() && info.mountpoint.metadata().unwrap().uid() == 0);

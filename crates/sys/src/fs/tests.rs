@@ -92,7 +92,7 @@ fn locks_exclude_and_end_with_their_holder() {
     assert!(FileLock::try_acquire(&path, LockKind::Exclusive).unwrap().is_none());
     drop(shared);
     assert!(FileLock::try_existing(&path, LockKind::Exclusive).unwrap().is_some());
-    assert!(FileLock::try_existing(&scratch.0.join("none"), LockKind::Shared).is_err());
+    assert!(FileLock::try_existing(scratch.0.join("none"), LockKind::Shared).is_err());
 }
 
 #[test]
