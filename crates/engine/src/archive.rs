@@ -266,10 +266,7 @@ impl Engine {
         if let Some(mount) = mounts.max_by_key(|mount| mount.target.len()) {
             let source = match &mount.source {
                 MountSource::Bind { path, .. } => Some(path.clone()),
-                MountSource::Volume { name, subpath, .. } => {
-                    let directory = self.ensure_volume_directory(name)?;
-                    Some(subpath.as_ref().map_or(directory.clone(), |subpath| directory.join(subpath)))
-                }
+                MountSource::Volume { name, .. } => Some(self.ensure_volume_directory(name)?),
                 // Nothing of it is there while the container does not run.
                 MountSource::Tmpfs { .. } => None,
             };

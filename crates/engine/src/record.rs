@@ -104,7 +104,7 @@ pub struct ResolvedMount {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum MountSource {
     Bind { path: PathBuf, propagation: Option<BindPropagation>, recursive: bool },
-    Volume { name: String, no_copy: bool, subpath: Option<String> },
+    Volume { name: String, no_copy: bool },
     Tmpfs { size_bytes: Option<u64>, mode: Option<u32>, options: Vec<String> },
 }
 

@@ -40,8 +40,6 @@ pub enum StartError {
         path.display()
     )]
     NotADevice { path: PathBuf },
-    #[error("cannot open {path} in volume {volume}")]
-    Subpath { volume: String, path: String, source: io::Error },
     #[error("cannot write the files of container {name}")]
     Files { name: String, source: io::Error },
     #[error("cannot open hull's own program")]
@@ -65,7 +63,7 @@ impl Diagnose for StartError {
             Self::Invalid(error) => error.class(),
             Self::Seccomp(error) => error.class(),
             Self::NotADevice { .. } => Class::Invalid,
-            Self::Device { source, .. } | Self::Subpath { source, .. } => Class::of_io(source),
+            Self::Device { source, .. } => Class::of_io(source),
             Self::Files { .. } | Self::Program(_) | Self::Random(_) => Class::Internal,
             Self::Network(error) => error.class(),
             Self::Volume(error) => error.class(),

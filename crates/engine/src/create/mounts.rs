@@ -31,7 +31,7 @@ fn resolve_one(mount: &Mount) -> Result<ResolvedMount, CreateError> {
             }
             MountSource::Bind { path: source.clone(), propagation: *propagation, recursive: *recursive }
         }
-        MountKind::Volume { name, no_copy, subpath, driver, .. } => {
+        MountKind::Volume { name, no_copy, driver, .. } => {
             if let Some(driver) = driver.as_deref().filter(|driver| !matches!(*driver, "" | "local")) {
                 return Err(CreateError::VolumeDriver { driver: driver.to_owned() });
             }
@@ -39,7 +39,7 @@ fn resolve_one(mount: &Mount) -> Result<ResolvedMount, CreateError> {
                 Some(name) => name.clone(),
                 None => crate::ids::random().map_err(CreateError::Random)?,
             };
-            MountSource::Volume { name, no_copy: *no_copy, subpath: subpath.clone() }
+            MountSource::Volume { name, no_copy: *no_copy }
         }
         MountKind::Tmpfs { size_bytes, mode, options } => {
             MountSource::Tmpfs { size_bytes: *size_bytes, mode: *mode, options: options.clone() }
@@ -88,10 +88,10 @@ pub fn volumes_from(other: &Container, option: &str) -> Result<Vec<Mount>, Inval
                 recursive: *recursive,
                 create_source: false,
             },
-            MountSource::Volume { name, subpath, .. } => MountKind::Volume {
+            MountSource::Volume { name, .. } => MountKind::Volume {
                 name: Some(name.clone()),
                 no_copy: true,
-                subpath: subpath.clone(),
+                subpath: None,
                 driver: None,
                 driver_opts: Default::default(),
                 labels: Default::default(),

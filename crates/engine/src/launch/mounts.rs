@@ -37,12 +37,8 @@ impl Engine {
                 let spread = spread.map_or("rprivate", propagation);
                 Ok(bind(path, &mount.target, &[depth, spread, access]))
             }
-            MountSource::Volume { name, subpath, .. } => {
-                let root = self.ensure_volume_directory(name)?;
-                let source = match subpath {
-                    None => root,
-                    Some(subpath) => beneath(&root, name, subpath)?,
-                };
+            MountSource::Volume { name, .. } => {
+                let source = self.ensure_volume_directory(name)?;
                 Ok(bind(&source, &mount.target, &["rbind", "rprivate", access]))
             }
             MountSource::Tmpfs { size_bytes, mode, options } => {
@@ -101,13 +97,4 @@ fn bind(source: &Path, target: &str, options: &[&str]) -> Mount {
         options: options.iter().map(|&option| option.to_owned()).collect(),
         ..Mount::default()
     }
-}
-
-/// A directory or file of a volume. A link in it must not lead out of the volume (CVE-2023-2253's kind): none is followed.
-fn beneath(root: &Path, volume: &str, subpath: &str) -> Result<PathBuf, StartError> {
-    use sys::fs::OFlags;
-    let error = |source| StartError::Subpath { volume: volume.to_owned(), path: subpath.to_owned(), source };
-    let root_fd = sys::fs::open_dir(root).map_err(error)?;
-    sys::fs::open_plain(&root_fd, subpath.trim_start_matches('/'), OFlags::PATH, 0).map_err(error)?;
-    Ok(root.join(subpath.trim_start_matches('/')))
 }

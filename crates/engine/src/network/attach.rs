@@ -19,8 +19,10 @@ impl Engine {
             self.ensure_default_network()?;
         }
         let (mut container, _lock) = self.find_locked(name)?;
-        if matches!(container.doc.spec.network.mode, NetworkMode::Host | NetworkMode::Container(_))
-            || matches!(network, "host" | "none")
+        if matches!(
+            container.doc.spec.network.mode,
+            NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_)
+        ) || matches!(network, "host" | "none")
         {
             let mode = crate::view::network_mode(&container.doc.spec.network.mode);
             return Err(NetworkError::ForeignMode { container: container.name, mode });
