@@ -186,8 +186,8 @@ fn is_typed(path: &[String]) -> bool {
     let scope = parents.get(2).map(String::as_str);
     TYPED.contains(&key.as_str())
         && !matches!(scope, Some("environment" | "labels" | "annotations" | "sysctls"))
-        && !(key == "target" && scope != Some("ports"))
-        && !(key == "restart" && scope != Some("depends_on"))
+        && (key != "target" || scope == Some("ports"))
+        && (key != "restart" || scope == Some("depends_on"))
         && !parents
             .iter()
             .any(|parent| matches!(parent.as_str(), "args" | "labels" | "options" | "driver_opts"))

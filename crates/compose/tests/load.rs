@@ -95,6 +95,7 @@ services:
   redis:
     image: redis
     profiles: [bonus]
+    env_file: ${REDIS_ENV:-missing.env}
 networks:
   inner:
 volumes:
@@ -117,6 +118,7 @@ secrets:
                 options.files = vec!["compose.yaml".into()];
                 options.profiles = vec!["bonus".into()];
                 options.project_name = Some("other".into());
+                options.environment.insert("REDIS_ENV".into(), "wp.env".into());
             })
             .lines()
             .filter(|line| line.starts_with("name") || line.starts_with("  redis") || line.contains("other_"))

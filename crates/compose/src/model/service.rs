@@ -91,6 +91,9 @@ pub(super) fn read(entry: &Entry, project: &Project) -> Result<Service, LoadErro
     let name = entry.key.clone();
     let section = Section::new(&entry.value, format!("services.{name}"))?;
     refuse(&section)?;
+    // Read into `environment` and `labels` before; only services whose profiles are off still have them.
+    section.list("env_file")?;
+    section.list("label_file")?;
     let build = section.section("build")?.map(|build| build::read(&build, project)).transpose()?;
     let image = match (section.text("image")?, &build) {
         (Some(image), _) => image,
