@@ -49,12 +49,29 @@ impl Supervisor {
         for Place { mount, directory } in &self.places {
             // Failing is harmless: the group is empty when this process is gone, and the next one to leave removes it.
             let _ = write_plain(&mount.join("cgroup.procs"), &self.pid.to_string());
-            let mut remove = Some(directory.as_path());
-            while let Some(path) = remove.filter(|path| *path != mount && fs::remove_dir(path).is_ok()) {
-                remove = path.parent();
-            }
+            remove_empty(mount, directory);
         }
     }
+
+    /// Removes the monitors' group below `parent` if nobody is in it: a killed monitor could not leave.
+    pub fn sweep(hierarchy: &Hierarchy, parent: &str) {
+        for (_, mount, directory) in places(hierarchy, parent) {
+            remove_empty(&mount, &directory);
+        }
+    }
+}
+
+/// Removes `directory` and what is above it up to the first that has members or other groups.
+fn remove_empty(mount: &Path, directory: &Path) {
+    let mut remove = Some(directory);
+    while let Some(path) = remove.filter(|path| *path != mount && removed(path)) {
+        remove = path.parent();
+    }
+}
+
+/// Whether there is no group at `path` any more.
+fn removed(path: &Path) -> bool {
+    fs::remove_dir(path).map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |()| true)
 }
 
 /// What systemd tracks processes by: the name in `/proc/<pid>/cgroup`, the mount point, the directory for monitors.

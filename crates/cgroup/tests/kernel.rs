@@ -383,6 +383,15 @@ fn monitors_leave_the_session_they_were_started_from() {
         supervisor.leave();
         assert_eq!(membership(), "");
         assert!(!point.join(&places[0]).exists() && !point.join(&parent).exists());
+        // One that is killed leaves the group to whoever finds it.
+        fs::create_dir(&session).expect("groups can be made");
+        fs::write(session.join("cgroup.procs"), child.id().to_string()).expect("it can be moved");
+        drop(Supervisor::enter(&hierarchy, &parent, child.id() as i32).expect("it can be moved again"));
+        fs::remove_dir(&session).expect("the session is empty");
+        Supervisor::sweep(&hierarchy, &parent);
+        assert_eq!(membership(), places[0], "a monitor lives there");
         child.kill().and_then(|()| child.wait()).expect("it can be killed");
+        Supervisor::sweep(&hierarchy, &parent);
+        assert!(!point.join(&places[0]).exists() && !point.join(&parent).exists());
     }
 }

@@ -85,6 +85,7 @@ impl Engine {
         for group in Cgroup::list(hierarchy, &parent).unwrap_or_default() {
             let _ = group.kill_all().and_then(|()| group.remove());
         }
+        cgroup::Supervisor::sweep(hierarchy, &parent);
     }
 }
 

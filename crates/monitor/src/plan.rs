@@ -180,6 +180,11 @@ impl LaunchPlan {
         Ok(plan)
     }
 
+    /// The part of [`Self::cgroup`] that all containers of this data root share.
+    pub(crate) fn cgroup_parent(&self) -> &str {
+        self.cgroup.split('/').next().unwrap_or_default()
+    }
+
     /// Replaces the plan in `run_dir`, atomically.
     pub fn save(&self, run_dir: &Path) -> io::Result<()> {
         let new = run_dir.join(".launch.json.new");

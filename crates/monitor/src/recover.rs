@@ -66,12 +66,16 @@ pub fn recover(run_dir: &Path) -> Result<bool, Failure> {
 }
 
 fn undo_cgroup(plan: &LaunchPlan, notes: &mut Vec<Failure>) {
-    let cgroup = Hierarchy::detect().and_then(|hierarchy| Cgroup::open(&hierarchy, &plan.cgroup));
-    match cgroup {
+    let hierarchy = match Hierarchy::detect() {
+        Ok(hierarchy) => hierarchy,
+        Err(error) => return notes.push(error.into()),
+    };
+    match Cgroup::open(&hierarchy, &plan.cgroup) {
         Ok(cgroup) if cgroup.exists() => remove_cgroup(&cgroup, notes),
         Ok(_) => {}
         Err(error) => notes.push(error.into()),
     }
+    cgroup::Supervisor::sweep(&hierarchy, plan.cgroup_parent());
 }
 
 fn undo_network(plan: &LaunchPlan, state: &State, notes: &mut Vec<Failure>) {

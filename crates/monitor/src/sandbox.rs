@@ -44,8 +44,7 @@ impl Sandbox {
         let hierarchy = Hierarchy::detect()?;
         // Before the clone: where the container has no group of its own, it inherits this one. It matters only to systemd, so
         // a failure is no reason not to run.
-        let parent = plan.cgroup.split('/').next().unwrap_or_default();
-        let membership = cgroup::Supervisor::enter(&hierarchy, parent, 0).ok();
+        let membership = cgroup::Supervisor::enter(&hierarchy, plan.cgroup_parent(), 0).ok();
         let resources =
             plan.spec.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
         match Cgroup::create(&hierarchy, &plan.cgroup, &resources) {
