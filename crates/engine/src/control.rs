@@ -190,26 +190,17 @@ impl Engine {
     /// [`ControlError`].
     pub fn wait(&self, name: &str, condition: WaitCondition) -> Result<i32, ControlError> {
         let container = self.find(name)?;
-        let mut code = self.observe(&container)?.state.exit_code;
-        loop {
-            let active = self.observe(&container)?.state.status.is_active();
-            if !active && condition != WaitCondition::NextExit {
-                break;
+        let code = loop {
+            // Its code and that it is the last one are of the same look: it may end at any moment.
+            let state = self.observe(&container)?.state;
+            if !state.status.is_active() && condition != WaitCondition::NextExit {
+                break state.exit_code;
             }
             match self.monitor(&container).and_then(|mut monitor| monitor.wait()) {
-                Ok(ended) => {
-                    code = ended.code;
-                    if condition == WaitCondition::NextExit || !ended.restarting {
-                        break;
-                    }
-                }
+                Ok(ended) if condition == WaitCondition::NextExit || !ended.restarting => break ended.code,
+                Ok(_) => {}
                 // It does not run (yet), or its monitor was killed.
                 Err(RequestError::NotRunning { .. }) => {
-                    let observed = self.observe(&container)?;
-                    code = observed.state.exit_code;
-                    if condition != WaitCondition::NextExit && !observed.state.status.is_active() {
-                        break;
-                    }
                     self.find(container.id.as_str())?;
                     std::thread::sleep(Duration::from_millis(20));
                 }
@@ -217,7 +208,7 @@ impl Engine {
                     return Err(ControlError::Monitor { action: "wait for", name: container.name, source });
                 }
             }
-        }
+        };
         if condition == WaitCondition::Removed {
             while self.exists(&container.id)? {
                 std::thread::sleep(Duration::from_millis(5));
