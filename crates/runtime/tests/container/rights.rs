@@ -54,7 +54,7 @@ fn ambient_capabilities_reach_a_user() {
 
 fn privileged_has_all() {
     let mut sandbox = Sandbox::shell(
-        "grep ^CapEff /proc/self/status | cut -f2; ls /dev/vda >/dev/null 2>&1 || ls /dev/sda >/dev/null 2>&1 || ls /dev/loop0 >/dev/null; \
+        "grep ^CapEff /proc/self/status | cut -f2; ls /dev/kmsg >/dev/null; \
          mount -t tmpfs x /srv && echo mounted",
     );
     runtime::make_privileged(&mut sandbox.spec);
