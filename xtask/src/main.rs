@@ -1,10 +1,11 @@
-//! Automation: `cargo xtask setup`, `check`, `test`, `bench`.
+//! Automation: `cargo xtask setup`, `check`, `test`, `guest`, `bench`.
 //!
 //! `check` is everything CI runs, in the order in which it fails fastest.
 
 use std::process::{Command, ExitCode};
 
 mod bench;
+mod guest;
 mod setup;
 
 fn main() -> ExitCode {
@@ -14,8 +15,9 @@ fn main() -> ExitCode {
         "setup" => setup::packages(),
         "check" => check(),
         "bench" => setup::packages().and_then(|()| bench::main(&rest)),
+        "guest" => setup::packages().and_then(|()| guest::main(&rest)),
         "test" => setup::packages().and_then(|()| test(&rest)),
-        _ => Err(format!("unknown task `{task}`: there are setup, check, test and bench")),
+        _ => Err(format!("unknown task `{task}`: there are setup, check, test, guest and bench")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

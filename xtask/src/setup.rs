@@ -19,9 +19,14 @@ const PACKAGES: &[&str] = &[
     "python3",
 ];
 
-/// Installs what is missing.
+/// Installs what is missing of [`PACKAGES`].
 pub fn packages() -> Result<(), String> {
-    let missing: Vec<&str> = PACKAGES.iter().copied().filter(|package| !installed(package)).collect();
+    install(PACKAGES)
+}
+
+/// Installs what is missing of `packages`.
+pub fn install(packages: &[&str]) -> Result<(), String> {
+    let missing: Vec<&str> = packages.iter().copied().filter(|package| !installed(package)).collect();
     if missing.is_empty() {
         return Ok(());
     }

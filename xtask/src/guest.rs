@@ -1,0 +1,78 @@
+//! `cargo xtask guest`: the tests that depend on the kernel, on another kernel.
+//!
+//! A machine has either cgroup v1 or v2 and one kernel; hull runs on both and on all of them since Debian 12's. The guest is
+//! QEMU's emulated PC with Debian's own kernel (6.1 on Debian 12) and pure cgroup v2, set up as systemd would leave it. Its disk is made
+//! here from the machine's own packages and test programs, each at the path it has here. NVMe and ext4 are built into that
+//! kernel, so there is no initramfs. Nothing outside `target/guest` is written, and KVM is not needed.
+
+mod console;
+mod disk;
+mod kernel;
+mod programs;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use crate::{run, setup};
+
+/// What the emulator and the disk need here.
+const PACKAGES: &[&str] = &["binutils", "busybox-static", "e2fsprogs", "qemu-system-x86"];
+
+/// Crates whose tests ask something of the kernel.
+const CRATES: &[&str] = &["cgroup", "engine", "image", "monitor", "net", "runtime", "store", "sys"];
+
+/// Builds the tests, boots the guest and runs them there. Arguments choose programs by parts of their names (`net`,
+/// `runtime/container`); what follows `--` goes to each of them.
+pub fn main(arguments: &[String]) -> Result<(), String> {
+    if std::env::consts::ARCH != "x86_64" {
+        return Err(format!("the guest is an x86_64 PC, and this is {}", std::env::consts::ARCH));
+    }
+    setup::install(PACKAGES)?;
+    let began = Instant::now();
+    let mut parts = arguments.split(|argument| argument == "--");
+    let (names, filters) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let cache = cache()?;
+    let kernel = kernel::Kernel::obtain(&cache.join("kernel"))?;
+    let programs = programs::build(CRATES)?;
+    let chosen = |program: &programs::Program| {
+        program.is_test && (names.is_empty() || names.iter().any(|name| program.name.contains(name.as_str())))
+    };
+    let tests: Vec<_> = programs.iter().filter(|program| chosen(program)).collect();
+    if tests.is_empty() {
+        return Err(format!("no test program is called {}", names.join(" or ")));
+    }
+    let image = cache.join("disk.ext4");
+    disk::make(&image, &cache.join("root"), &kernel, &programs, &tests, filters)?;
+    let prepared = began.elapsed();
+    let report = console::boot(&kernel, &image, tests.len())?;
+    println!(
+        "guest: Linux {}, prepared in {:.0} s, ran {:.0} s",
+        report.release,
+        prepared.as_secs_f32(),
+        (began.elapsed() - prepared).as_secs_f32()
+    );
+    report.verdict()
+}
+
+/// `target/guest`, made if missing.
+fn cache() -> Result<PathBuf, String> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let cache = target.join("guest");
+    make_directory(&cache)?;
+    std::fs::canonicalize(&cache).map_err(|error| format!("{}: {error}", cache.display()))
+}
+
+fn make_directory(path: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// What `command` prints.
+fn output(command: &mut Command) -> Result<String, String> {
+    let line = format!("{command:?}");
+    let output = command.output().map_err(|error| format!("{line}: {error}"))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(format!("{line}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr))),
+    }
+}

@@ -1,0 +1,151 @@
+//! The emulator and what the guest says on its serial line.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::kernel::Kernel;
+
+/// A guest that says nothing for so long hangs; the slowest single test takes a quarter of it.
+const SILENCE: Duration = Duration::from_secs(180);
+
+/// No initramfs: what is needed to find the disk is built in. Debian's own defaults otherwise.
+const COMMAND_LINE: &str =
+    "console=ttyS0 quiet root=/dev/nvme0n1 rootfstype=ext4 rootwait rw init=/guest/init panic=-1";
+
+/// What the guest told.
+#[derive(Default)]
+pub struct Report {
+    /// Its kernel, empty when it did not come up.
+    pub release: String,
+    expected: usize,
+    finished: bool,
+    passed: Vec<String>,
+    failed: Vec<String>,
+    /// The program that runs, with what it printed.
+    current: Option<(String, Vec<String>)>,
+    /// Groups and the like that tests left behind.
+    left: Option<String>,
+    /// What was said outside of any program: the kernel's complaints.
+    others: Vec<String>,
+}
+
+/// Boots `image` and follows it to its end.
+pub fn boot(kernel: &Kernel, image: &Path, expected: usize) -> Result<Report, String> {
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2G"]);
+    qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"]);
+    qemu.arg("-kernel").arg(&kernel.image).args(["-append", COMMAND_LINE]);
+    qemu.arg("-drive").arg(format!("file={},format=raw,if=none,id=disk,cache=unsafe", image.display()));
+    qemu.args(["-device", "nvme,drive=disk,serial=guest"]);
+    eprintln!("xtask: {qemu:?}");
+    let spawned = qemu.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let mut guest = Guest(spawned.map_err(|error| format!("qemu-system-x86_64: {error}"))?);
+    let console = guest.0.stdout.take().ok_or("qemu-system-x86_64 has no output")?;
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let mut report = Report { expected, ..Report::default() };
+    let mut began = Instant::now();
+    loop {
+        match lines.recv_timeout(SILENCE) {
+            Ok(line) => {
+                let was_running = report.current.is_some();
+                report.hear(&line);
+                match (was_running, report.current.is_some()) {
+                    (false, true) => began = Instant::now(),
+                    (true, false) => eprintln!(
+                        "guest: {} in {:.1} s",
+                        line.trim_start_matches("@@ ended "),
+                        began.elapsed().as_secs_f32()
+                    ),
+                    _ => {}
+                }
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(report),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                report.others.push(format!("no output for {} s", SILENCE.as_secs()));
+                return Ok(report);
+            }
+        }
+    }
+}
+
+/// Ends the emulator with us.
+struct Guest(Child);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Report {
+    fn hear(&mut self, line: &str) {
+        // A program may leave its last line unfinished.
+        let (said, news) = match line.find("@@ ") {
+            Some(at) => (&line[..at], Some(&line[at + 3..])),
+            None => (line, None),
+        };
+        if !said.is_empty() || news.is_none() {
+            match &mut self.current {
+                Some((_, output)) => output.push(said.to_owned()),
+                None => self.others.push(said.to_owned()),
+            }
+        }
+        let Some((word, rest)) = news.map(|news| news.split_once(' ').unwrap_or((news, ""))) else { return };
+        match word {
+            "booted" => self.release = rest.to_owned(),
+            "began" => self.current = Some((rest.to_owned(), Vec::new())),
+            "ended" => self.end(rest.ends_with(" 0")),
+            "left" => self.left = Some(rest.to_owned()),
+            "finished" => self.finished = true,
+            _ => self.others.push(line.to_owned()),
+        }
+    }
+
+    fn end(&mut self, passed: bool) {
+        let Some((name, output)) = self.current.take() else { return };
+        if std::env::var_os("HULL_GUEST_SHOW").is_some() {
+            println!("==== {name} ====\n{}", output.join("\n"));
+        }
+        let summary =
+            output.iter().rfind(|line| line.starts_with("test result:") || line.starts_with("skipped:"));
+        let summary = summary.cloned().unwrap_or_else(|| {
+            format!("{} ok", output.iter().filter(|line| line.contains("... ok")).count())
+        });
+        match passed {
+            true => self.passed.push(format!("{name}: {summary}")),
+            false => self.failed.push(format!("==== {name} ====\n{}", output.join("\n"))),
+        }
+    }
+
+    /// Prints everything that is worth reading; whether all of it is good.
+    pub fn verdict(mut self) -> Result<(), String> {
+        if self.current.is_some() {
+            self.end(false);
+        }
+        self.passed.iter().for_each(|line| println!("passed: {line}"));
+        self.failed.iter().for_each(|text| println!("{text}"));
+        if let Some(left) = &self.left {
+            return Err(format!("the tests left in the guest: {left}"));
+        }
+        if !self.finished {
+            return Err(format!("the guest did not finish:\n{}", self.others.join("\n")));
+        }
+        match self.failed.len() {
+            0 if self.passed.len() == self.expected => Ok(()),
+            0 => Err(format!("{} of {} test programs ran in the guest", self.passed.len(), self.expected)),
+            failed => Err(format!("{failed} of {} test programs failed in the guest", self.expected)),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+#!/bin/busybox sh
+# The guest's init: sets the machine up as systemd would, runs the tests of /guest/tests and powers off.
+# The host reads lines that start with "@@ ".
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
+busybox mount -t proc -o nosuid,nodev,noexec proc /proc
+busybox mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
+busybox mount -t devtmpfs -o nosuid dev /dev
+busybox mkdir -p /dev/pts /dev/shm
+busybox mount -t devpts -o nosuid,noexec,gid=5,mode=620,ptmxmode=666 devpts /dev/pts
+busybox mount -t tmpfs -o nosuid,nodev shm /dev/shm
+busybox mount -t tmpfs -o nosuid,nodev,mode=755 run /run
+busybox mount -t cgroup2 -o nosuid,nodev,noexec,nsdelegate,memory_recursiveprot cgroup2 /sys/fs/cgroup
+busybox mount -t bpf -o nosuid,nodev,noexec,mode=700 bpf /sys/fs/bpf
+busybox ln -s /proc/self/fd /dev/fd
+busybox chmod 1777 /tmp /var/tmp
+busybox mount --make-rshared /
+busybox ip link set lo up
+busybox hostname guest
+ulimit -Hn 524288
+
+# The controllers systemd enables for its slices, and a session's group for us.
+session=/sys/fs/cgroup/user.slice/session-1.scope
+busybox mkdir -p $session
+echo "+cpu +io +memory +pids" >/sys/fs/cgroup/cgroup.subtree_control
+echo "+memory +pids" >/sys/fs/cgroup/user.slice/cgroup.subtree_control
+echo 1 >$session/cgroup.procs
+
+echo "@@ booted $(busybox uname -r)"
+filters=$(busybox cat /guest/filters)
+while read -r name directory program; do
+    echo "@@ began $name"
+    cd "$directory" || continue
+    CARGO_MANIFEST_DIR=$directory busybox timeout -s KILL 400 "$program" $filters </dev/null 2>&1
+    echo "@@ ended $name $?"
+done </guest/tests
+cd /
+left=$(busybox find /sys/fs/cgroup -name 'hull*' -o -name '*-test-*' | busybox tr '\n' ' ')
+[ -z "$left" ] || echo "@@ left $left"
+echo "@@ finished"
+busybox sync
+busybox poweroff -f
