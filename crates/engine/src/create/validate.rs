@@ -77,9 +77,9 @@ pub fn spec(spec: &ContainerSpec) -> Checked {
     log(spec)
 }
 
-/// Checks `--name`.
+/// Checks `--name`, which may begin with Docker's slash.
 pub fn container_name(name: &str) -> Checked {
-    refuse_if(!names::is_valid(name), || {
+    refuse_if(!names::is_valid(name.strip_prefix('/').unwrap_or(name)), || {
         format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
     })
 }
@@ -412,6 +412,7 @@ mod tests {
     #[test]
     fn refusals_are_dockers() {
         check(|_| {}, "");
+        check(|s| s.name = Some("/web".into()), "");
         check(
             |s| s.name = Some("x y".into()),
             "Invalid container name (x y), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
