@@ -31,7 +31,7 @@ bench: build
 	cargo xtask bench
 
 build: setup
-	cargo build --release --package cli
+	cargo xtask release
 
 base: build
 	$(HULL) image inspect debian:bookworm >/dev/null 2>&1 || $(HULL) image bootstrap debian:bookworm

@@ -27,7 +27,7 @@ pub fn main(only: &[String]) -> Result<(), String> {
             eprintln!("bench: {reason}");
         }
     }
-    crate::cargo(&["build", "--release", "--quiet", "--package", "cli"])?;
+    crate::release()?;
     let bench = Bench::new()?;
     println!("{}", measure::machine());
     for (name, row) in rows::ROWS {
