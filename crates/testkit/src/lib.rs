@@ -9,9 +9,11 @@
 mod fixtures;
 mod leaks;
 mod output;
+mod terminal;
 mod world;
 
 pub use fixtures::{busybox_rootfs, busybox_tar, debian_tar};
 pub use leaks::{Leaks, Snapshot};
 pub use output::Output;
+pub use terminal::Terminal;
 pub use world::{Running, World, eventually};

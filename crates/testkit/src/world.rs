@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::fixtures;
 use crate::leaks::Snapshot;
 use crate::output::Output;
+use crate::terminal::Terminal;
 
 /// One test's hull: its binary and two roots nobody else uses.
 pub struct World {
@@ -115,7 +116,12 @@ impl World {
     pub fn spawn<A: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Running {
         let mut command = self.command(args);
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        Running { line: format!("{command:?}"), child: child.expect("the binary was built") }
+        Running { line: format!("{command:?}"), child: Some(child.expect("the binary was built")) }
+    }
+
+    /// Starts `hull` with `args` on a terminal.
+    pub fn terminal<A: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Terminal {
+        Terminal::start(&self.command(args))
     }
 
     /// `hull inspect -f template name`, trimmed.
@@ -129,6 +135,14 @@ impl World {
         let info = self.hull(["info", "--format", "{{.Instance}}"]);
         if info.status == Some(0) && !info.text().is_empty() {
             marks.push(format!("hull-{}", info.text()));
+        }
+        let networks = self.hull(["network", "ls", "--quiet", "--no-trunc"]);
+        for id in networks.stdout.lines().filter_map(|id| id.get(..11)) {
+            let bridge = format!("hb-{id}");
+            let ports = fs::read_dir(Path::new("/sys/class/net").join(&bridge).join("brif"));
+            let ports = ports.into_iter().flatten().flatten();
+            marks.extend(ports.map(|port| format!("link {}", port.file_name().to_string_lossy())));
+            marks.push(format!("link {bridge}"));
         }
         marks
     }
@@ -162,18 +176,29 @@ impl Drop for World {
 /// A command that was left running.
 pub struct Running {
     line: String,
-    child: Child,
+    /// Taken by [`Running::finish`].
+    child: Option<Child>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // The test is failing; what it left running must not outlive it.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 impl Running {
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.as_ref().expect("it has not been waited for").id()
     }
 
     /// Its standard input.
     pub fn stdin(&mut self) -> Option<std::process::ChildStdin> {
-        self.child.stdin.take()
+        self.child.as_mut()?.stdin.take()
     }
 
     /// Sends `signal` (a name such as `INT`) to it.
@@ -184,8 +209,9 @@ impl Running {
 
     /// Waits for its end.
     pub fn finish(mut self) -> Output {
-        drop(self.child.stdin.take());
-        Output::new(self.line, self.child.wait_with_output().expect("it was started"))
+        let mut child = self.child.take().expect("it is waited for once");
+        drop(child.stdin.take());
+        Output::new(std::mem::take(&mut self.line), child.wait_with_output().expect("it was started"))
     }
 }
 

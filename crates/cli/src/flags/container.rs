@@ -4,6 +4,8 @@ mod resolve;
 
 use clap::builder::ArgAction;
 
+use crate::commands::{Ended, usage};
+
 /// The flags `create` and `run` share.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Options")]
@@ -271,4 +273,21 @@ pub struct ContainerFlags {
         value_name = "IMAGE [COMMAND] [ARG...]"
     )]
     image_and_command: Vec<String>,
+}
+
+impl ContainerFlags {
+    /// Refuses a flag nobody knows. The parser takes it for the image, because what follows the image may look like flags.
+    pub fn refuse_unknown(&self, path: &str) -> Result<(), Ended> {
+        let word = self.image_and_command.first().map_or("", String::as_str);
+        let flag = word.split('=').next().unwrap_or(word);
+        match flag.strip_prefix("--") {
+            Some(_) => Err(usage(path, format_args!("unknown flag: {flag}"))),
+            None => match flag.strip_prefix('-').and_then(|letters| letters.chars().next()) {
+                Some(letter) => {
+                    Err(usage(path, format_args!("unknown shorthand flag: '{letter}' in {flag}")))
+                }
+                None => Ok(()),
+            },
+        }
+    }
 }

@@ -116,7 +116,9 @@ impl ContainerFlags {
     }
 
     fn isolation(&self) -> Result<Isolation, FlagsError> {
-        let namespace = |flag, text| optional(flag, text, |text| parse::namespace_mode(flag, text));
+        let namespace = |flag, text| {
+            optional(flag, text, |text| parse::namespace_mode(flag.trim_start_matches('-'), text))
+        };
         let mut isolation = Isolation {
             hostname: self.hostname.clone(),
             domainname: self.domainname.clone(),
