@@ -78,7 +78,19 @@ fn networks_do_not_see_each_other() {
     let reach = |network: &str| {
         let url = format!("http://{address}/");
         world
-            .hull(["run", "--rm", "--network", network, "busybox", "timeout", "1", "wget", "-qO-", &url])
+            .hull([
+                "run",
+                "--rm",
+                "--init",
+                "--network",
+                network,
+                "busybox",
+                "timeout",
+                "1",
+                "wget",
+                "-qO-",
+                &url,
+            ])
             .status
     };
     eventually("it answers on its own network", 10, || (reach("left") == Some(0)).then_some(()));
@@ -87,7 +99,19 @@ fn networks_do_not_see_each_other() {
     let there = world.inspect("web", "{{.NetworkSettings.Networks.right.IPAddress}}");
     let url = format!("http://{there}/");
     world
-        .hull(["run", "--rm", "--network", "right", "busybox", "timeout", "5", "wget", "-qO-", &url])
+        .hull([
+            "run",
+            "--rm",
+            "--init",
+            "--network",
+            "right",
+            "busybox",
+            "timeout",
+            "5",
+            "wget",
+            "-qO-",
+            &url,
+        ])
         .success();
     world.hull(["network", "disconnect", "right", "web"]).success();
     let shown = world.inspect("web", "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}");
