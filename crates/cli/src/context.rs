@@ -24,8 +24,15 @@ impl Context {
 
     /// The roots this invocation works in: flags over environment over defaults.
     pub fn roots(&self) -> Roots {
-        let Roots { data, run, .. } = Roots::from_env_or_default();
-        Roots::new(self.globals.root.clone().unwrap_or(data), self.globals.run_root.clone().unwrap_or(run))
+        let usual = Roots::from_env_or_default();
+        match (&self.globals.root, &self.globals.run_root) {
+            // A data root of its own must not share volatile state with another one.
+            (Some(data), None) if std::env::var_os("HULL_RUN_ROOT").is_none() => {
+                let name = format!("hull-{}", Roots::new(data, &usual.run).instance());
+                Roots::new(data, usual.run.with_file_name(name))
+            }
+            (data, run) => Roots::new(data.clone().unwrap_or(usual.data), run.clone().unwrap_or(usual.run)),
+        }
     }
 
     /// The engine, opened at the first call.

@@ -65,7 +65,7 @@ pub fn unknown_command(path: &str, word: &str, table: &[Command]) -> String {
         .map(|command| (distance(word, command.name), command.name))
         .min();
     if let Some((1..=2, name)) = near {
-        let _ = write!(out, "Did you mean '{path} {name}'?\n");
+        let _ = writeln!(out, "Did you mean '{path} {name}'?");
     }
     let _ = writeln!(out, "See '{path} --help'");
     out

@@ -30,6 +30,12 @@ pub fn main() -> ExitCode {
         Some("monitor") => monitor::main(args.drain(1..)),
         Some("reap") => engine::reap_main(args.drain(1..)),
         Some("build-step") => build::step_main(args.drain(1..)),
-        _ => commands::dispatch(&program, args),
+        _ => {
+            // Called as `docker-compose` (or `hull-compose`), every word belongs to Compose.
+            if help::program_name(&program).ends_with("-compose") {
+                args.insert(0, "compose".into());
+            }
+            commands::dispatch(&program, args)
+        }
     }
 }

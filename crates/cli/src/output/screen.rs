@@ -89,6 +89,9 @@ impl Screen {
         let mut live = self.lock();
         if let Some(item) = live.items.iter_mut().find(|item| item.id == id) {
             item.status = status.to_owned();
+            if item.took.is_some() && mark == Mark::Running {
+                item.begun = Instant::now();
+            }
             item.took = (mark != Mark::Running).then(|| item.begun.elapsed());
             item.mark = mark;
         }
@@ -121,6 +124,9 @@ impl Screen {
     /// Leaves what is shown as it is; nothing overwrites it any more.
     pub fn freeze(&self) {
         let mut live = self.lock();
+        if live.items.is_empty() {
+            return;
+        }
         live.redraw("");
         live.items.clear();
         live.drawn = 0;

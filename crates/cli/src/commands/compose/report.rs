@@ -1,10 +1,9 @@
 //! What a running verb shows: progress on standard error, output of containers on standard output.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use build::progress::plain::Plain;
 use compose::{Interrupt, LogLine, Object, Paint, Reporter, Status};
@@ -12,25 +11,27 @@ use diag::{Class, Diagnose};
 use sys::event::{PollFlags, SignalFd, poll_one};
 
 use super::Flags;
+use crate::output::screen::{Mark, Screen};
+use crate::output::steps::Steps;
 
 /// Writes what happens, one line each.
 pub struct Printer {
     paint: Paint,
-    /// Marks and elapsed times instead of Docker's plain lines.
-    fancy: bool,
+    /// On a terminal: objects stay and change until they are done.
+    screen: Option<Arc<Screen>>,
+    shown: Mutex<HashMap<String, u64>>,
     quiet: bool,
     quiet_build: bool,
-    begun: Mutex<HashMap<String, Instant>>,
 }
 
 impl Printer {
     pub fn new(flags: &Flags) -> Self {
         Self {
             paint: Paint { color: flags.color(true), prefix: true, timestamps: false },
-            fancy: flags.color(false),
+            screen: (flags.color(false) && io::stderr().is_terminal()).then(Screen::new),
+            shown: Mutex::default(),
             quiet: flags.quiet,
             quiet_build: flags.quiet,
-            begun: Mutex::default(),
         }
     }
 
@@ -54,26 +55,21 @@ impl Printer {
         self.quiet_build |= quiet;
         self
     }
+}
 
-    /// The line for `status`; none for a step that a fancy report leaves out.
-    fn line(&self, object: Object<'_>, status: Status<'_>) -> Option<String> {
-        let subject = format!("{} {}", object.kind.as_str(), object.name);
-        if !self.fancy {
-            let text = if let Status::Failed(text) = status { format!(" {text}") } else { String::new() };
-            return Some(format!(" {subject}  {}{text}", status.word()));
+impl Printer {
+    /// Leaves what the screen shows as it is, before something else is printed.
+    fn settle(&self) {
+        if let Some(screen) = &self.screen {
+            self.shown.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            screen.freeze();
         }
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let mark = match status {
-            Status::Doing(word) => {
-                begun.entry(subject.clone()).or_insert_with(Instant::now);
-                return matches!(word, "Waiting" | "Building" | "Stopping")
-                    .then(|| format!(" \x1b[33m⠿\x1b[0m {subject}  {word}"));
-            }
-            Status::Done(_) => "\x1b[32m✔\x1b[0m",
-            Status::Failed(_) => "\x1b[31m✘\x1b[0m",
-        };
-        let took = begun.remove(&subject).map(|begun| begun.elapsed().as_secs_f64()).unwrap_or(0.0);
-        Some(format!(" {mark} {subject}  {:<10} {took:.1}s", status.word()))
+    }
+}
+
+impl Drop for Printer {
+    fn drop(&mut self) {
+        self.settle();
     }
 }
 
@@ -82,16 +78,29 @@ impl Reporter for Printer {
         if self.quiet {
             return;
         }
-        if let Some(line) = self.line(object, status) {
-            let _ = writeln!(io::stderr().lock(), "{line}");
-        }
+        let subject = format!("{} {}", object.kind.as_str(), object.name);
+        let Some(screen) = &self.screen else {
+            let text = if let Status::Failed(text) = status { format!(" {text}") } else { String::new() };
+            let _ = writeln!(io::stderr().lock(), " {subject}  {}{text}", status.word());
+            return;
+        };
+        let mark = match status {
+            Status::Doing(_) => Mark::Running,
+            Status::Done(_) => Mark::Done,
+            Status::Failed(_) => Mark::Failed,
+        };
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = *shown.entry(subject.clone()).or_insert_with(|| screen.begin(subject));
+        screen.status(id, status.word(), mark);
     }
 
     fn warning(&self, text: &str) {
+        self.settle();
         let _ = writeln!(io::stderr().lock(), "WARNING: {text}");
     }
 
     fn log(&self, line: &LogLine<'_>) {
+        self.settle();
         let text = self.paint.render(line);
         let mut out = io::stdout().lock();
         if out.write_all(&text).and_then(|()| out.flush()).is_err() {
@@ -101,9 +110,10 @@ impl Reporter for Printer {
     }
 
     fn build(&self, service: &str) -> Arc<dyn build::Progress> {
-        match self.quiet_build {
-            true => Arc::new(build::NoProgress),
-            false => Arc::new(Plain::new(Prefixed { prefix: service.to_owned(), line_begins: true })),
+        match (self.quiet_build, &self.screen) {
+            (true, _) => Arc::new(build::NoProgress),
+            (false, Some(screen)) => Arc::new(Steps::new(Arc::clone(screen), format!("[{service}] "))),
+            (false, None) => Arc::new(Plain::new(Prefixed { prefix: service.to_owned(), line_begins: true })),
         }
     }
 }

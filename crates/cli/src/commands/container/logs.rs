@@ -71,7 +71,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
 }
 
 fn show(out: &mut impl io::Write, line: &LogLine, timestamps: bool, at_once: bool) -> io::Result<()> {
-    let stamp = if timestamps { format!("{} ", time::rfc3339(line.time_ns)) } else { String::new() };
+    let stamp = if timestamps { format!("{} ", stamp(line.time_ns)) } else { String::new() };
     match line.stream {
         Stream::Stdout => {
             out.write_all(stamp.as_bytes())?;
@@ -85,4 +85,12 @@ fn show(out: &mut impl io::Write, line: &LogLine, timestamps: bool, at_once: boo
             errors.write_all(&line.text)
         }
     }
+}
+
+/// The time with all nine digits, so that lines stand below each other.
+fn stamp(ns: i64) -> String {
+    let text = time::rfc3339(ns);
+    let (seconds, fraction) =
+        text.trim_end_matches('Z').split_once('.').unwrap_or((text.trim_end_matches('Z'), ""));
+    format!("{seconds}.{fraction:0<9}Z")
 }

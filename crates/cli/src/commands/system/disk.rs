@@ -60,8 +60,8 @@ fn summary(usage: &DiskUsage) -> Vec<Map<String, Value>> {
     let idle_cache: u64 =
         usage.build_cache.iter().filter(|item| !item.in_use).map(|item| item.size_bytes).sum();
     let row = |kind: &str, total: usize, active: usize, size: u64, reclaimable: u64| {
-        let percent =
-            if size > 0 { format!(" ({}%)", reclaimable.min(size) * 100 / size) } else { String::new() };
+        let share = (reclaimable.min(size) * 100).checked_div(size);
+        let percent = share.map_or_else(String::new, |share| format!(" ({share}%)"));
         let fields = [
             ("Type", json!(kind)),
             ("TotalCount", json!(total.to_string())),
