@@ -33,7 +33,9 @@ fn cp_streams_archives_and_stays_inside() {
     sleeper(&world, "web", &[]);
     world.hull(["exec", "web", "sh", "-c", "ln -s /etc /tmp/out; ln -s ../../../../etc /tmp/up"]).success();
     let archive = world.command(["cp", "web:/etc/passwd", "-"]).output().expect("the binary was built");
-    assert!(archive.status.success() && archive.stdout.len() % 512 == 0 && !archive.stdout.is_empty());
+    assert!(
+        archive.status.success() && archive.stdout.len().is_multiple_of(512) && !archive.stdout.is_empty()
+    );
     world.hull_with_input(["cp", "-", "web:/tmp"], &archive.stdout).success();
     world.hull(["exec", "web", "cmp", "/etc/passwd", "/tmp/passwd"]);
     let before = fs::read("/etc/passwd").expect("every Debian has it");

@@ -1,6 +1,7 @@
 //! The `hull` binary from outside: what is typed, what is said, which status it ends with, and what is left on the host.
 
 mod build;
+mod compose;
 mod containers;
 mod control;
 mod files;
