@@ -59,8 +59,11 @@ impl Flags {
                         return Err(usage(path, format_args!("unsupported --progress value {other:?}")));
                     }
                 },
-                // How many things happen at once changes nothing but the time; every service has its thread here.
-                "--parallel" => drop(value()?),
+                // Every service has its thread; -1, Compose's word for "no limit", is what that is.
+                "--parallel" => match value()?.as_str() {
+                    "-1" => {}
+                    _ => return Err(usage(path, "--parallel is not supported: there is no limit (-1)")),
+                },
                 "-h" | "--help" => return Ok(None),
                 "-v" | "--version" => return Ok(Some((flags, vec!["version".into()]))),
                 _ if text.starts_with('-') && text != "-" => {
