@@ -1,7 +1,10 @@
 //! `image bootstrap`: a base image where no registry can be reached, made from Debian's packages by `mmdebstrap`.
 
 use std::io::{self, Read};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use diag::{Class, Diagnose};
 use image::ImportOptions;
@@ -84,9 +87,12 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let engine = context.engine()?;
     let mut input = Bootstrap::start(command)?;
     let pid = input.pid();
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&interrupted);
     interrupt::watch(move |_| {
-        // mmdebstrap cleans up after itself; our end of the pipe then fails.
-        let _ = sys::process::kill(pid, TERM);
+        told.store(true, Ordering::SeqCst);
+        // Also what it runs, so that it need not wait; it cleans up after itself, and our end of the pipe then fails.
+        let _ = sys::process::kill(-pid, TERM);
     })?;
     let options = ImportOptions {
         changes: vec![r#"CMD ["bash"]"#.into()],
@@ -95,7 +101,8 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         platform: None,
     };
     let imported = engine.images().import(&mut input, &options);
-    if input.interrupted() {
+    drop(input);
+    if interrupted.load(Ordering::SeqCst) && imported.is_err() {
         return Err(Ended::Reported(interrupt::EXIT_INTERRUPTED));
     }
     print_line(imported?.id);
@@ -130,26 +137,19 @@ struct Bootstrap {
 
 impl Bootstrap {
     fn start(mut command: Command) -> Result<Self, BootstrapError> {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|source| {
-            match source.kind() {
-                io::ErrorKind::NotFound => BootstrapError::NotInstalled,
-                _ => BootstrapError::Run { source },
-            }
-        })?;
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).spawn().map_err(
+                |source| match source.kind() {
+                    io::ErrorKind::NotFound => BootstrapError::NotInstalled,
+                    _ => BootstrapError::Run { source },
+                },
+            )?;
         let output = child.stdout.take().expect("it was asked for");
         Ok(Self { child, output, ended: None })
     }
 
     fn pid(&self) -> i32 {
         self.child.id().cast_signed()
-    }
-
-    /// Whether the user ended it.
-    fn interrupted(&self) -> bool {
-        use std::os::unix::process::ExitStatusExt as _;
-        const INT: i32 = 2;
-        // mmdebstrap turns the signal it was sent into this status after cleaning up.
-        self.ended.is_some_and(|status| matches!(status.signal(), Some(INT | TERM)))
     }
 }
 
@@ -172,7 +172,7 @@ impl Drop for Bootstrap {
     fn drop(&mut self) {
         if self.ended.is_none() {
             // Nobody reads what it writes any more.
-            let _ = sys::process::kill(self.pid(), TERM);
+            let _ = sys::process::kill(-self.pid(), TERM);
             let _ = self.child.wait();
         }
     }
