@@ -188,15 +188,15 @@ impl Database {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let (connection, lock) = match Connection::open_with_flags(self.path(), flags) {
             Ok(connection) => (connection, None),
-            Err(_) if !self.path().exists() => {
-                // Two first commands at once: the lock makes one of them the founder.
+            // Most likely it does not exist; no look tells, as another first command may make it meanwhile. The lock makes one
+            // of them the founder, and for the others this is a second attempt.
+            Err(_) => {
                 let lock = self.lock(None)?;
                 let connection =
                     Connection::open_with_flags(self.path(), flags | OpenFlags::SQLITE_OPEN_CREATE)
-                        .map_err(|e| self.error("create", e))?;
+                        .map_err(|e| self.error("open", e))?;
                 (connection, Some(lock))
             }
-            Err(e) => return Err(self.error("open", e)),
         };
         let configure = |connection: &Connection| -> rusqlite::Result<()> {
             connection.busy_timeout(BUSY_TIMEOUT)?;

@@ -270,7 +270,8 @@ fn fifty_processes_at_once() {
     let store = scratch.open();
     let count = store.database().read(db::containers::list).map(|l: Vec<_>| l.len());
     assert_eq!(count.unwrap(), 50);
-    assert!(elapsed < Duration::from_secs(20));
+    // An emulated machine takes 20 s.
+    assert!(elapsed < Duration::from_secs(90));
 }
 
 /// Prints what opening costs; run by hand with `--ignored --nocapture`.
