@@ -22,8 +22,8 @@ const PACKAGES: &[&str] = &["binutils", "busybox-static", "e2fsprogs", "qemu-sys
 /// Crates whose tests ask something of the kernel.
 const CRATES: &[&str] = &["cgroup", "engine", "image", "monitor", "net", "runtime", "store", "sys"];
 
-/// Builds the tests, boots the guest and runs them there. Arguments choose programs by parts of their names (`net`,
-/// `runtime/container`); what follows `--` goes to each of them.
+/// Builds the tests, boots the guest and runs them there. Arguments choose programs by parts of their names (`net/`,
+/// `runtime/container`); what follows `--` goes to each of them. `HULL_GUEST_SHOW=1` prints what passing programs said, too.
 pub fn main(arguments: &[String]) -> Result<(), String> {
     if std::env::consts::ARCH != "x86_64" {
         return Err(format!("the guest is an x86_64 PC, and this is {}", std::env::consts::ARCH));
