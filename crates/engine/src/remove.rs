@@ -75,7 +75,11 @@ impl Engine {
             }
             self.kill_and_wait(&container)?;
         }
-        let (container, lock) = self.find_locked(container.id.as_str())?;
+        let (container, lock) = match self.find_locked(container.id.as_str()) {
+            // One that removes itself was faster: it is gone, as was asked.
+            Err(LookupError::NotFound { .. }) => return Ok(container.name),
+            found => found?,
+        };
         // Between the two looks somebody may have started it.
         let status = self.observe(&container)?.state.status;
         if status.is_active() {

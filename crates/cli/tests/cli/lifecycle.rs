@@ -34,6 +34,17 @@ fn several_are_done_and_each_failure_is_told() {
 }
 
 #[test]
+fn removing_one_that_removes_itself_is_no_failure() {
+    let world = world();
+    for _ in 0..5 {
+        world.hull(["run", "-d", "--rm", "--name", "box", "busybox", "sleep", "100"]).success();
+        world.hull(["restart", "-t", "0", "box"]).success();
+        let removed = world.hull(["rm", "-f", "box"]).success();
+        assert_eq!((removed.stdout.as_str(), removed.stderr.as_str()), ("box\n", ""));
+    }
+}
+
+#[test]
 fn start_attaches_when_asked() {
     let world = world();
     world.hull(["create", "--name", "box", "-i", "busybox", "sh", "-c", "cat; exit 4"]).success();
