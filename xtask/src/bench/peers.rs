@@ -53,6 +53,9 @@ impl Crun {
     }
 }
 
+/// podman asks for a million descriptors by default, which a caller with a lower hard limit may not give.
+pub const NOFILE: &str = "nofile=1024:1024";
+
 /// podman with storage of its own.
 pub struct Podman {
     directory: PathBuf,
@@ -65,7 +68,8 @@ impl Podman {
         }
         let podman = Self { directory: directory.join("podman") };
         run(podman.podman(["import"]).arg(archive).arg("busybox:latest").stdout(Stdio::null())).ok()?;
-        run(&mut podman.podman(["run", "--rm", "--network", "none", "busybox", "true"])).ok()?;
+        run(&mut podman.podman(["run", "--rm", "--ulimit", NOFILE, "--network", "none", "busybox", "true"]))
+            .ok()?;
         Some(podman)
     }
 

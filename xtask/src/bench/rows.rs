@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::Bench;
 use super::measure::{Candidate, command, compare, timed};
 use super::memory;
+use super::peers::NOFILE;
 
 type Row = fn(&Bench) -> Result<(), String>;
 
@@ -34,7 +35,7 @@ fn run_without_network(bench: &Bench) -> Result<(), String> {
     }
     if let Some(podman) = &bench.podman {
         candidates.push(command("podman run --rm --network none", || {
-            podman.podman(["run", "--rm", "--network", "none", "busybox", "true"])
+            podman.podman(["run", "--rm", "--ulimit", NOFILE, "--network", "none", "busybox", "true"])
         }));
     }
     if let Some(docker) = &bench.docker {
@@ -55,7 +56,7 @@ fn run_with_network(bench: &Bench) -> Result<(), String> {
     }
     if let Some(podman) = &bench.podman {
         candidates.push(command("podman run --rm -p", || {
-            podman.podman(["run", "--rm", "-p", "18081:80", "busybox", "true"])
+            podman.podman(["run", "--rm", "--ulimit", NOFILE, "-p", "18081:80", "busybox", "true"])
         }));
     }
     if let Some(docker) = &bench.docker {
