@@ -1,19 +1,15 @@
 //! Points in time as the engine keeps them (nanoseconds since the epoch) and as Docker writes them (RFC 3339 in UTC).
 
-use std::time::{SystemTime, UNIX_EPOCH};
+pub use monitor::time::now_ns;
+use monitor::time::{civil_from_days, days_from_civil};
 
 const DAY_S: i64 = 86_400;
 const SECOND_NS: i64 = 1_000_000_000;
 
-/// Now.
-pub fn now_ns() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64)
-}
-
 /// `2006-01-02T15:04:05.999999999Z`: trailing zeros of the fraction are left out, as Go's `RFC3339Nano` does.
 pub fn rfc3339(ns: i64) -> String {
     let (days, rest) = (ns.div_euclid(DAY_S * SECOND_NS), ns.rem_euclid(DAY_S * SECOND_NS));
-    let (year, month, day) = civil(days);
+    let (year, month, day) = civil_from_days(days);
     let (seconds, nanos) = (rest / SECOND_NS, rest % SECOND_NS);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     let fraction = match nanos {
@@ -65,29 +61,6 @@ fn split_offset(clock: &str) -> Option<(&str, i64)> {
     let sign = if clock.as_bytes()[at] == b'-' { -1 } else { 1 };
     let (hours, minutes) = clock[at + 1..].split_once(':')?;
     Some((&clock[..at], sign * (hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60)))
-}
-
-/// Year, month and day of a day number (proleptic Gregorian calendar, day 0 is 1970-01-01).
-fn civil(days: i64) -> (i64, i64, i64) {
-    // Eras of 400 years that begin on 1 March, so that the leap day is the last day of a year.
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_index = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
-}
-
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let month_index = if month > 2 { month - 3 } else { month + 9 };
-    let day_of_year = (153 * month_index + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 #[cfg(test)]

@@ -10,22 +10,7 @@ use super::syscalls::{FOREIGN, IPC, SOCKETCALL, SYSCALLS, Verdict, X32, find};
 use super::{Program, Seccomp, SeccompError, docker, filter};
 
 /// Docker's fourteen.
-const USUAL: CapabilitySet = CapabilitySet::of(&[
-    Capability::CHOWN,
-    Capability::DAC_OVERRIDE,
-    Capability::FSETID,
-    Capability::FOWNER,
-    Capability::MKNOD,
-    Capability::NET_RAW,
-    Capability::SETGID,
-    Capability::SETUID,
-    Capability::SETFCAP,
-    Capability::SETPCAP,
-    Capability::NET_BIND_SERVICE,
-    Capability::SYS_CHROOT,
-    Capability::KILL,
-    Capability::AUDIT_WRITE,
-]);
+const USUAL: CapabilitySet = CapabilitySet::of(&crate::DEFAULT_CAPABILITIES);
 
 const REFUSED: u32 = ERRNO | EPERM;
 const MISSING: u32 = ERRNO | ENOSYS;
