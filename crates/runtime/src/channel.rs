@@ -1,8 +1,11 @@
 //! What the caller and the child tell each other over a socket that closes when the child executes its program.
 //!
 //! ```text
-//! caller -> child   GO      execute
+//! child -> caller   BORN    in its namespaces; only where the caller has a share in the set-up, before anything else
+//! caller -> child   GOODS   with mounts, any number of times
+//!                   GO_ON   that was all
 //! child -> caller   READY   with the controlling side of the terminal, if there is one
+//! caller -> child   GO      execute
 //!                   a fault, then the end of the stream
 //!                   the end of the stream alone: the program runs
 //! ```
@@ -14,7 +17,10 @@ use std::os::unix::net::UnixStream;
 use crate::error::{LaunchError, Step};
 
 pub const GO: u8 = b'G';
+const GOODS: u8 = b'M';
+const GO_ON: u8 = b'O';
 const READY: u8 = 200;
+const BORN: u8 = 210;
 
 /// Why the child gave up, in a form that fits through the channel.
 #[derive(Debug)]
@@ -70,6 +76,13 @@ impl Fault {
 
 const EIO: i32 = 5;
 
+impl From<Fault> for LaunchError {
+    /// For what went wrong on the caller's side.
+    fn from(fault: Fault) -> Self {
+        Fault::decode(&fault.encode()).expect("a fault survives the way")
+    }
+}
+
 /// Adds the step and its object to an I/O error.
 pub trait At<T> {
     fn at(self, step: Step, object: impl FnOnce() -> String) -> Result<T, Fault>;
@@ -100,9 +113,19 @@ pub enum Answer {
     Failed(LaunchError),
     /// The stream ended: the program runs, or the child was killed.
     Ended,
+    /// It exists and waits for the caller's share.
+    Born,
 }
 
 impl Caller {
+    /// Gives the child what was prepared for it, and lets it go on.
+    pub fn hand_over(&self, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        for some in fds.chunks(sys::socket::MAX_FDS) {
+            sys::socket::send_with_fds(self.0.as_fd(), &[GOODS], some)?;
+        }
+        self.tell(GO_ON)
+    }
+
     pub fn tell(&self, word: u8) -> io::Result<()> {
         (&self.0).write_all(&[word])
     }
@@ -122,6 +145,7 @@ impl Caller {
                 (0, None) => return Ok(Answer::Ended),
                 (0, Some(_)) => break,
                 (_, Some(&READY)) => return Ok(Answer::Ready { terminal: fds.into_iter().next() }),
+                (_, Some(&BORN)) => return Ok(Answer::Born),
                 _ => {}
             }
         }
@@ -146,6 +170,21 @@ impl Child {
         match (&self.0).read_exact(&mut got) {
             Ok(()) if got[0] == word => Ok(()),
             _ => Err(Fault::Abandoned),
+        }
+    }
+
+    /// Waits for the caller's share of the set-up: descriptors, in the order in which the plan wants them.
+    pub fn receive_goods(&self) -> Result<Vec<OwnedFd>, Fault> {
+        (&self.0).write_all(&[BORN]).map_err(|_| Fault::Abandoned)?;
+        let mut goods = Vec::new();
+        loop {
+            let mut word = [0];
+            match sys::socket::recv_with_fds(self.0.as_fd(), &mut word) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok((1, fds)) if word[0] == GOODS => goods.extend(fds),
+                Ok((1, _)) if word[0] == GO_ON => return Ok(goods),
+                _ => return Err(Fault::Abandoned),
+            }
         }
     }
 

@@ -1,15 +1,16 @@
 //! The container's side: a fresh copy of the caller turns into the container's first process.
 //!
 //! The order matters, and this is why:
+//! 0. Where the caller has a share in the work, wait for it: the id maps, mounts only the host's root can make.
 //! 1. Not dumpable, before anything of the container could look at this process.
 //! 2. Signals, session, control group, join namespaces: while the host's `/proc` and `/sys` are still what they are.
-//! 3. Root and mounts. Sysctls through the new procfs before parts of it become read-only.
+//! 3. The root, found with the rights of the host's root; then the container's own root, whose the mounts become. Sysctls through the new procfs before parts of it become read-only.
 //! 4. Protection of paths, then the switch of root: from here on plain paths are the container's.
 //! 5. What [`finish`] does for every process: who it is, where it is, what it may do, and its program.
 
 mod account;
 mod cgroup;
-mod devices;
+pub mod devices;
 mod finish;
 mod lookup;
 mod mounts;
@@ -18,11 +19,11 @@ mod reaper;
 mod rootfs;
 mod terminal;
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ::cgroup::Cgroup;
 use sys::fs::OFlags;
-use sys::mount::{Attributes, Change, Depth, Propagation};
+use sys::mount::{Attributes, Change, Depth, Propagation, Tree};
 use sys::namespace::{Kind, KindSet};
 
 use crate::channel::{At, Child, Fault};
@@ -30,6 +31,8 @@ use crate::error::Step;
 use crate::plan::{ContainerPlan, ProcessPlan};
 
 use finish::finish;
+pub use finish::is_nameless_pipe;
+pub use mounts::new_tree;
 
 /// Becomes the container's first process; reports what goes wrong and ends then.
 pub fn run(plan: ContainerPlan<'_>, channel: &Child) -> ! {
@@ -45,10 +48,17 @@ pub fn run(plan: ContainerPlan<'_>, channel: &Child) -> ! {
 pub enum Never {}
 
 fn build(plan: ContainerPlan<'_>, channel: &Child) -> Result<Never, Fault> {
+    let mut goods = match plan.waits_for_caller() {
+        true => Goods::new(&plan, channel.receive_goods()?)?,
+        false => Goods::default(),
+    };
     settle(&plan.process)?;
     enter_group(plan.cgroup, plan.process.id)?;
-    for (kind, fd) in plan.join.iter().filter(|(kind, _)| *kind != Kind::Pid) {
-        sys::namespace::join(fd.as_fd(), *kind).at(Step::Join, || format!("{} namespace", kind.file()))?;
+    if !plan.has_other_users() {
+        for (kind, fd) in plan.join.iter().filter(|(kind, _)| *kind != Kind::Pid) {
+            sys::namespace::join(fd.as_fd(), *kind)
+                .at(Step::Join, || format!("{} namespace", kind.file()))?;
+        }
     }
     let id = || plan.process.id.to_owned();
     if plan.cgroup_namespace {
@@ -59,9 +69,10 @@ fn build(plan: ContainerPlan<'_>, channel: &Child) -> Result<Never, Fault> {
     // Slave, not private: a mount that asks for it still receives what the host mounts below its source.
     sys::mount::set_propagation("/", Propagation::Slave, Depth::Recursive).at(Step::Isolate, id)?;
     let null = protect::open_null()?;
-    let root = rootfs::open(plan.rootfs)?;
-    let made = mounts::make_all(&plan, shared, root.as_fd())?;
-    devices::make_all(plan.spec, root.as_fd(), &plan.mounts)?;
+    let root = rootfs::open(plan.rootfs, goods.root.take())?;
+    become_root(&plan.process)?;
+    let made = mounts::make_all(&plan, shared, goods.mounts, root.as_fd())?;
+    devices::make_all(&plan, root.as_fd())?;
     let terminal = terminal::open_in_root(&plan.process.stdio, plan.process.process, root.as_fd())?;
     mounts::sysctls(plan.spec, made.proc.as_ref().map(AsFd::as_fd))?;
     create_working_directory(&plan, root.as_fd())?;
@@ -69,6 +80,25 @@ fn build(plan: ContainerPlan<'_>, channel: &Child) -> Result<Never, Fault> {
     switch_root(&plan, root.as_fd())?;
     set_names(&plan)?;
     finish(plan.process, terminal, channel)
+}
+
+/// What the caller prepared, each thing where the plan wants it.
+#[derive(Default)]
+struct Goods {
+    root: Option<Tree>,
+    /// For each mount of the plan; empty when there is none at all.
+    mounts: Vec<Option<Tree>>,
+}
+
+impl Goods {
+    fn new(plan: &ContainerPlan<'_>, fds: Vec<OwnedFd>) -> Result<Self, Fault> {
+        let mut trees = fds.into_iter().map(Tree::from_fd);
+        let mut next = || trees.next().ok_or(Fault::Abandoned).map(Some);
+        let root = if plan.root_from_outside() { next()? } else { None };
+        let wanted = plan.mounts.iter().map(|mount| plan.mount_from_outside(mount));
+        let mounts = wanted.map(|wanted| if wanted { next() } else { Ok(None) }).collect::<Result<_, _>>()?;
+        Ok(Self { root, mounts })
+    }
 }
 
 const ENOSYS: i32 = 38;
@@ -86,16 +116,26 @@ fn settle(plan: &ProcessPlan<'_>) -> Result<(), Fault> {
     sys::signal::reset().at(Step::Isolate, id)?;
     sys::process::new_session().at(Step::Isolate, id)?;
     sys::process::set_umask(0);
-    match sys::process::new_session_keyring() {
-        // A kernel without keyrings has none to share.
-        Err(error) if error.raw_os_error() == Some(ENOSYS) => {}
-        other => other.at(Step::Keyring, id)?,
-    }
     if let Some(adjustment) = plan.process.oom_score_adj {
         std::fs::write("/proc/self/oom_score_adj", adjustment.to_string())
             .at(Step::Limit, || format!("oom_score_adj to {adjustment}"))?;
     }
     Ok(())
+}
+
+/// Takes the rights and belongings of the container's root: of another one than so far, where the user namespace is another.
+fn become_root(plan: &ProcessPlan<'_>) -> Result<(), Fault> {
+    let id = || plan.id.to_owned();
+    if plan.other_users {
+        // What is made from here on belongs to the container; the caller's own ids have no name in it.
+        sys::process::set_identity(0, 0, &[]).at(Step::Identity, || "root of the container".to_owned())?;
+        sys::process::set_dumpable(false).at(Step::Rights, || "dumpable flag".to_owned())?;
+    }
+    match sys::process::new_session_keyring() {
+        // A kernel without keyrings has none to share.
+        Err(error) if error.raw_os_error() == Some(ENOSYS) => Ok(()),
+        other => other.at(Step::Keyring, id),
+    }
 }
 
 fn create_working_directory(plan: &ContainerPlan<'_>, root: impl AsFd) -> Result<(), Fault> {
@@ -142,10 +182,11 @@ fn set_names(plan: &ContainerPlan<'_>) -> Result<(), Fault> {
 pub fn run_exec(
     plan: ProcessPlan<'_>,
     container: BorrowedFd<'_>,
+    namespaces: KindSet,
     group: Option<&Cgroup>,
     channel: &Child,
 ) -> ! {
-    let fault = match enter(plan, container, group, channel) {
+    let fault = match enter(plan, container, namespaces, group, channel) {
         Ok(never) => match never {},
         Err(fault) => fault,
     };
@@ -156,15 +197,15 @@ pub fn run_exec(
 fn enter(
     plan: ProcessPlan<'_>,
     container: BorrowedFd<'_>,
+    namespaces: KindSet,
     group: Option<&Cgroup>,
     channel: &Child,
 ) -> Result<Never, Fault> {
     settle(&plan)?;
     // While the host's cgroup file systems are in sight.
     enter_group(group, plan.id)?;
-    let kinds = [Kind::Mount, Kind::Network, Kind::Ipc, Kind::Uts, Kind::Cgroup];
-    let kinds = kinds.into_iter().fold(KindSet::EMPTY, KindSet::with);
-    sys::namespace::join_process(container, kinds).at(Step::Join, || "namespaces".to_owned())?;
+    sys::namespace::join_process(container, namespaces).at(Step::Join, || "namespaces".to_owned())?;
+    become_root(&plan)?;
     let root =
         sys::fs::open("/", OFlags::PATH | OFlags::DIRECTORY, 0).at(Step::Root, || plan.id.to_owned())?;
     let terminal = terminal::open(&plan.stdio, plan.process, root.as_fd())?;

@@ -5,12 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use cgroup::Cgroup;
 use sys::namespace::Kind;
-use sys::process::{Clone, Cloned};
+use sys::process::Cloned;
 
 use crate::channel::{self, Answer, Caller, GO};
-use crate::child;
 use crate::plan::ContainerPlan;
-use crate::{Launch, LaunchError, Process, seal};
+use crate::{Launch, LaunchError, Process, birth, child, outside, seal};
 
 /// A container whose first process exists and is setting itself up.
 ///
@@ -30,21 +29,20 @@ pub fn create(launch: Launch<'_>) -> Result<Created, LaunchError> {
     let group = group_fd(launch.cgroup)?;
     let plan = ContainerPlan::new(launch)?;
     let (caller, callee) = channel::pair().map_err(failed)?;
-    let pids = plan.join.iter().find(|(kind, _)| *kind == Kind::Pid).map(|(_, fd)| fd.as_fd());
-    let how = Clone { namespaces: plan.create, cgroup: group.as_ref().map(AsFd::as_fd) };
-    let clone = || sys::process::clone(how);
-    let cloned = match pids {
-        Some(fd) => in_pid_namespace(|pid| sys::namespace::join(fd, pid), clone),
-        None => clone(),
-    };
-    match cloned.map_err(failed)? {
+    match birth::give_birth(&plan, group.as_ref().map(AsFd::as_fd)).map_err(failed)? {
         Cloned::Child => {
             drop(caller);
             child::run(plan, &callee)
         }
         Cloned::Parent { pid, pidfd } => {
+            // The child's end, or the end of the stream would never come.
+            drop(callee);
             let process = Some(Process { pid, pidfd, terminal: None });
-            Ok(Created { id, process, channel: caller })
+            let created = Created { id, process, channel: caller };
+            if plan.waits_for_caller() {
+                created.share(&plan)?;
+            }
+            Ok(created)
         }
     }
 }
@@ -55,23 +53,18 @@ pub(crate) fn group_fd(cgroup: Option<&Cgroup>) -> Result<Option<OwnedFd>, Launc
     group.join_fd().map_err(|source| LaunchError::Cgroup { id: group.name().to_owned(), source })
 }
 
-/// Clones with `join` deciding the pid namespace of the children, and puts this process's own choice back.
-pub(crate) fn in_pid_namespace(
-    join: impl FnOnce(Kind) -> io::Result<()>,
-    clone: impl FnOnce() -> io::Result<Cloned>,
-) -> io::Result<Cloned> {
-    let own = sys::namespace::open_own(Kind::Pid)?;
-    join(Kind::Pid)?;
-    let cloned = clone();
-    if !matches!(cloned, Ok(Cloned::Child)) {
-        sys::namespace::join(own.as_fd(), Kind::Pid)?;
-    }
-    cloned
-}
-
 impl Created {
     pub(crate) fn new(id: &str, pid: i32, pidfd: OwnedFd, channel: Caller) -> Self {
         Self { id: id.to_owned(), process: Some(Process { pid, pidfd, terminal: None }), channel }
+    }
+
+    /// Does the caller's share of the set-up, for which the child waits first of all.
+    fn share(&self, plan: &ContainerPlan<'_>) -> Result<(), LaunchError> {
+        match self.hear()? {
+            Answer::Born => Ok(outside::prepare(plan, self.pid(), &self.channel)?),
+            Answer::Failed(error) => Err(error),
+            Answer::Ended | Answer::Ready { .. } => Err(LaunchError::died(&self.id, self.process().wait())),
+        }
     }
 
     fn process(&self) -> &Process {
@@ -100,7 +93,7 @@ impl Created {
         let terminal = match self.hear()? {
             Answer::Ready { terminal } => terminal,
             Answer::Failed(error) => return Err(error),
-            Answer::Ended => return Err(LaunchError::died(&self.id, self.process().wait())),
+            Answer::Ended | Answer::Born => return Err(LaunchError::died(&self.id, self.process().wait())),
         };
         // A child that has given up already cannot be told; why it did is heard next.
         let _ = self.channel.tell(GO);

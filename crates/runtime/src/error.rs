@@ -100,6 +100,8 @@ steps! {
     Reaper: "start the init process of",
     Exec: "execute",
     Channel: "talk to",
+    IdMaps: "make the user namespace of",
+    MapOwners: "map the owners of",
 }
 
 impl Step {

@@ -1,15 +1,17 @@
 //! One more process in a running container.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use cgroup::Cgroup;
-use sys::namespace::KindSet;
+use sys::namespace::{Kind, KindSet};
 use sys::process::{Clone, Cloned};
 
-use crate::create::{Created, group_fd, in_pid_namespace};
+use crate::create::{Created, group_fd};
 use crate::plan::ProcessPlan;
 use crate::seccomp::Seccomp;
-use crate::{LaunchError, Process, Stdio, UserSpec, channel, child, seal};
+use crate::users::IdMaps;
+use crate::{LaunchError, Process, Stdio, UserSpec, birth, channel, child, outside, seal};
 
 /// A process to start in a container.
 #[derive(Debug)]
@@ -33,24 +35,39 @@ pub fn exec(request: Exec<'_>) -> Result<Process, LaunchError> {
     let Exec { id, container, process, user, extra_groups, cgroup, seccomp, stdio } = request;
     let failed = |source| LaunchError::Clone { id: id.to_owned(), source };
     seal::check(id)?;
-    let plan = ProcessPlan::new(id, process, user, extra_groups, seccomp, stdio)?;
+    let mut plan = ProcessPlan::new(id, process, user, extra_groups, seccomp, stdio)?;
     let group = group_fd(cgroup)?;
     let how = Clone { cgroup: group.as_ref().map(AsFd::as_fd), ..Clone::default() };
     let (caller, callee) = channel::pair().map_err(failed)?;
-    // The child is born in the container's pid namespace: joining that takes effect for children only.
-    let cloned = in_pid_namespace(
-        |pid| sys::namespace::join_process(container, KindSet::EMPTY.with(pid)),
-        || sys::process::clone(how),
-    );
-    match cloned.map_err(failed)? {
+    let entry = Entry::new(container, &plan.stdio).map_err(failed)?;
+    plan.other_users = entry.kinds.contains(Kind::User);
+    match birth::give_birth_beside(container, how).map_err(failed)? {
         Cloned::Child => {
             drop(caller);
-            child::run_exec(plan, container, cgroup, &callee)
+            child::run_exec(plan, container, entry.kinds, cgroup, &callee)
         }
         Cloned::Parent { pid, pidfd } => {
             // The child's end, or the end of the stream would never come.
             drop(callee);
             Created::new(id, pid, pidfd, caller).start()
         }
+    }
+}
+
+/// What the caller finds out about the container before it clones into it.
+struct Entry {
+    kinds: KindSet,
+}
+
+impl Entry {
+    fn new(container: BorrowedFd<'_>, stdio: &Stdio) -> io::Result<Self> {
+        let pid = sys::process::pid_of(container)?;
+        let kinds = birth::kinds_to_join(pid)?;
+        if kinds.contains(Kind::User)
+            && let Some(maps) = IdMaps::of_process(pid)?
+        {
+            outside::give_streams(&maps, stdio)?;
+        }
+        Ok(Self { kinds })
     }
 }

@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod birth;
 mod channel;
 mod child;
 mod create;
@@ -21,10 +22,13 @@ mod defaults;
 mod error;
 mod exec;
 mod launch;
+mod outside;
+mod overlay;
 mod plan;
 mod process;
 pub mod seal;
 pub mod seccomp;
+mod users;
 
 pub use create::{Created, create};
 pub use defaults::{DEFAULT_CAPABILITIES, capabilities, default_spec, make_privileged};

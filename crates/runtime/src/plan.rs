@@ -11,9 +11,10 @@ use oci::runtime::{NamespaceType, Process, Spec};
 use sys::namespace::{Kind, KindSet};
 
 use crate::seccomp::{Program, Seccomp};
+use crate::users::IdMaps;
 use crate::{Launch, LaunchError, Rootfs, Stdio, UserSpec};
 
-pub use mounts::{MountPlan, Source};
+pub use mounts::{IdMap, MountPlan, Source};
 pub use rights::{Limit, Rights};
 
 /// What any process in a container needs, the first or a later one.
@@ -32,6 +33,18 @@ pub struct ProcessPlan<'a> {
     pub init: bool,
     /// Whether the process ends when its caller does.
     pub bound: bool,
+    /// Whether it becomes root of another user namespace first.
+    pub other_users: bool,
+}
+
+/// Whose user namespace the container's is.
+pub enum Users {
+    /// The caller's.
+    Hosts,
+    /// One of its own.
+    New(IdMaps),
+    /// One that exists.
+    Joined(OwnedFd),
 }
 
 impl<'a> ProcessPlan<'a> {
@@ -80,6 +93,7 @@ impl<'a> ProcessPlan<'a> {
             null,
             init: false,
             bound: false,
+            other_users: false,
         })
     }
 }
@@ -91,6 +105,7 @@ pub struct ContainerPlan<'a> {
     pub rootfs: &'a Rootfs,
     pub cgroup: Option<&'a Cgroup>,
     pub mounts: Vec<MountPlan<'a>>,
+    pub users: Users,
     /// Namespaces to make at the clone.
     pub create: KindSet,
     /// Whether the child makes a cgroup namespace once it is in its cgroup.
@@ -120,11 +135,13 @@ impl<'a> ContainerPlan<'a> {
             rootfs: launch.rootfs,
             cgroup: launch.cgroup,
             mounts: spec.mounts.iter().map(MountPlan::new).collect::<Result<_, _>>()?,
+            users: Users::Hosts,
             create: KindSet::EMPTY,
             cgroup_namespace: false,
             join: Vec::new(),
         };
         plan.namespaces(launch.join)?;
+        plan.process.other_users = plan.has_other_users();
         if !plan.owns_names() && (spec.hostname.is_some() || spec.domainname.is_some()) {
             return Err(invalid("host name", "the container has no uts namespace of its own"));
         }
@@ -141,6 +158,13 @@ impl<'a> ContainerPlan<'a> {
             }
             match path {
                 None if kind == Kind::Cgroup => self.cgroup_namespace = true,
+                None if kind == Kind::User => {
+                    let linux = self.spec.linux.as_ref();
+                    let maps = linux.map(|linux| (&linux.uid_mappings[..], &linux.gid_mappings[..]));
+                    let (uids, gids) = maps.unwrap_or_default();
+                    self.users = Users::New(IdMaps::new(uids, gids, "linux")?);
+                    self.create = self.create.with(kind);
+                }
                 None => self.create = self.create.with(kind),
                 Some(path) => {
                     let fd = sys::namespace::open_path(path).map_err(|source| LaunchError::Setup {
@@ -148,7 +172,7 @@ impl<'a> ContainerPlan<'a> {
                         object: format!("{} namespace {}", kind.file(), path.display()),
                         source,
                     })?;
-                    self.join.push((kind, fd));
+                    self.join(kind, fd);
                 }
             }
         }
@@ -156,7 +180,11 @@ impl<'a> ContainerPlan<'a> {
             let fd = fd
                 .try_clone_to_owned()
                 .map_err(|source| LaunchError::Clone { id: self.process.id.to_owned(), source })?;
-            self.join.push((kind_of(*r#type), fd));
+            self.join(kind_of(*r#type), fd);
+        }
+        let maps = self.spec.linux.iter().any(|linux| !linux.uid_mappings.is_empty());
+        if maps && !matches!(self.users, Users::New(_)) {
+            return Err(invalid("linux.uidMappings", "the container has no user namespace of its own"));
         }
         if !self.create.contains(Kind::Mount) {
             return Err(LaunchError::Unsupported {
@@ -164,6 +192,37 @@ impl<'a> ContainerPlan<'a> {
             });
         }
         Ok(())
+    }
+
+    fn join(&mut self, kind: Kind, fd: OwnedFd) {
+        match kind {
+            Kind::User => self.users = Users::Joined(fd),
+            _ => self.join.push((kind, fd)),
+        }
+    }
+
+    /// Whether the ids in the container are not the caller's.
+    pub fn has_other_users(&self) -> bool {
+        !matches!(self.users, Users::Hosts)
+    }
+
+    /// Whether the first process waits for the caller's share of the set-up.
+    pub fn waits_for_caller(&self) -> bool {
+        self.root_from_outside() || self.mounts.iter().any(|mount| self.mount_from_outside(mount))
+    }
+
+    /// Whether the caller mounts the root filesystem.
+    pub fn root_from_outside(&self) -> bool {
+        self.has_other_users()
+    }
+
+    /// Whether the caller prepares this mount.
+    pub fn mount_from_outside(&self, mount: &MountPlan<'_>) -> bool {
+        match &mount.source {
+            Source::Bind { .. } => self.has_other_users() || mount.id_map.is_some(),
+            Source::New { kind: "tmpfs", .. } => self.has_other_users() && mount.is_dev(),
+            Source::New { .. } | Source::Cgroup => false,
+        }
     }
 
     pub fn joins(&self, kind: Kind) -> bool {

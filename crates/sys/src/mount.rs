@@ -165,6 +165,22 @@ impl Tree {
         set_attributes(self.0.as_fd(), change, depth)
     }
 
+    /// Shows the files' owners through the id maps of the user namespace behind `users`: an id of the file system is taken for
+    /// one inside that namespace. Possible once, before the tree is attached; needs a file system that knows of such mounts.
+    pub fn map_ids(&self, users: BorrowedFd<'_>, depth: Depth) -> io::Result<()> {
+        let attr = MountAttr {
+            set: MOUNT_ATTR_IDMAP,
+            user_namespace: users.as_raw_fd() as u64,
+            ..MountAttr::default()
+        };
+        mount_setattr(self.0.as_fd(), &attr, depth)
+    }
+
+    /// A tree that came from another process.
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
     /// Attaches the tree on top of what `target` refers to.
     pub fn attach(&self, target: impl AsFd) -> io::Result<()> {
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
@@ -190,6 +206,7 @@ pub fn change(fd: impl AsFd, change: Change, depth: Depth) -> io::Result<()> {
 
 /// `struct mount_attr` of linux/mount.h.
 #[repr(C)]
+#[derive(Default)]
 struct MountAttr {
     set: u64,
     clear: u64,
@@ -202,21 +219,28 @@ fn set_attributes(fd: BorrowedFd<'_>, change: Change, depth: Depth) -> io::Resul
         set: change.set.0,
         clear: change.clear.0,
         propagation: change.propagation.map_or(0, |p| u64::from(p.flag().bits())),
-        user_namespace: 0,
+        ..MountAttr::default()
     };
+    mount_setattr(fd, &attr, depth)
+}
+
+/// From linux/mount.h.
+const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+
+fn mount_setattr(fd: BorrowedFd<'_>, attr: &MountAttr, depth: Depth) -> io::Result<()> {
     let mut flags = libc::AT_EMPTY_PATH;
     if depth == Depth::Recursive {
         flags |= libc::AT_RECURSIVE;
     }
     // SAFETY: the kernel reads a C string constant and `attr`, whose layout and size are those of its structure; both
-    // outlive the call.
+    // outlive the call, which keeps neither.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             fd.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size_of::<MountAttr>(),
         )
     };

@@ -16,6 +16,8 @@ pub struct Clone<'a> {
     pub namespaces: KindSet,
     /// The cgroup v2 directory the child starts in.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// Whether the new process is a child of the caller's parent, which alone may then wait for it.
+    pub sibling: bool,
 }
 
 /// Which side of [`clone`] the caller is.
@@ -42,7 +44,12 @@ pub fn clone(how: Clone<'_>) -> io::Result<Cloned> {
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = (libc::CLONE_PIDFD | how.namespaces.flags()) as u64 | CLONE_CLEAR_SIGHAND;
     args.pidfd = (&raw mut pidfd).addr() as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
+    if how.sibling {
+        // The signal is the caller's own, and may not be given.
+        args.flags |= libc::CLONE_PARENT as u64;
+    } else {
+        args.exit_signal = libc::SIGCHLD as u64;
+    }
     if let Some(cgroup) = how.cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
@@ -130,6 +137,16 @@ pub fn reap_any() -> io::Result<Option<(i32, Ended)>> {
 pub fn open(pid: i32) -> io::Result<OwnedFd> {
     let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// The pid, as this process sees it, of the process behind `pidfd`.
+///
+/// # Errors
+/// `ESRCH` when it has ended and been waited for, or is out of sight.
+pub fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    pid.filter(|pid| *pid > 0).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
 }
 
 /// Sends `signal` to the process behind `pidfd`; one that has ended is no error.
@@ -323,6 +340,43 @@ pub fn set_identity(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
         check(libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
     }
     Ok(())
+}
+
+/// Lets this thread make and own files as `uid` and `gid`, with all its capabilities, until the guard is dropped.
+///
+/// # Errors
+/// `EPERM` when the ids could not be taken.
+pub fn own_files_as(uid: u32, gid: u32) -> io::Result<FileIds> {
+    let guard = FileIds { uid: file_id(libc::SYS_setfsuid, uid), gid: file_id(libc::SYS_setfsgid, gid) };
+    // A change that was not allowed is seen by asking again only; no id is -1.
+    let now = (file_id(libc::SYS_setfsuid, u32::MAX), file_id(libc::SYS_setfsgid, u32::MAX));
+    if now != (uid, gid) {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
+    // The kernel took the rights over files away with user 0 (capabilities(7)).
+    let sets = crate::capability::get()?;
+    crate::capability::set(crate::capability::ThreadSets { effective: sets.permitted, ..sets })?;
+    Ok(guard)
+}
+
+/// What [`own_files_as`] puts back when dropped.
+#[derive(Debug)]
+pub struct FileIds {
+    uid: u32,
+    gid: u32,
+}
+
+impl Drop for FileIds {
+    fn drop(&mut self) {
+        file_id(libc::SYS_setfsgid, self.gid);
+        file_id(libc::SYS_setfsuid, self.uid);
+    }
+}
+
+/// Sets one of the file system ids and returns what it was.
+fn file_id(call: libc::c_long, id: u32) -> u32 {
+    // SAFETY: setfsuid and setfsgid read an integer and cannot fail.
+    unsafe { libc::syscall(call, id) as u32 }
 }
 
 /// Closes every descriptor from `first` on.

@@ -2,15 +2,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Component, Path};
 
 use oci::runtime::{LinuxDevice, Spec};
 use sys::fs::{FileType, Node, OFlags};
 
-use super::mounts::below;
 use crate::channel::{At, Fault};
 use crate::error::Step;
-use crate::plan::{MountPlan, Source};
+use crate::plan::{ContainerPlan, Source};
 
 /// Runtime-spec, "Default Devices"; `console` and `ptmx` come with the terminal and with devpts.
 const NODES: [(&str, u32, u32); 6] =
@@ -26,34 +25,75 @@ const LINKS: [(&str, &str); 6] = [
     ("ptmx", "pts/ptmx"),
 ];
 
-pub fn make_all(spec: &Spec, root: BorrowedFd<'_>, mounts: &[MountPlan<'_>]) -> Result<(), Fault> {
-    let of_the_host = |mount: &MountPlan<'_>| {
-        mount.destination == Path::new("/dev") && matches!(mount.source, Source::Bind { .. })
-    };
-    if mounts.iter().any(of_the_host) {
+/// Fills the container's `/dev`, beneath its root.
+pub fn make_all(plan: &ContainerPlan<'_>, root: BorrowedFd<'_>) -> Result<(), Fault> {
+    let mounted = plan.mounts.iter().find(|mount| mount.is_dev());
+    if mounted.is_some_and(|mount| matches!(mount.source, Source::Bind { .. })) {
         // Whoever mounts a /dev of the host wants that one, unchanged.
         return Ok(());
     }
     let dev = sys::fs::create_dir_all_in_root(root, Path::new("/dev"), 0o755)
         .at(Step::Device, || "/dev".to_owned())?;
-    for (name, major, minor) in NODES {
-        let node = Node::Character { major, minor };
-        make(&dev, name, node, 0o666).at(Step::Device, || format!("/dev/{name}"))?;
-    }
     for (name, target) in LINKS {
         match sys::fs::symlink_at(target, &dev, name) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => other.at(Step::Device, || format!("/dev/{name}"))?,
         }
     }
-    let devices = spec.linux.iter().flat_map(|linux| &linux.devices);
-    for device in devices {
-        add(root, &dev, device).at(Step::Device, || device.path.display().to_string())?;
+    let ready = mounted.is_some_and(|mount| plan.mount_from_outside(mount));
+    let devices = plan.spec.linux.iter().flat_map(|linux| &linux.devices);
+    if !ready {
+        make_nodes(plan.spec, dev.as_fd(), |uid, gid| (uid, gid))?;
+    }
+    for device in devices.filter(|device| in_dev(device).is_none()) {
+        let object = || device.path.display().to_string();
+        add(root, &device.path, device, (device.uid, device.gid)).at(Step::Device, object)?;
     }
     Ok(())
 }
 
-fn add(root: BorrowedFd<'_>, dev: &OwnedFd, device: &LinuxDevice) -> io::Result<()> {
+/// Makes the nodes of every container and those of `spec` that lie there in `dev`; `owner` says whose they are.
+pub fn make_nodes(
+    spec: &Spec,
+    dev: BorrowedFd<'_>,
+    owner: impl Fn(u32, u32) -> (u32, u32),
+) -> Result<(), Fault> {
+    let root = owner(0, 0);
+    let given = (root != (0, 0)).then_some(root);
+    for (name, major, minor) in NODES {
+        let node = Node::Character { major, minor };
+        let give = |(uid, gid)| {
+            sys::fs::chown_at(dev, name, uid, gid)?;
+            // The caller has a umask.
+            sys::fs::chmod_at(dev, name, 0o666)
+        };
+        make(&dev, name, node, 0o666)
+            .and_then(|()| given.map_or(Ok(()), give))
+            .at(Step::Device, || format!("/dev/{name}"))?;
+    }
+    let devices = spec.linux.iter().flat_map(|linux| &linux.devices);
+    for (device, path) in devices.filter_map(|device| Some((device, in_dev(device)?))) {
+        let asked = device.uid.is_some() || device.gid.is_some();
+        let (uid, gid) = owner(device.uid.unwrap_or(0), device.gid.unwrap_or(0));
+        let owner = if asked || given.is_some() { (Some(uid), Some(gid)) } else { (None, None) };
+        add(dev, path, device, owner).at(Step::Device, || device.path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// The device's path below `/dev`, if it is there and plain.
+fn in_dev(device: &LinuxDevice) -> Option<&Path> {
+    let path = device.path.strip_prefix("/dev").ok()?;
+    path.components().all(|component| matches!(component, Component::Normal(_))).then_some(path)
+}
+
+/// Makes the node of `device` at `path` beneath `root`.
+fn add(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    device: &LinuxDevice,
+    owner: (Option<u32>, Option<u32>),
+) -> io::Result<()> {
     let number = |n: i64| u32::try_from(n).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
     let (major, minor) = (number(device.major)?, number(device.minor)?);
     let node = match device.r#type.as_str() {
@@ -62,24 +102,22 @@ fn add(root: BorrowedFd<'_>, dev: &OwnedFd, device: &LinuxDevice) -> io::Result<
         "p" => Node::Fifo,
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     };
-    let name = device.path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let parent = device.path.parent().unwrap_or(Path::new("/"));
-    let other;
-    let parent = if below(parent) == Path::new("dev") {
-        dev
-    } else {
-        other = sys::fs::create_dir_all_in_root(root, parent, 0o755)?;
-        &other
-    };
-    make(parent, name, node, device.file_mode.unwrap_or(0o666) & 0o777)?;
-    if device.uid.is_some() || device.gid.is_some() {
-        sys::fs::chown_at(parent, name, device.uid.unwrap_or(0), device.gid.unwrap_or(0))?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let parent = sys::fs::create_dir_all_in_root(root, parent, 0o755)?;
+    let mode = device.file_mode.unwrap_or(0o666) & 0o777;
+    make(&parent, name, node, mode)?;
+    match owner {
+        (None, None) => Ok(()),
+        (uid, gid) => {
+            sys::fs::chown_at(&parent, name, uid.unwrap_or(0), gid.unwrap_or(0))?;
+            sys::fs::chmod_at(&parent, name, mode)
+        }
     }
-    Ok(())
 }
 
 /// Makes the node, or accepts one that is the same device already.
-fn make(dir: &OwnedFd, name: impl AsRef<Path>, node: Node, mode: u32) -> io::Result<()> {
+fn make(dir: &impl AsFd, name: impl AsRef<Path>, node: Node, mode: u32) -> io::Result<()> {
     let name = name.as_ref();
     match sys::fs::mknod_at(dir, name, node, mode) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use sys::capability::ThreadSets;
-use sys::fs::OFlags;
+use sys::fs::{FileType, OFlags};
 use sys::mount::PIPE_MAGIC;
 use sys::process::Vectors;
 
@@ -106,17 +106,19 @@ fn connect(
 
 /// Lets the user reopen the stream, as `/dev/stdout`; for pipes and terminals that we made for this process.
 fn give(fd: BorrowedFd<'_>, account: &Account, step: Step) -> Result<(), Fault> {
-    use sys::fs::FileType;
     let object = || "its stream".to_owned();
     let stat = sys::fs::stat(fd).at(step, object)?;
-    let kind = FileType::from_raw_mode(stat.st_mode);
-    // Not a FIFO with a name, which is a file of the host's.
-    let is_pipe = || Ok(sys::mount::file_system_magic(fd).at(step, object)? == PIPE_MAGIC);
-    let ours = step == Step::Terminal || (kind == FileType::Fifo && is_pipe()?);
+    let ours = step == Step::Terminal || is_nameless_pipe(fd).at(step, object)?;
     if ours && stat.st_uid != account.uid {
         sys::fs::chown(fd, account.uid, stat.st_gid).at(step, object)?;
     }
     Ok(())
+}
+
+/// Whether `fd` is a pipe of pipe(2), not a FIFO with a name, which is a file of the host's.
+pub fn is_nameless_pipe(fd: BorrowedFd<'_>) -> std::io::Result<bool> {
+    let kind = FileType::from_raw_mode(sys::fs::stat(fd)?.st_mode);
+    Ok(kind == FileType::Fifo && sys::mount::file_system_magic(fd)? == PIPE_MAGIC)
 }
 
 /// CVE-2024-21626: opened without magic links, so that no descriptor of ours (`/proc/self/fd/N`) can lead outside; and what

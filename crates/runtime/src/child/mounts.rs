@@ -22,7 +22,7 @@ pub struct Made {
 /// Copies the sources of mounts that are to stay peers of the host's, while this namespace's mounts still are.
 pub fn copy_shared(plan: &ContainerPlan<'_>) -> Result<Vec<Option<Tree>>, Fault> {
     let copy = |mount: &MountPlan<'_>| match (&mount.source, mount.propagation) {
-        (Source::Bind { path, depth }, Some((Propagation::Shared, _))) => {
+        (Source::Bind { path, depth }, Some((Propagation::Shared, _))) if !plan.mount_from_outside(mount) => {
             Tree::copy(*path, *depth).map(Some).at(Step::Source, || path.display().to_string())
         }
         _ => Ok(None),
@@ -33,14 +33,19 @@ pub fn copy_shared(plan: &ContainerPlan<'_>) -> Result<Vec<Option<Tree>>, Fault>
 pub fn make_all(
     plan: &ContainerPlan<'_>,
     shared: Vec<Option<Tree>>,
+    prepared: Vec<Option<Tree>>,
     root: BorrowedFd<'_>,
 ) -> Result<Made, Fault> {
     let mut made = Made { proc: None };
-    for (mount, shared) in plan.mounts.iter().zip(shared) {
+    let prepared = prepared.into_iter().chain(std::iter::repeat_with(|| None));
+    for ((mount, shared), prepared) in plan.mounts.iter().zip(shared).zip(prepared) {
         let object = || mount.destination.display().to_string();
         let tree = match &mount.source {
-            Source::Bind { path, depth } => bind(mount, shared, path, *depth)?,
-            Source::New { kind, source, data } => new(mount, kind, *source, data)?,
+            Source::Bind { path, depth } => bind(mount, prepared.or(shared), path, *depth)?,
+            Source::New { kind, source, data } => match prepared {
+                Some(tree) => tree,
+                None => new_tree(mount, kind, *source, data)?,
+            },
             Source::Cgroup => {
                 cgroup::mount(plan.cgroup, mount, root)?;
                 continue;
@@ -61,9 +66,9 @@ pub fn make_all(
     Ok(made)
 }
 
-fn bind(mount: &MountPlan<'_>, shared: Option<Tree>, path: &Path, depth: Depth) -> Result<Tree, Fault> {
+fn bind(mount: &MountPlan<'_>, copied: Option<Tree>, path: &Path, depth: Depth) -> Result<Tree, Fault> {
     let object = || mount.destination.display().to_string();
-    let tree = match shared {
+    let tree = match copied {
         Some(tree) => tree,
         None => Tree::copy(path, depth).at(Step::Source, || path.display().to_string())?,
     };
@@ -82,7 +87,8 @@ fn bind(mount: &MountPlan<'_>, shared: Option<Tree>, path: &Path, depth: Depth) 
     Ok(tree)
 }
 
-fn new(
+/// Makes the file system, attached to nothing.
+pub fn new_tree(
     mount: &MountPlan<'_>,
     kind: &str,
     source: Option<&Path>,

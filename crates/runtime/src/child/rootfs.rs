@@ -11,9 +11,19 @@ use sys::mount::{Attributes, Context, Depth, Tree};
 use crate::Rootfs;
 use crate::channel::{At, Fault};
 use crate::error::Step;
+use crate::overlay::{self, OPTIONS_MAX};
 
-/// Mounts the root filesystem and opens it.
-pub fn open(rootfs: &Rootfs) -> Result<OwnedFd, Fault> {
+/// Mounts the root filesystem and opens it; `prepared` is what the caller mounted already.
+pub fn open(rootfs: &Rootfs, prepared: Option<Tree>) -> Result<OwnedFd, Fault> {
+    if let Some(tree) = prepared {
+        // Any directory would do for a place: nobody else sees this namespace.
+        let (Rootfs::Directory(place) | Rootfs::Overlay { upper: place, .. }) = rootfs;
+        let object = || place.display().to_string();
+        sys::fs::open(place.as_path(), OFlags::PATH | OFlags::DIRECTORY, 0)
+            .and_then(|target| tree.attach(target))
+            .at(Step::Overlay, object)?;
+        return Ok(tree.into_fd());
+    }
     match rootfs {
         Rootfs::Directory(path) => {
             // pivot_root wants a mount point: the directory is bound onto itself.
@@ -32,18 +42,16 @@ pub fn open(rootfs: &Rootfs) -> Result<OwnedFd, Fault> {
     }
 }
 
-/// mount(2) takes at most a page of options, its terminating zero included.
-const OPTIONS_MAX: usize = 4095;
-
 /// Mounts the overlay over its own `upper` directory, a place that exists and nobody else sees in this namespace.
 fn mount_overlay(lower: &[PathBuf], upper: &Path, work: &Path, volatile: bool) -> Result<(), Fault> {
     let object = || upper.display().to_string();
     let (names, base) = short_names(lower);
-    let mut options = overlay_options(&names, upper, work, volatile);
+    let (upper_name, work_name) = (upper.as_os_str().as_bytes(), work.as_os_str().as_bytes());
+    let mut options = overlay::options(&names, upper_name, work_name, volatile);
     if options.len() > OPTIONS_MAX {
         enter_links(lower)?;
         let names: Vec<Vec<u8>> = (0..lower.len()).map(|n| n.to_string().into_bytes()).collect();
-        options = overlay_options(&names, upper, work, volatile);
+        options = overlay::options(&names, upper_name, work_name, volatile);
     } else if let Some(base) = base {
         std::env::set_current_dir(base).at(Step::Overlay, || base.display().to_string())?;
     }
@@ -75,36 +83,6 @@ fn enter_links(lower: &[PathBuf]) -> Result<(), Fault> {
     sys::process::change_directory(&tree).at(Step::Overlay, object)
 }
 
-/// `redirect_dir`, `metacopy` and `index` would make `upper` unreadable without these very layers below it; it must stay
-/// a layer by itself.
-fn overlay_options(lower: &[Vec<u8>], upper: &Path, work: &Path, volatile: bool) -> Vec<u8> {
-    let mut options = b"index=off,redirect_dir=off,metacopy=off,".to_vec();
-    if volatile {
-        options.extend(b"volatile,");
-    }
-    options.extend(b"lowerdir=");
-    for (n, name) in lower.iter().enumerate() {
-        if n > 0 {
-            options.push(b':');
-        }
-        escape(&mut options, name);
-    }
-    options.extend(b",upperdir=");
-    escape(&mut options, upper.as_os_str().as_bytes());
-    options.extend(b",workdir=");
-    escape(&mut options, work.as_os_str().as_bytes());
-    options
-}
-
-fn escape(out: &mut Vec<u8>, path: &[u8]) {
-    for &byte in path {
-        if matches!(byte, b'\\' | b',' | b':') {
-            out.push(b'\\');
-        }
-        out.push(byte);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,7 +92,7 @@ mod tests {
         let lower = [PathBuf::from("/s/a"), PathBuf::from("/s/b:c")];
         let (names, base) = short_names(&lower);
         assert_eq!(base, Some(Path::new("/s")));
-        let options = overlay_options(&names, Path::new("/u,1"), Path::new("/w"), true);
+        let options = overlay::options(&names, b"/u,1", b"/w", true);
         assert_eq!(
             String::from_utf8_lossy(&options),
             "index=off,redirect_dir=off,metacopy=off,volatile,lowerdir=a:b\\:c,upperdir=/u\\,1,workdir=/w"

@@ -7,6 +7,7 @@ use sys::mount::{Attributes, Change, Depth, Propagation};
 
 use super::invalid;
 use crate::LaunchError;
+use crate::users::IdMaps;
 
 /// One mount, ready to be made.
 #[derive(Debug)]
@@ -18,6 +19,16 @@ pub struct MountPlan<'a> {
     /// For it and all below it.
     pub recursive: Change,
     pub propagation: Option<(Propagation, Depth)>,
+    /// Whether and how the owners of its files are shown as others.
+    pub id_map: Option<IdMap>,
+}
+
+/// An id-mapped mount.
+#[derive(Debug)]
+pub struct IdMap {
+    /// The maps; those of the container when there are none.
+    pub maps: Option<IdMaps>,
+    pub depth: Depth,
 }
 
 /// What is mounted.
@@ -41,18 +52,19 @@ impl<'a> MountPlan<'a> {
         if !destination.components().any(|component| matches!(component, Component::Normal(_))) {
             return Err(refuse("the destination must not be the root".to_owned()));
         }
-        if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
-            return Err(LaunchError::Unsupported {
-                what: format!("id-mapped mount at {}", destination.display()),
-            });
-        }
         let mut plan = Self {
             destination,
             source: Source::Cgroup,
             change: Change::default(),
             recursive: Change::default(),
             propagation: None,
+            id_map: None,
         };
+        let maps = match (&mount.uid_mappings[..], &mount.gid_mappings[..]) {
+            ([], []) => None,
+            (uids, gids) => Some(IdMaps::new(uids, gids, &format!("mount at {}", destination.display()))?),
+        };
+        let mut id_depth = maps.is_some().then_some(Depth::One);
         let kind = mount.r#type.as_deref().unwrap_or("bind");
         let mut bind = (kind == "bind").then_some(Depth::One);
         let mut data = Vec::new();
@@ -66,6 +78,7 @@ impl<'a> MountPlan<'a> {
                     change.clear = change.clear.without(set).with(clear);
                 }
                 Word::Bind(depth) => bind = Some(depth),
+                Word::IdMap(depth) => id_depth = Some(depth),
                 Word::Propagation(kind, depth) => plan.propagation = Some((kind, depth)),
                 Word::Unsupported => {
                     let what = format!("option {option:?} of the mount at {}", destination.display());
@@ -85,10 +98,19 @@ impl<'a> MountPlan<'a> {
                 }
                 Source::Bind { path, depth }
             }
+            (None, kind) if id_depth.is_some() => {
+                return Err(refuse(format!("only a bind mount can be id-mapped, not one of type {kind}")));
+            }
             (None, "cgroup" | "cgroup2") => Source::Cgroup,
             (None, kind) => Source::New { kind, source: mount.source.as_deref(), data },
         };
+        plan.id_map = id_depth.map(|depth| IdMap { maps, depth });
         Ok(plan)
+    }
+
+    /// Whether this is the directory of the device nodes.
+    pub fn is_dev(&self) -> bool {
+        self.destination == Path::new("/dev")
     }
 }
 
@@ -101,6 +123,7 @@ enum Word<'a> {
         depth: Depth,
     },
     Bind(Depth),
+    IdMap(Depth),
     Propagation(Propagation, Depth),
     Unsupported,
     /// For the file system itself.
@@ -134,7 +157,9 @@ impl<'a> Word<'a> {
             "" | "defaults" | "async" | "loud" | "nomand" | "nolazytime" => Self::Nothing,
             "bind" => Self::Bind(Depth::One),
             "rbind" => Self::Bind(Depth::Recursive),
-            "remount" | "idmap" | "ridmap" | "tmpcopyup" | "mand" | "silent" => Self::Unsupported,
+            "idmap" => Self::IdMap(Depth::One),
+            "ridmap" => Self::IdMap(Depth::Recursive),
+            "remount" | "tmpcopyup" | "mand" | "silent" => Self::Unsupported,
             _ => match option.split_once('=') {
                 Some((key, value)) => Self::Data(key, Some(value)),
                 None => Self::Data(option, None),

@@ -35,9 +35,6 @@ pub fn spec(spec: &Spec) -> Result<(), LaunchError> {
     let lists = |kind| linux.namespaces.iter().any(|n| n.r#type == kind);
     let joins_mounts = linux.namespaces.iter().any(|n| n.r#type == NamespaceType::Mount && n.path.is_some());
     absent(&[
-        ("a user namespace", lists(NamespaceType::User)),
-        ("linux.uidMappings", !linux.uid_mappings.is_empty()),
-        ("linux.gidMappings", !linux.gid_mappings.is_empty()),
         ("a time namespace", lists(NamespaceType::Time)),
         ("linux.timeOffsets", !linux.time_offsets.is_empty()),
         ("joining a mount namespace", joins_mounts),

@@ -13,6 +13,7 @@ mod program;
 mod rights;
 mod sandbox;
 mod terminal;
+mod users;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         init::TESTS,
         exec::TESTS,
         cgroups::TESTS,
+        users::TESTS,
     ];
     let mut failed = Vec::new();
     let selected =

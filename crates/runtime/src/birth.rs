@@ -1,0 +1,110 @@
+//! Cloning a container's first process into its namespaces.
+//!
+//! A namespace belongs to the user namespace it was made in, and may be joined only by who has rights there. So what is joined is
+//! joined before the process is in another user namespace, by the caller, who goes back to its own at once.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use sys::namespace::{Kind, KindSet};
+use sys::process::{Clone, Cloned};
+
+use crate::plan::{ContainerPlan, Users};
+
+/// Clones the first process of `plan`, into the cgroup v2 directory `group` when there is one.
+pub fn give_birth(plan: &ContainerPlan<'_>, group: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+    let how = Clone { namespaces: plan.create, cgroup: group, sibling: false };
+    // Where the users stay the same the child joins the rest by itself.
+    let early = |kind: Kind| kind == Kind::Pid || plan.has_other_users();
+    let early: Vec<_> =
+        plan.join.iter().filter(|(kind, _)| early(*kind)).map(|(kind, fd)| (*kind, fd.as_fd())).collect();
+    match &plan.users {
+        Users::Joined(users) => through_go_between(users.as_fd(), &early, how),
+        Users::Hosts | Users::New(_) => in_namespaces(&early, || sys::process::clone(how)),
+    }
+}
+
+/// Clones a further process for the container of the process behind `container`, in its pid namespace.
+pub fn give_birth_beside(container: BorrowedFd<'_>, how: Clone<'_>) -> io::Result<Cloned> {
+    let own = sys::namespace::open_own(Kind::Pid)?;
+    sys::namespace::join_process(container, KindSet::EMPTY.with(Kind::Pid))?;
+    let cloned = sys::process::clone(how);
+    if !matches!(cloned, Ok(Cloned::Child)) {
+        sys::namespace::join(own.as_fd(), Kind::Pid)?;
+    }
+    cloned
+}
+
+/// Clones inside `namespaces` and puts this process back into its own. For a pid namespace that is about children only.
+fn in_namespaces(
+    namespaces: &[(Kind, BorrowedFd<'_>)],
+    clone: impl FnOnce() -> io::Result<Cloned>,
+) -> io::Result<Cloned> {
+    let own: Vec<(Kind, OwnedFd)> = namespaces
+        .iter()
+        .map(|(kind, _)| Ok((*kind, sys::namespace::open_own(*kind)?)))
+        .collect::<io::Result<_>>()?;
+    let joined = namespaces.iter().try_for_each(|(kind, fd)| sys::namespace::join(*fd, *kind));
+    let cloned = joined.and_then(|()| clone());
+    if !matches!(cloned, Ok(Cloned::Child)) {
+        for (kind, fd) in &own {
+            sys::namespace::join(fd.as_fd(), *kind)?;
+        }
+    }
+    cloned
+}
+
+/// Clones inside the user namespace `users`. Nobody comes back from there, so a go-between enters it and clones the process as
+/// its own sibling.
+fn through_go_between(
+    users: BorrowedFd<'_>,
+    others: &[(Kind, BorrowedFd<'_>)],
+    how: Clone<'_>,
+) -> io::Result<Cloned> {
+    let (ours, theirs) = UnixStream::pair()?;
+    match sys::process::clone(Clone::default())? {
+        Cloned::Child => {
+            drop(ours);
+            let joined = others.iter().try_for_each(|(kind, fd)| sys::namespace::join(*fd, *kind));
+            let joined = joined.and_then(|()| sys::namespace::join(users, Kind::User));
+            match joined.and_then(|()| sys::process::clone(Clone { sibling: true, ..how })) {
+                Ok(Cloned::Child) => Ok(Cloned::Child),
+                Ok(Cloned::Parent { pid, pidfd }) => {
+                    let sent =
+                        sys::socket::send_with_fds(theirs.as_fd(), &pid.to_le_bytes(), &[pidfd.as_fd()]);
+                    sys::process::exit(u8::from(sent.is_err()))
+                }
+                Err(error) => {
+                    let errno = error.raw_os_error().unwrap_or(EIO);
+                    let _ = sys::socket::send_with_fds(theirs.as_fd(), &errno.to_le_bytes(), &[]);
+                    sys::process::exit(1)
+                }
+            }
+        }
+        Cloned::Parent { pidfd: between, .. } => {
+            drop(theirs);
+            let mut number = [0; 4];
+            let heard = sys::socket::recv_with_fds(ours.as_fd(), &mut number);
+            sys::process::wait(between.as_fd())?;
+            let (length, fds) = heard?;
+            match (length, fds.into_iter().next()) {
+                (4, Some(pidfd)) => Ok(Cloned::Parent { pid: i32::from_le_bytes(number), pidfd }),
+                (4, None) => Err(io::Error::from_raw_os_error(i32::from_le_bytes(number))),
+                _ => Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+    }
+}
+
+const EIO: i32 = 5;
+
+/// The namespaces of the process behind `pidfd` that a further process of its container joins.
+///
+/// The user namespace only where it is another: nobody may join the one he is in.
+pub fn kinds_to_join(pid: i32) -> io::Result<KindSet> {
+    let kinds = [Kind::Mount, Kind::Network, Kind::Ipc, Kind::Uts, Kind::Cgroup];
+    let kinds = kinds.into_iter().fold(KindSet::EMPTY, KindSet::with);
+    let link = |whose: &str| std::fs::read_link(format!("/proc/{whose}/ns/user"));
+    Ok(if link(&pid.to_string())? == link("self")? { kinds } else { kinds.with(Kind::User) })
+}

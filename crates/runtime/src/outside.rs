@@ -1,0 +1,101 @@
+//! The caller's share of a container's set-up, done while its first process waits: what takes rights on the host that a
+//! process in a user namespace of its own no longer has.
+//!
+//! The id maps come first. Then the mounts whose files get other owners, or whose sources only the host's root may open: each is
+//! prepared attached to nothing and handed over as a descriptor, which the first process attaches in its own mount namespace.
+
+mod dev;
+mod root;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use sys::mount::Tree;
+use sys::namespace::Kind;
+
+use crate::channel::{At, Caller, Fault};
+use crate::error::Step;
+use crate::plan::{ContainerPlan, IdMap, MountPlan, Source, Users};
+use crate::users::IdMaps;
+use crate::{Stdio, child};
+
+/// Does all of it for the container whose first process is `pid`, and lets that go on.
+pub fn prepare(plan: &ContainerPlan<'_>, pid: i32, channel: &Caller) -> Result<(), Fault> {
+    let id = || plan.process.id.to_owned();
+    if let Users::New(maps) = &plan.users {
+        maps.write(pid).at(Step::IdMaps, id)?;
+    }
+    let world = World::of(plan, pid)?;
+    if let Some(world) = &world {
+        give_streams(&world.maps, &plan.process.stdio).at(Step::Stdio, || "its streams".to_owned())?;
+    }
+    let mut trees = Vec::new();
+    if plan.root_from_outside() {
+        trees.push(root::prepare(plan.rootfs, world.as_ref())?);
+    }
+    for mount in plan.mounts.iter().filter(|mount| plan.mount_from_outside(mount)) {
+        trees.push(mount_tree(plan, mount, world.as_ref())?);
+    }
+    let fds: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
+    channel.hand_over(&fds).at(Step::Channel, id)
+}
+
+/// The user namespace of the container, when it has one.
+pub struct World {
+    pub namespace: OwnedFd,
+    pub maps: IdMaps,
+}
+
+impl World {
+    fn of(plan: &ContainerPlan<'_>, pid: i32) -> Result<Option<Self>, Fault> {
+        let id = || plan.process.id.to_owned();
+        let maps = match &plan.users {
+            Users::Hosts => None,
+            Users::New(maps) => Some(maps.clone()),
+            Users::Joined(_) => IdMaps::of_process(pid).at(Step::IdMaps, id)?,
+        };
+        let Some(maps) = maps else { return Ok(None) };
+        let namespace = sys::namespace::open(pid, Kind::User).at(Step::IdMaps, id)?;
+        Ok(Some(Self { namespace, maps }))
+    }
+
+    /// The host's ids of the container's root.
+    pub fn root(&self) -> Option<(u32, u32)> {
+        self.maps.host_uid(0).zip(self.maps.host_gid(0))
+    }
+}
+
+/// Makes pipes that were made for the process the property of the container's root, who may then give them to its user.
+pub fn give_streams(maps: &IdMaps, stdio: &Stdio) -> io::Result<()> {
+    let Stdio::Fds { stdin, stdout, stderr } = stdio else { return Ok(()) };
+    let Some((uid, gid)) = maps.host_uid(0).zip(maps.host_gid(0)) else { return Ok(()) };
+    for fd in [stdin, stdout, stderr].into_iter().flatten() {
+        if child::is_nameless_pipe(fd.as_fd())? {
+            sys::fs::chown(fd, uid, gid)?;
+        }
+    }
+    Ok(())
+}
+
+fn mount_tree(plan: &ContainerPlan<'_>, mount: &MountPlan<'_>, world: Option<&World>) -> Result<Tree, Fault> {
+    let (path, depth) = match &mount.source {
+        Source::Bind { path, depth } => (*path, *depth),
+        Source::New { data, .. } => return dev::prepare(plan.spec, mount, data, world),
+        Source::Cgroup => unreachable!("the container's own process mounts its control groups"),
+    };
+    let tree = Tree::copy(path, depth).at(Step::Source, || path.display().to_string())?;
+    let object = || format!("{} to the ids of the container", path.display());
+    match (&mount.id_map, world) {
+        (None, _) => {}
+        (Some(IdMap { maps: Some(maps), depth }), _) => {
+            let namespace = maps.open_namespace().at(Step::IdMaps, object)?;
+            tree.map_ids(namespace.as_fd(), *depth).at(Step::MapOwners, object)?;
+        }
+        (Some(IdMap { maps: None, depth }), Some(world)) => {
+            tree.map_ids(world.namespace.as_fd(), *depth).at(Step::MapOwners, object)?;
+        }
+        // Its ids are the host's: there is nothing to map.
+        (Some(IdMap { maps: None, .. }), None) => {}
+    }
+    Ok(tree)
+}
