@@ -205,11 +205,12 @@ fn report(ended: Ended) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ended::Usage { text, status } => {
-            eprint!("{text}");
+            crate::context::note(text.trim_end_matches('\n'));
             ExitCode::from(status)
         }
         Ended::Failed(table, failure) => {
-            eprintln!("{}", diag::render(&failure));
+            // Not `eprintln!`, which panics when standard error is a pipe whose reader has gone.
+            crate::context::note(diag::render(&failure));
             ExitCode::from(diag::exit_status(table, &failure))
         }
         Ended::Reported(status) => ExitCode::from(status),

@@ -16,6 +16,7 @@ mod control;
 mod down;
 mod events;
 mod exec;
+mod files;
 mod flags;
 mod images;
 mod list;
@@ -23,6 +24,7 @@ mod logs;
 mod report;
 mod run_service;
 mod up;
+mod watch;
 
 use flags::Flags;
 use report::Printer;
@@ -43,12 +45,15 @@ const fn verb(
 }
 
 static VERBS: &[Verb] = &[
+    verb("attach", "Attach local standard input, output, and error streams to a service's container", watch::attach),
     verb("build", "Build or rebuild services", build_images::build),
     verb("config", "Parse, resolve and render compose file in canonical format", config::run),
+    verb("cp", "Copy files/folders between a service container and the local filesystem", files::cp),
     verb("create", "Creates containers for a service", up::create),
     verb("down", "Stop and remove containers, networks", down::run),
     verb("events", "Receive real time events from containers", events::run),
     verb("exec", "Execute a command in a running container", exec::run),
+    verb("export", "Export a service container's filesystem as a tar archive", files::export),
     verb("images", "List images used by the created containers", images::images),
     verb("kill", "Force stop service containers", control::kill),
     verb("logs", "View output from containers", logs::run),
@@ -60,13 +65,28 @@ static VERBS: &[Verb] = &[
     verb("restart", "Restart service containers", control::restart),
     verb("rm", "Removes stopped service containers", down::rm),
     verb("run", "Run a one-off command on a service", run_service::run),
+    verb("scale", "Scale services", up::scale),
     verb("start", "Start services", control::start),
+    verb("stats", "Display a live stream of container(s) resource usage statistics", watch::stats),
     verb("stop", "Stop services", control::stop),
     verb("top", "Display the running processes", list::top),
     verb("unpause", "Unpause services", control::unpause),
     verb("up", "Create and start containers", up::up),
     verb("version", "Show the Compose version information", config::version),
+    verb("volumes", "List volumes", list::volumes),
     verb("wait", "Block until containers of all (or specified) services stop", control::wait),
+];
+
+/// Verbs of Docker Compose that hull does not have; `convert` is an old name of `config`.
+static OTHERS: &[Verb] = &[
+    verb("alpha", "", watch::refused),
+    verb("bridge", "", watch::refused),
+    verb("commit", "", watch::refused),
+    verb("convert", "", config::run),
+    verb("publish", "", watch::refused),
+    verb("push", "", watch::refused),
+    verb("viz", "", watch::refused),
+    verb("watch", "", watch::refused),
 ];
 
 /// One invocation of `compose`: what every verb needs.
@@ -92,7 +112,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
             Invocation { path: invocation.path, args: vec![topic, OsString::from("--help")] },
         );
     }
-    let Some(verb) = VERBS.iter().find(|verb| verb.name == word) else {
+    let Some(verb) = VERBS.iter().chain(OTHERS).find(|verb| verb.name == word) else {
         return Err(usage(&invocation.path, format_args!("unknown compose command: {word:?}")));
     };
     let compose = Compose { context, flags };

@@ -3,7 +3,7 @@
 use super::{Command, Section, run as row};
 
 mod create;
-mod list;
+pub mod list;
 mod remove;
 
 /// The commands of the group.

@@ -70,3 +70,50 @@ fn profiles_and_scale() {
     compose(&world, &["--profile", "debug", "down"]).success();
     assert_eq!(world.hull(["ps", "-aq"]).success().text(), "");
 }
+
+#[test]
+fn files_numbers_and_volumes_of_services() {
+    let world = world();
+    project(&world, "red");
+    compose(&world, &["up", "-d"]).success();
+    compose(&world, &["scale", "web=2"]).success();
+    let names = || compose(&world, &["ps", "--filter", "status=running", "--format", "{{.Name}}"]).success();
+    assert_eq!(names().text(), "shop-db-1\nshop-web-1\nshop-web-2");
+
+    let file = world.file("greeting", "hello");
+    compose(&world, &["cp", &file.to_string_lossy(), "web:/tmp/greeting"]).success();
+    for index in ["1", "2"] {
+        let read = compose(&world, &["exec", "-T", "--index", index, "web", "cat", "/tmp/greeting"]).success();
+        assert_eq!(read.text(), "hello", "number {index}");
+    }
+    let back = world.scratch().join("back");
+    compose(&world, &["cp", "--index", "2", "web:/tmp/greeting", &back.to_string_lossy()]).success();
+    assert_eq!(std::fs::read_to_string(&back).unwrap(), "hello");
+    compose(&world, &["cp", "web:/tmp/greeting", "db:/tmp/x"]).status(125);
+    compose(&world, &["cp", "--index", "9", "web:/tmp/greeting", "/tmp/x"]).status(1);
+
+    compose(&world, &["export", "-o", &back.to_string_lossy(), "web"]).success();
+    assert!(std::fs::metadata(&back).unwrap().len() > 100_000);
+    let stats = compose(&world, &["stats", "--no-stream", "--format", "{{.Name}}"]).success();
+    assert_eq!(stats.text(), "shop-db-1\nshop-web-1\nshop-web-2");
+    assert_eq!(compose(&world, &["volumes", "-q"]).success().text(), "shop_data");
+    assert_eq!(compose(&world, &["volumes", "-q", "web"]).success().text(), "");
+    compose(&world, &["scale", "web=1"]).success();
+    assert_eq!(names().text(), "shop-db-1\nshop-web-1");
+    compose(&world, &["scale", "web"]).status(125);
+
+    let refused = compose(&world, &["watch"]).status(1);
+    assert!(refused.stderr.contains("compose watch` is not supported yet"), "{refused}");
+}
+
+#[test]
+fn attaching_to_a_service() {
+    let world = world();
+    world.file(
+        "compose.yaml",
+        "services: {echo: {image: busybox, command: sh -c 'read line; echo got $$line; exit 4', stdin_open: true}}",
+    );
+    compose(&world, &["up", "-d"]).success();
+    let attached = world.hull_with_input(["compose", "attach", "echo"], b"this\n").status(4);
+    assert_eq!(attached.text(), "got this");
+}

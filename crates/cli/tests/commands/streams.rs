@@ -95,3 +95,15 @@ fn logs_follow_and_cut() {
     world.hull(["run", "--name", "quiet", "--log-driver", "none", "busybox", "echo", "hi"]).success();
     world.hull(["logs", "quiet"]).status(1);
 }
+
+#[test]
+fn an_error_nobody_reads_is_still_only_an_error() {
+    let world = world();
+    for words in [["inspect", "nothing"], ["run", "--nothing"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = world.hull(words);
+        let unread = world.command(words).stdout(std::process::Stdio::null()).stderr(writer).status().unwrap();
+        assert_eq!(unread.code(), output.status, "{output}");
+    }
+}

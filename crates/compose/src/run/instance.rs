@@ -96,6 +96,18 @@ impl Stack<'_> {
         Ok(instances)
     }
 
+    /// The containers of `service`, running or not: all of them, or number `index`; never none.
+    pub fn replicas(&self, service: &str, index: Option<u32>) -> Result<Vec<Instance>, Failure> {
+        let mut of_service = self.instances_of(std::slice::from_ref(&service.to_owned()))?;
+        of_service.retain(|instance| index.is_none_or(|number| instance.number == number));
+        let service = service.to_owned();
+        match (of_service.is_empty(), index) {
+            (false, _) => Ok(of_service),
+            (true, Some(number)) => Err(StackError::NoSuchNumber { service, number }.into()),
+            (true, None) => Err(StackError::NoContainer { service }.into()),
+        }
+    }
+
     /// The container of `service` a command like `exec` means: its first, or number `index`; running.
     pub fn target(&self, service: &str, index: Option<u32>) -> Result<Instance, Failure> {
         let of_service = self.instances_of(std::slice::from_ref(&service.to_owned()))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use diag::{Class, Failure};
 use engine::Engine;
-use engine::model::{Filters, ListOptions, LogOptions, Protocol, PublishedPort, Top};
+use engine::model::{Filters, ListOptions, LogOptions, Protocol, PublishedPort, Top, VolumeInfo};
 
 use super::follow::sources;
 use super::{Instance, Stack, StackError, label, walk};
@@ -145,6 +145,22 @@ impl Stack<'_> {
             .ok_or_else(|| {
                 StackError::NoPort { service: service.to_owned(), port: format!("{port}/{protocol}") }.into()
             })
+    }
+
+    /// The project's volumes that exist; only those `services` mount when some are named.
+    pub fn volumes(&self, services: &[String]) -> Result<Vec<VolumeInfo>, Failure> {
+        let instances = self.instances_of(services)?;
+        let mut filters = Filters::default();
+        filters.add("label", format!("{}={}", label::PROJECT, self.project.name));
+        let mut volumes = self.engine.volumes(&filters)?;
+        if !services.is_empty() {
+            let mut used = std::collections::BTreeSet::new();
+            for instance in &instances {
+                used.extend(self.engine.inspect(instance.id())?.mounts.into_iter().filter_map(|mount| mount.name));
+            }
+            volumes.retain(|volume| used.contains(&volume.name));
+        }
+        Ok(volumes)
     }
 
     /// Filters that keep the events of this project, or of some of its services.

@@ -1,4 +1,4 @@
-//! `compose ps`, `ls`, `top` and `port`.
+//! `compose ps`, `ls`, `volumes`, `top` and `port`.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::Compose;
 use super::report::Printer;
 use crate::commands::container::list::row;
-use crate::commands::{Invocation, Outcome, parse, usage};
+use crate::commands::{Invocation, Outcome, parse, usage, volume};
 use crate::context::{print, print_line};
 use crate::output::listing::{self, Column, column};
 use crate::output::table;
@@ -21,6 +21,9 @@ struct Ps {
     /// Show all stopped containers (including those created by the run command)
     #[arg(short, long)]
     all: bool,
+    /// Filter services by a property (supported: status)
+    #[arg(long, value_name = "string")]
+    filter: Vec<String>,
     /// Format output: 'table', 'table TEMPLATE', 'json' or a Go template
     #[arg(long, value_name = "string")]
     format: Option<String>,
@@ -51,7 +54,13 @@ const COLUMNS: &[Column] = &[
 ];
 
 pub fn containers(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
-    let args: Ps = parse(&invocation)?;
+    let mut args: Ps = parse(&invocation)?;
+    for filter in &args.filter {
+        match filter.split_once('=') {
+            Some(("status", status)) => args.status.push(status.to_owned()),
+            _ => return Err(usage(&invocation.path, format_args!("unknown filter {filter:?}: use status=..."))),
+        }
+    }
     let project = compose.load_or_named(&args.names)?;
     let printer = Printer::new(&compose.flags);
     let mut instances = compose.on(&project, &printer, |stack| {
@@ -152,6 +161,27 @@ pub fn projects(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
     }
     print(&listing::render(args.format.as_deref().unwrap_or_default(), PROJECT_COLUMNS, &rows)?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// List volumes
+#[derive(clap::Parser)]
+struct Volumes {
+    /// Format output: 'table', 'table TEMPLATE', 'json' or a Go template
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
+    /// Only display volume names
+    #[arg(short, long)]
+    quiet: bool,
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+}
+
+pub fn volumes(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
+    let args: Volumes = parse(&invocation)?;
+    let project = compose.load_or_named(&args.services)?;
+    let printer = Printer::new(&compose.flags);
+    let volumes = compose.on(&project, &printer, |stack| stack.volumes(&args.services))?;
+    volume::list::show(volumes, args.format, args.quiet)
 }
 
 /// Display the running processes

@@ -1,4 +1,4 @@
-//! `compose up` and `compose create`.
+//! `compose up`, `compose create` and `compose scale`.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -134,6 +134,41 @@ pub fn create(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
     execute(compose, &Printer::new(&compose.flags).quiet_build(common.quiet_build), &options)
 }
 
+/// Scale services
+#[derive(clap::Parser)]
+struct ScaleArgs {
+    /// Don't start linked services
+    #[arg(long)]
+    no_deps: bool,
+    #[arg(required = true, value_name = "SERVICE=REPLICAS")]
+    scale: Vec<String>,
+}
+
+pub fn scale(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
+    let args: ScaleArgs = parse(&invocation)?;
+    let scale = scales(&invocation.path, &args.scale)?;
+    let options = UpOptions {
+        services: scale.keys().cloned().collect(),
+        scale,
+        no_deps: args.no_deps,
+        ..UpOptions::default()
+    };
+    execute(compose, &Printer::new(&compose.flags), &options)
+}
+
+/// `SERVICE=NUM` each.
+fn scales(path: &str, texts: &[String]) -> Result<Scale, Ended> {
+    let mut scale = Scale::new();
+    for text in texts {
+        let parsed = text.split_once('=').and_then(|(name, count)| Some((name, count.parse().ok()?)));
+        let Some((name, count)) = parsed else {
+            return Err(usage(path, format_args!("invalid scale {text:?}: should be SERVICE=NUM")));
+        };
+        scale.insert(name.to_owned(), count);
+    }
+    Ok(scale)
+}
+
 fn execute(compose: &Compose<'_>, printer: &Printer, options: &UpOptions) -> Outcome {
     let project = compose.load(&options.services)?;
     match compose.interruptible(&project, printer, |stack| stack.up(options))? {
@@ -146,17 +181,7 @@ fn execute(compose: &Compose<'_>, printer: &Printer, options: &UpOptions) -> Out
 impl Common {
     fn options(&self, path: &str) -> Result<UpOptions, Ended> {
         policy(path, self.pull.as_deref())?;
-        let mut scale = Scale::new();
-        for text in &self.scale {
-            let parsed = text.split_once('=').and_then(|(name, count)| Some((name, count.parse().ok()?)));
-            let Some((name, count)) = parsed else {
-                return Err(usage(
-                    path,
-                    format_args!("invalid --scale option {text:?}: should be SERVICE=NUM"),
-                ));
-            };
-            scale.insert(name.to_owned(), count);
-        }
+        let scale = scales(path, &self.scale)?;
         Ok(UpOptions {
             services: self.services.clone(),
             build: self.build,

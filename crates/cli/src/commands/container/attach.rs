@@ -5,9 +5,9 @@ use crate::commands::{Ended, Invocation, Outcome, parse};
 use crate::context::Context;
 use crate::session::DetachKeys;
 
-/// Attach local standard input, output, and error streams to a running container
-#[derive(clap::Parser)]
-struct Args {
+/// What `attach` and `compose attach` share.
+#[derive(clap::Args)]
+pub struct Flags {
     /// Override the key sequence for detaching a container
     #[arg(long, value_name = "string")]
     detach_keys: Option<String>,
@@ -18,23 +18,31 @@ struct Args {
     #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value = "true", action = clap::ArgAction::Set, hide_possible_values = true)]
     sig_proxy: bool,
+}
+
+/// Attach local standard input, output, and error streams to a running container
+#[derive(clap::Parser)]
+struct Args {
+    #[command(flatten)]
+    flags: Flags,
     container: String,
 }
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
-    attach(context, &args).map_err(Ended::of_process)
+    attach(context, &args.container, &args.flags).map_err(Ended::of_process)
 }
 
-fn attach(context: &Context, args: &Args) -> Outcome {
-    let keys = DetachKeys::from_flag(args.detach_keys.as_deref())?;
+/// Attaches to the container called `name`.
+pub fn attach(context: &Context, name: &str, flags: &Flags) -> Outcome {
+    let keys = DetachKeys::from_flag(flags.detach_keys.as_deref())?;
     let engine = context.engine()?;
-    let container = engine.inspect(&args.container)?;
+    let container = engine.inspect(name)?;
     let process = &container.spec.process;
-    let stdin = process.open_stdin && !args.no_stdin;
-    let foreground = Foreground::new([stdin, true, true], process.tty, keys, args.sig_proxy)?;
+    let stdin = process.open_stdin && !flags.no_stdin;
+    let foreground = Foreground::new([stdin, true, true], process.tty, keys, flags.sig_proxy)?;
     let signals = foreground.block_signals()?;
     // A container that removes itself is removed by whoever started it, or by its monitor.
-    let stream = engine.attach(&args.container, foreground.attach_options(false))?;
+    let stream = engine.attach(name, foreground.attach_options(false))?;
     foreground.run(engine, &container.id, stream, signals, false)
 }

@@ -19,9 +19,9 @@ use crate::commands::{Ended, Invocation, Outcome, parse};
 use crate::context::Context;
 use crate::output::file::Output;
 
-/// Copy files/folders between a container and the local filesystem
-#[derive(clap::Parser)]
-struct Args {
+/// What `cp` and `compose cp` share.
+#[derive(clap::Args)]
+pub struct Flags {
     /// Archive mode (copy all uid/gid information)
     #[arg(short, long)]
     archive: bool,
@@ -31,6 +31,13 @@ struct Args {
     /// Suppress progress output during copy
     #[arg(short, long)]
     quiet: bool,
+}
+
+/// Copy files/folders between a container and the local filesystem
+#[derive(clap::Parser)]
+struct Args {
+    #[command(flatten)]
+    flags: Flags,
     #[arg(value_name = "CONTAINER:SRC_PATH|SRC_PATH|-")]
     source: String,
     #[arg(value_name = "DEST_PATH|-|CONTAINER:DEST_PATH")]
@@ -76,17 +83,12 @@ fn local(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> CopyError {
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
-    copy(
-        context.engine()?,
-        &invocation.path,
-        (&args.source, &args.destination),
-        args.archive,
-        args.follow_link,
-    )
+    copy(context.engine()?, &invocation.path, (&args.source, &args.destination), &args.flags)
 }
 
 /// Copies between a container and here; the sides are as typed, `container:path` being the container's.
-pub fn copy(engine: &Engine, command: &str, sides: (&str, &str), keep_owner: bool, follow: bool) -> Outcome {
+pub fn copy(engine: &Engine, command: &str, sides: (&str, &str), flags: &Flags) -> Outcome {
+    let (keep_owner, follow) = (flags.archive, flags.follow_link);
     match (container_side(sides.0), container_side(sides.1)) {
         (None, None) => Err(CopyError::NoContainer.into()),
         (Some(_), Some(_)) => Err(CopyError::TwoContainers.into()),
@@ -118,7 +120,7 @@ pub fn copy(engine: &Engine, command: &str, sides: (&str, &str), keep_owner: boo
 }
 
 /// `container:path`; absolute paths and those beginning with a dot are local whatever they contain.
-fn container_side(text: &str) -> Option<(&str, &str)> {
+pub fn container_side(text: &str) -> Option<(&str, &str)> {
     if text.starts_with(['/', '.']) {
         return None;
     }

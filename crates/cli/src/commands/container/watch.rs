@@ -31,12 +31,12 @@ pub fn top(context: &mut Context, invocation: Invocation) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Display a live stream of container(s) resource usage statistics
-#[derive(clap::Parser)]
-struct StatsArgs {
+/// What `stats` and `compose stats` share.
+#[derive(clap::Args)]
+pub struct StatsFlags {
     /// Show all containers (default shows just running)
     #[arg(short, long)]
-    all: bool,
+    pub all: bool,
     /// Format output: 'table', 'table TEMPLATE', 'json' or a Go template
     #[arg(long, value_name = "string")]
     format: Option<String>,
@@ -46,6 +46,13 @@ struct StatsArgs {
     /// Do not truncate output
     #[arg(long)]
     no_trunc: bool,
+}
+
+/// Display a live stream of container(s) resource usage statistics
+#[derive(clap::Parser)]
+struct StatsArgs {
+    #[command(flatten)]
+    flags: StatsFlags,
     #[arg(value_name = "CONTAINER")]
     containers: Vec<String>,
 }
@@ -65,40 +72,50 @@ const COLUMNS: &[Column] = &[
 const INTERVAL: Duration = Duration::from_secs(1);
 
 pub fn stats(context: &mut Context, invocation: Invocation) -> Outcome {
-    let args: StatsArgs = parse(&invocation)?;
+    let StatsArgs { flags, containers } = parse(&invocation)?;
     let engine = context.engine()?;
-    let format = args.format.as_deref().unwrap_or_default();
-    let mut before = readings(engine, &args).map_err(Ended::plain)?;
+    show(&flags, || match containers.as_slice() {
+        [] => all(engine, flags.all).map_err(Ended::plain),
+        names => named(engine, names).map_err(Ended::plain),
+    })
+}
+
+/// Prints what `readings` finds, again and again unless told otherwise.
+pub fn show(flags: &StatsFlags, readings: impl Fn() -> Result<Vec<Reading>, Ended>) -> Outcome {
+    let format = flags.format.as_deref().unwrap_or_default();
+    let mut before = readings()?;
     loop {
         std::thread::sleep(INTERVAL);
-        let now = readings(engine, &args).map_err(Ended::plain)?;
-        let rows: Vec<_> = now.iter().map(|reading| row(reading, &before, !args.no_trunc)).collect();
+        let now = readings()?;
+        let rows: Vec<_> = now.iter().map(|reading| row(reading, &before, !flags.no_trunc)).collect();
         let text = listing::render(format, COLUMNS, &rows)?;
-        let clear = if args.no_stream || !std::io::stdout().is_terminal() { "" } else { "\x1b[H\x1b[J" };
+        let clear = if flags.no_stream || !std::io::stdout().is_terminal() { "" } else { "\x1b[H\x1b[J" };
         let mut out = std::io::stdout().lock();
         let shown = out.write_all(format!("{clear}{text}").as_bytes()).and_then(|()| out.flush());
-        if args.no_stream || shown.is_err() {
+        if flags.no_stream || shown.is_err() {
             return Ok(ExitCode::SUCCESS);
         }
         before = now;
     }
 }
 
-/// One container's name, id and reading.
-type Reading = (String, String, Stats);
+/// One container's id, name and reading.
+pub type Reading = (String, String, Stats);
 
-fn readings(engine: &Engine, args: &StatsArgs) -> Result<Vec<Reading>, Failure> {
+fn all(engine: &Engine, stopped_too: bool) -> Result<Vec<Reading>, Failure> {
     let mut readings = Vec::new();
-    if args.containers.is_empty() {
-        for container in engine.list(&ListOptions { all: args.all, ..ListOptions::default() })? {
-            // One that was removed since is no longer of interest.
-            if let Ok(stats) = engine.stats(container.id.as_str()) {
-                readings.push((container.id.to_string(), container.name, stats));
-            }
+    for container in engine.list(&ListOptions { all: stopped_too, ..ListOptions::default() })? {
+        // One that was removed since is no longer of interest.
+        if let Ok(stats) = engine.stats(container.id.as_str()) {
+            readings.push((container.id.to_string(), container.name, stats));
         }
-        return Ok(readings);
     }
-    for name in &args.containers {
+    Ok(readings)
+}
+
+fn named(engine: &Engine, names: &[String]) -> Result<Vec<Reading>, Failure> {
+    let mut readings = Vec::new();
+    for name in names {
         let container = engine.inspect(name)?;
         readings.push((container.id.to_string(), container.name, engine.stats(name)?));
     }

@@ -28,10 +28,15 @@ const COLUMNS: &[Column] = &[column("DRIVER", "Driver"), column("VOLUME NAME", "
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
-    let mut volumes = context.engine()?.volumes(&Filters::parse(&args.filter)?)?;
+    let volumes = context.engine()?.volumes(&Filters::parse(&args.filter)?)?;
+    show(volumes, args.format, args.quiet)
+}
+
+/// Prints volumes, by name.
+pub fn show(mut volumes: Vec<VolumeInfo>, format: Option<String>, quiet: bool) -> Outcome {
     volumes.sort_by(|a, b| a.name.cmp(&b.name));
     let rows: Vec<_> = volumes.iter().map(row).collect();
-    let format = match (args.format, args.quiet) {
+    let format = match (format, quiet) {
         (None, true) => "{{.Name}}".to_owned(),
         (format, _) => format.unwrap_or_default(),
     };
