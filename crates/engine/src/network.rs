@@ -49,7 +49,7 @@ pub(crate) fn plan(id: &str, name: &str, doc: &NetworkDoc) -> net::NetworkPlan {
 }
 
 impl Engine {
-    /// The id that `host` and `none` have under these roots.
+    /// The id that `bridge`, `host` and `none` have under these roots.
     pub(crate) fn predefined_id(&self, name: &str) -> NetworkId {
         NetworkId::from_string(oci::Digest::of(format!("{}/{name}", self.instance()).as_bytes()).hex())
     }

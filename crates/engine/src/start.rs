@@ -148,12 +148,13 @@ impl Engine {
     }
 
     fn start_with(&self, name: &str, attach: Option<AttachOptions>) -> Result<Option<Launched>, StartError> {
-        let (container, _lock) = self.find_locked(name)?;
+        let (mut container, _lock) = self.find_locked(name)?;
         match self.observe(&container)?.state.status {
             Status::Paused => return Err(StartError::Paused { name: container.name }),
             Status::Running | Status::Restarting => return Ok(None),
             Status::Created | Status::Exited => {}
         }
+        self.rejoin_networks(&mut container)?;
         let prepared = self.prepare(&container.id)?;
         // After a power cut they may be missing.
         self.make_directories(&container).map_err(|error| StartError::Directories(Box::new(error)))?;

@@ -45,7 +45,11 @@ const fn verb(
 }
 
 static VERBS: &[Verb] = &[
-    verb("attach", "Attach local standard input, output, and error streams to a service's container", watch::attach),
+    verb(
+        "attach",
+        "Attach local standard input, output, and error streams to a service's container",
+        watch::attach,
+    ),
     verb("build", "Build or rebuild services", build_images::build),
     verb("config", "Parse, resolve and render compose file in canonical format", config::run),
     verb("cp", "Copy files/folders between a service container and the local filesystem", files::cp),

@@ -83,7 +83,8 @@ fn files_numbers_and_volumes_of_services() {
     let file = world.file("greeting", "hello");
     compose(&world, &["cp", &file.to_string_lossy(), "web:/tmp/greeting"]).success();
     for index in ["1", "2"] {
-        let read = compose(&world, &["exec", "-T", "--index", index, "web", "cat", "/tmp/greeting"]).success();
+        let read =
+            compose(&world, &["exec", "-T", "--index", index, "web", "cat", "/tmp/greeting"]).success();
         assert_eq!(read.text(), "hello", "number {index}");
     }
     let back = world.scratch().join("back");

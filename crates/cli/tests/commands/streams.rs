@@ -103,7 +103,8 @@ fn an_error_nobody_reads_is_still_only_an_error() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let output = world.hull(words);
-        let unread = world.command(words).stdout(std::process::Stdio::null()).stderr(writer).status().unwrap();
+        let unread =
+            world.command(words).stdout(std::process::Stdio::null()).stderr(writer).status().unwrap();
         assert_eq!(unread.code(), output.status, "{output}");
     }
 }

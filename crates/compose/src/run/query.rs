@@ -156,7 +156,9 @@ impl Stack<'_> {
         if !services.is_empty() {
             let mut used = std::collections::BTreeSet::new();
             for instance in &instances {
-                used.extend(self.engine.inspect(instance.id())?.mounts.into_iter().filter_map(|mount| mount.name));
+                used.extend(
+                    self.engine.inspect(instance.id())?.mounts.into_iter().filter_map(|mount| mount.name),
+                );
             }
             volumes.retain(|volume| used.contains(&volume.name));
         }

@@ -7,7 +7,7 @@ use crate::model::{ContainerId, EndpointSpec, NetworkMode};
 use crate::record::{Container, Endpoint, NetworkDoc};
 use crate::{events, launch};
 use store::Durability;
-use store::db::{containers, leases};
+use store::db::{containers, leases, networks};
 
 impl Engine {
     /// Attaches a container, running or not, to one more network.
@@ -77,7 +77,18 @@ impl Engine {
     /// [`NetworkError::NotAttached`].
     pub fn network_disconnect(&self, network: &str, name: &str, force: bool) -> Result<(), NetworkError> {
         let (mut container, _lock) = self.find_locked(name)?;
-        let row = self.store().database().read(|reader| find_row(reader, network))?;
+        let row = match self.store().database().read(|reader| find_row(reader, network)) {
+            Err(NetworkError::NotFound { .. }) => {
+                // Removed while the container was stopped: what is left is the wish to join it again.
+                let mut endpoints = container.doc.endpoints.iter();
+                let left = endpoints.find(|left| left.network_name == network || left.network_id == network);
+                let Some(id) = left.map(|left| left.network_id.clone()) else {
+                    return Err(NetworkError::NotFound { name: network.to_owned() });
+                };
+                return self.forget_endpoint(&mut container, &id);
+            }
+            found => found?,
+        };
         if !container.doc.endpoints.iter().any(|endpoint| endpoint.network_id == row.id) {
             let container = container.name;
             return if force {
@@ -92,6 +103,49 @@ impl Engine {
         self.forget_endpoint(&mut container, &row.id)?;
         let event = events::network(&row.id, &row.name, "disconnect");
         self.emit(&event.with("container", container.id.as_str()));
+        Ok(())
+    }
+
+    /// Takes a place on those of a stopped container's networks that were removed, and made anew under their names, meanwhile.
+    ///
+    /// # Errors
+    /// [`NetworkError::NotFound`] for one that was not made anew.
+    pub(crate) fn rejoin_networks(&self, container: &mut Container) -> Result<(), NetworkError> {
+        let gone: Vec<usize> = self.store().database().read(|reader| {
+            let mut gone = Vec::new();
+            for (at, endpoint) in container.doc.endpoints.iter().enumerate() {
+                if networks::by_id(reader, &endpoint.network_id)?.is_none() {
+                    gone.push(at);
+                }
+            }
+            Ok::<_, NetworkError>(gone)
+        })?;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let mut document = container.doc.clone();
+        self.store().database().write(Durability::Full, |writer| {
+            for at in gone {
+                let old = &mut document.endpoints[at];
+                let row = networks::by_name(writer, &old.network_name)?
+                    .ok_or_else(|| NetworkError::NotFound { name: old.network_name.clone() })?;
+                let doc = NetworkDoc::from_json(&row.name, &row.record)?;
+                let spec = EndpointSpec {
+                    network: row.name.clone(),
+                    aliases: old.aliases.clone(),
+                    ipv4: old.wanted,
+                    // One that was made from the address goes with the address.
+                    mac: Some(old.mac).filter(|mac| *mac != net::Mac::for_address(old.address)),
+                    gateway_priority: old.gateway_priority,
+                    ..EndpointSpec::default()
+                };
+                let interface = old.interface.clone();
+                *old = create::lease(writer, &container.id, &spec, &row.id, &row.name, &doc, interface)?;
+            }
+            containers::update(writer, container.id.as_str(), &document.to_json())?;
+            Ok::<_, NetworkError>(())
+        })?;
+        container.doc = document;
         Ok(())
     }
 

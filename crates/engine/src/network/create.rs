@@ -2,9 +2,11 @@
 
 use super::{DEFAULT_NETWORK, NetworkError, plan};
 use crate::engine::Engine;
+use crate::lookup::LookupError;
 use crate::model::{NetworkId, NetworkInfo, NetworkSpec, Subnet};
 use crate::record::NetworkDoc;
 use crate::{events, ids, names, time};
+use monitor::state::Status;
 use net::NetworkPlan;
 use store::Durability;
 use store::db::networks::{self, NetworkRecord as Row};
@@ -33,7 +35,8 @@ impl Engine {
         if self.store().database().read(|reader| networks::by_name(reader, &spec.name))?.is_some() {
             return Err(networks::NetworkInsertError::Taken(spec.name).into());
         }
-        self.make_network(spec)
+        let id = ids::random().map_err(NetworkError::Random)?;
+        self.make_network(id, spec)
     }
 
     /// Makes the default network when these roots have none yet.
@@ -50,11 +53,12 @@ impl Engine {
             return Ok(());
         }
         let spec = NetworkSpec { name: DEFAULT_NETWORK.into(), ..Default::default() };
-        self.make_network(spec).map(drop)
+        // The id under which it was listed before it was there.
+        let id = self.predefined_id(DEFAULT_NETWORK).to_string();
+        self.make_network(id, spec).map(drop)
     }
 
-    fn make_network(&self, spec: NetworkSpec) -> Result<NetworkInfo, NetworkError> {
-        let id = ids::random().map_err(NetworkError::Random)?;
+    fn make_network(&self, id: String, spec: NetworkSpec) -> Result<NetworkInfo, NetworkError> {
         let (doc, plan) = self.realise(&id, spec)?;
         let row = Row {
             id: id.clone(),
@@ -112,22 +116,52 @@ impl Engine {
         rows.iter().map(|row| Ok(NetworkDoc::from_json(&row.name, &row.record)?.subnet)).collect()
     }
 
-    /// Removes a network.
+    /// Removes a network. Containers that have ended lose their place on it; it is found again, by name, when they start.
     ///
     /// # Errors
-    /// [`NetworkError::InUse`] while containers hold addresses on it, [`NetworkError::Predefined`].
+    /// [`NetworkError::InUse`] while containers run on it or are about to, [`NetworkError::Predefined`].
     pub fn network_remove(&self, name: &str) -> Result<NetworkId, NetworkError> {
         if matches!(name, "bridge" | "host" | "none") {
             return Err(NetworkError::Predefined { name: name.to_owned() });
         }
-        let removed = self.store().database().write(Durability::Full, |writer| {
-            let row = super::find_row(writer, name)?;
-            if row.name == DEFAULT_NETWORK {
-                return Err(NetworkError::Predefined { name: row.name });
+        let (row, mut members) = self.store().database().read(|reader| {
+            let row = super::find_row(reader, name)?;
+            let members = super::list::members(reader, &row.id)?;
+            Ok::<_, NetworkError>((row, members))
+        })?;
+        if row.name == DEFAULT_NETWORK {
+            return Err(NetworkError::Predefined { name: row.name });
+        }
+        let in_use = |name: String, holders| NetworkError::InUse { name, holders };
+        // Asked before waiting for anybody's lock: a container that is being stopped has its own for as long as that takes.
+        let mut holders = Vec::new();
+        for container in &members {
+            if self.observe(container)?.state.status != Status::Exited {
+                holders.push(container.name.clone());
             }
-            let holders = self.holders(writer, &row.id)?;
+        }
+        if !holders.is_empty() {
+            return Err(in_use(row.name, holders));
+        }
+        // Nobody can start them from here on. In one order for everybody, so that two removals do not wait for each other.
+        members.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut ended = Vec::new();
+        for container in members {
+            match self.find_locked(container.id.as_str()) {
+                Ok((container, lock)) if self.observe(&container)?.state.status == Status::Exited => {
+                    ended.push((container.id, lock));
+                }
+                Ok((container, _)) => return Err(in_use(row.name, vec![container.name])),
+                Err(LookupError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let removed = self.store().database().write(Durability::Full, |writer| {
+            let row = super::find_row(writer, &row.id)?;
+            let holders =
+                self.holders(writer, &row.id, |id| ended.iter().any(|(ended, _)| ended.as_str() == id))?;
             if !holders.is_empty() {
-                return Err(NetworkError::InUse { name: row.name, holders });
+                return Err(in_use(row.name, holders));
             }
             networks::remove(writer, &row.id)?;
             Ok(row)

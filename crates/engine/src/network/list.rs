@@ -38,8 +38,6 @@ impl Engine {
     pub fn networks(&self, filters: &Filters) -> Result<Vec<NetworkInfo>, NetworkError> {
         filters.allow(FILTERS)?;
         let dangling = filters.flag("dangling")?;
-        // It is listed even before the first container needs it.
-        self.ensure_default_network()?;
         let (rows, used) = self.store().database().read(|reader| {
             let mut used: HashMap<String, usize> = HashMap::new();
             for lease in leases::list(reader)? {
@@ -48,6 +46,10 @@ impl Engine {
             Ok::<_, NetworkError>((networks::list(reader)?, used))
         })?;
         let mut all = vec![self.predefined("host"), self.predefined("none")];
+        if !rows.iter().any(|row| row.name == DEFAULT_NETWORK) {
+            // The first container that needs it makes it.
+            all.push(self.predefined(DEFAULT_NETWORK));
+        }
         for row in &rows {
             all.push(info(row, &NetworkDoc::from_json(&row.name, &row.record)?)?);
         }
@@ -63,7 +65,11 @@ impl Engine {
                     wanted != (network.is_predefined() || used.contains_key(network.id.as_str()))
                 })
         });
-        all.sort_by_key(|network| (!network.is_predefined(), network.created_ns, network.name.clone()));
+        all.sort_by_key(|network| {
+            // The predefined ones by name, whether the bridge is there yet or not.
+            let since_ns = if network.is_predefined() { 0 } else { network.created_ns };
+            (!network.is_predefined(), since_ns, network.name.clone())
+        });
         Ok(all)
     }
 
@@ -113,7 +119,10 @@ impl Engine {
         filters.allow(&["label", "label!", "until"])?;
         let until = filters.until(time::now_ns())?;
         let mut pruned = Pruned::default();
-        for network in self.networks(&Filters::default())? {
+        // A container that has ended keeps its network here: removing that one is a decision, not a clean-up.
+        let mut unused = Filters::default();
+        unused.add("dangling", "true");
+        for network in self.networks(&unused)? {
             if network.is_predefined()
                 || !filters.labels(&network.labels)
                 || until.is_some_and(|until| network.created_ns >= until)
@@ -129,10 +138,18 @@ impl Engine {
         Ok(pruned)
     }
 
-    /// Names of the containers, running or not, that hold an address on a network.
-    pub(super) fn holders(&self, reader: &Reader<'_>, network_id: &str) -> Result<Vec<String>, NetworkError> {
+    /// Names of those that hold an address on a network, without the containers that `ended`.
+    pub(super) fn holders(
+        &self,
+        reader: &Reader<'_>,
+        network_id: &str,
+        ended: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, NetworkError> {
         let mut holders = Vec::new();
         for lease in leases::of_network(reader, network_id)? {
+            if ended(&lease.container) {
+                continue;
+            }
             match containers::by_id(reader, &lease.container)? {
                 Some(row) => holders.push(row.name),
                 None => holders.push(lease.container),
@@ -161,7 +178,7 @@ impl Engine {
 }
 
 /// The containers that hold an address on a network.
-fn members(reader: &Reader<'_>, network_id: &str) -> Result<Vec<Container>, NetworkError> {
+pub(super) fn members(reader: &Reader<'_>, network_id: &str) -> Result<Vec<Container>, NetworkError> {
     let mut members = Vec::new();
     for lease in leases::of_network(reader, network_id)? {
         if let Some(row) = containers::by_id(reader, &lease.container)? {

@@ -13,6 +13,8 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a_port_in_use_leaves_nothing", a_port_in_use_leaves_nothing),
     ("networks_are_created_and_removed", networks_are_created_and_removed),
     ("connect_and_disconnect", connect_and_disconnect),
+    ("a_network_goes_from_under_ended_containers", a_network_goes_from_under_ended_containers),
+    ("listing_makes_nothing", listing_makes_nothing),
     ("shared_namespaces", shared_namespaces),
 ];
 
@@ -128,7 +130,7 @@ fn networks_are_created_and_removed() {
     assert_eq!(world.engine.network_inspect("fixed").unwrap_err().to_string(), "network fixed not found");
     let names: Vec<String> =
         world.engine.networks(&Filters::default()).unwrap().into_iter().map(|network| network.name).collect();
-    assert_eq!(names, ["host", "none", "bridge"]);
+    assert_eq!(names, ["bridge", "host", "none"]);
 }
 
 fn connect_and_disconnect() {
@@ -166,4 +168,54 @@ fn shared_namespaces() {
     let own = std::fs::read_link("/proc/self/ns/net").unwrap();
     let host = world.sh("readlink /proc/self/ns/net", |s| s.network.mode = NetworkMode::Host);
     assert_eq!(host.trim(), own.to_string_lossy());
+}
+
+fn a_network_goes_from_under_ended_containers() {
+    let world = World::new();
+    network(&world, "shop");
+    let mut spec = on("shop", sleeper(), "web");
+    if let NetworkMode::Networks(endpoints) = &mut spec.network.mode {
+        endpoints[0].aliases = vec!["www".into()];
+    }
+    world.engine.run_detached(spec).unwrap();
+    let error = world.engine.network_remove("shop").unwrap_err();
+    assert_eq!(error.to_string(), "error while removing network: network shop has active endpoints (web)");
+    world.engine.kill("web", "KILL").unwrap();
+    world.engine.wait("web", engine::model::WaitCondition::NotRunning).unwrap();
+    assert!(
+        world.engine.network_prune(&Filters::default()).unwrap().networks.is_empty(),
+        "it has a container"
+    );
+    world.engine.network_remove("shop").unwrap();
+
+    // Without the network it cannot start, and occupies nothing; with a new one of that name it is found by its alias again.
+    let error = world.engine.start("web").unwrap_err();
+    assert_eq!((error.to_string().as_str(), error.class()), ("network shop not found", Class::NotFound));
+    network(&world, "other");
+    network(&world, "shop");
+    world.engine.start("web").unwrap();
+    let found = world.sh("ping -c1 -w2 www", |s| s.network.mode = on("shop", bridged(&[]), "x").network.mode);
+    assert!(found.contains("1 packets received"), "{found}");
+
+    // One whose network is gone for good can leave it.
+    world.engine.kill("web", "KILL").unwrap();
+    world.engine.wait("web", engine::model::WaitCondition::NotRunning).unwrap();
+    world.engine.network_remove("shop").unwrap();
+    world.engine.network_disconnect("shop", "web", false).unwrap();
+    assert_eq!(world.engine.network_disconnect("shop", "web", false).unwrap_err().class(), Class::NotFound);
+    world.engine.network_connect("other", "web", EndpointSpec::default()).unwrap();
+    world.engine.start("web").unwrap();
+    assert!(world.engine.inspect("web").unwrap().networks.contains_key("other"));
+}
+
+fn listing_makes_nothing() {
+    let world = World::new();
+    let list = || world.engine.networks(&Filters::default()).unwrap();
+    let bridge = list().into_iter().find(|network| network.name == "bridge").unwrap();
+    assert_eq!(bridge.subnet, None);
+    assert!(list().iter().all(|network| network.subnet.is_none()), "asking did not make it");
+    world.sh("true", |s| s.network.mode = NetworkMode::Default);
+    let made = list().into_iter().find(|network| network.name == "bridge").unwrap();
+    assert_eq!(made.id, bridge.id);
+    assert!(made.subnet.is_some());
 }

@@ -58,7 +58,12 @@ pub fn containers(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
     for filter in &args.filter {
         match filter.split_once('=') {
             Some(("status", status)) => args.status.push(status.to_owned()),
-            _ => return Err(usage(&invocation.path, format_args!("unknown filter {filter:?}: use status=..."))),
+            _ => {
+                return Err(usage(
+                    &invocation.path,
+                    format_args!("unknown filter {filter:?}: use status=..."),
+                ));
+            }
         }
     }
     let project = compose.load_or_named(&args.names)?;

@@ -46,9 +46,8 @@ pub fn stats(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
         let instances = compose.on(&project, &printer, |stack| stack.instances_of(&services))?;
         let shown = instances.iter().filter(|one| flags.all || one.is_running());
         // One that was removed since is no longer of interest.
-        let reading = |one: &Instance| {
-            Some((one.id().to_owned(), one.name().to_owned(), engine.stats(one.id()).ok()?))
-        };
+        let reading =
+            |one: &Instance| Some((one.id().to_owned(), one.name().to_owned(), engine.stats(one.id()).ok()?));
         Ok(shown.filter_map(reading).collect())
     })
 }
