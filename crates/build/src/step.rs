@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use cgroup::{Cgroup, Hierarchy};
 use oci::runtime::{NamespaceType, Spec};
-use runtime::{Launch, Rootfs, Stdio, UserSpec};
+use runtime::{Launch, Lifetime, Rootfs, Stdio, UserSpec};
 use serde::{Deserialize, Serialize};
 use sys::event::{PollFd, PollFlags};
 
@@ -123,6 +123,9 @@ fn run(bundle: &Path, control: &UnixStream, netns: Option<OwnedFd>) -> Result<i3
         stdio: Stdio::Inherit,
         join: &join,
         init: false,
+        bundle,
+        lifetime: Lifetime::Caller,
+        preserve_fds: 0,
     };
     let process = runtime::create(launch)?.start()?;
     loop {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use diag::Failure;
 use oci::runtime::NamespaceType;
-use runtime::{Launch, Rootfs};
+use runtime::{Launch, Lifetime, Rootfs};
 
 use crate::health::Checker;
 use crate::plan::LaunchPlan;
@@ -51,6 +51,9 @@ impl Run {
             stdio,
             join: joined.as_slice(),
             init: plan.init,
+            bundle: &plan.data_dir,
+            lifetime: Lifetime::Caller,
+            preserve_fds: 0,
         })?;
         sandbox.connect(plan, || created.netns_fd())?;
         let done = meanwhile()?;

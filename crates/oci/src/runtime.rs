@@ -8,6 +8,7 @@ mod linux;
 mod process;
 mod resources;
 mod seccomp;
+mod state;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub use linux::*;
 pub use process::*;
 pub use resources::*;
 pub use seccomp::*;
+pub use state::*;
 
 /// The version of the specification these types describe.
 pub const VERSION: &str = "1.3.0";
@@ -107,6 +109,22 @@ object! {
         start_container: Vec<Hook>,
         poststart: Vec<Hook>,
         poststop: Vec<Hook>,
+    }
+}
+
+impl Hooks {
+    /// Every hook, at whatever point.
+    pub fn all(&self) -> impl Iterator<Item = &Hook> {
+        let Self { prestart, create_runtime, create_container, start_container, poststart, poststop } = self;
+        [prestart, create_runtime, create_container, start_container, poststart, poststop]
+            .into_iter()
+            .flatten()
+    }
+
+    /// Whether nothing is to be run before the program.
+    pub fn are_none_before_start(&self) -> bool {
+        let Self { prestart, create_runtime, create_container, start_container, .. } = self;
+        [prestart, create_runtime, create_container, start_container].into_iter().all(Vec::is_empty)
     }
 }
 

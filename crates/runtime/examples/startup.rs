@@ -4,11 +4,12 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cgroup::{Cgroup, Hierarchy};
 use runtime::seccomp::Seccomp;
-use runtime::{Exec, Launch, Process, Rootfs, Stdio, UserSpec};
+use runtime::{Exec, Launch, Lifetime, Process, Rootfs, Stdio, UserSpec};
 
 fn main() {
     runtime::seal::ensure().expect("sealing this program");
@@ -53,6 +54,9 @@ fn main() {
                 stdio: Stdio::Null,
                 join: &[],
                 init: has("init"),
+                bundle: Path::new("/"),
+                lifetime: Lifetime::Caller,
+                preserve_fds: 0,
             });
             let process = created.and_then(runtime::Created::start).expect("a container");
             (process, start.elapsed(), group)

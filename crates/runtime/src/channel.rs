@@ -3,7 +3,7 @@
 //! ```text
 //! child -> caller   BORN    in its namespaces; only where the caller has a share in the set-up, before anything else
 //! caller -> child   GOODS   with mounts, any number of times
-//!                   GO_ON   that was all
+//!                   GO_ON   that was all, with the child's pid as the caller sees it
 //! child -> caller   READY   with the controlling side of the terminal, if there is one
 //! caller -> child   GO      execute
 //!                   a fault, then the end of the stream
@@ -34,6 +34,8 @@ pub enum Fault {
     NotExecutable(String),
     NoSuchUser(String),
     NoSuchGroup(String),
+    /// A hook failed; the text is all of its error.
+    Hook(String),
     /// The other side is gone; there is nobody to tell.
     Abandoned,
 }
@@ -51,7 +53,8 @@ impl Fault {
             Self::NotExecutable(text) => (READY + 2, 0, text),
             Self::NoSuchUser(name) => (READY + 3, 0, name),
             Self::NoSuchGroup(name) => (READY + 4, 0, name),
-            Self::Abandoned => (READY + 5, 0, String::new()),
+            Self::Hook(text) => (READY + 5, 0, text),
+            Self::Abandoned => (READY + 6, 0, String::new()),
         };
         [&[code][..], &errno.to_le_bytes(), text.as_bytes()].concat()
     }
@@ -65,6 +68,8 @@ impl Fault {
             202 => LaunchError::NotExecutable { text },
             203 => LaunchError::NoSuchUser { name: text },
             204 => LaunchError::NoSuchGroup { name: text },
+            205 => LaunchError::Hook { text },
+            206 => LaunchError::Abandoned,
             code => LaunchError::Setup {
                 step: Step::from_number(code)?,
                 object: text,
@@ -118,12 +123,13 @@ pub enum Answer {
 }
 
 impl Caller {
-    /// Gives the child what was prepared for it, and lets it go on.
-    pub fn hand_over(&self, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    /// Gives the child, `pid` to the caller, what was prepared for it, and lets it go on.
+    pub fn hand_over(&self, pid: i32, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         for some in fds.chunks(sys::socket::MAX_FDS) {
             sys::socket::send_with_fds(self.0.as_fd(), &[GOODS], some)?;
         }
-        self.tell(GO_ON)
+        self.tell(GO_ON)?;
+        (&self.0).write_all(&pid.to_le_bytes())
     }
 
     pub fn tell(&self, word: u8) -> io::Result<()> {
@@ -157,6 +163,18 @@ impl Caller {
 #[derive(Debug)]
 pub struct Child(UnixStream);
 
+impl From<UnixStream> for Child {
+    fn from(stream: UnixStream) -> Self {
+        Self(stream)
+    }
+}
+
+impl From<UnixStream> for Caller {
+    fn from(stream: UnixStream) -> Self {
+        Self(stream)
+    }
+}
+
 impl AsFd for Child {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -173,8 +191,8 @@ impl Child {
         }
     }
 
-    /// Waits for the caller's share of the set-up: descriptors, in the order in which the plan wants them.
-    pub fn receive_goods(&self) -> Result<Vec<OwnedFd>, Fault> {
+    /// Waits for the caller's share of the set-up: this process's pid, and descriptors in the order in which the plan wants them.
+    pub fn receive_goods(&self) -> Result<(i32, Vec<OwnedFd>), Fault> {
         (&self.0).write_all(&[BORN]).map_err(|_| Fault::Abandoned)?;
         let mut goods = Vec::new();
         loop {
@@ -182,7 +200,11 @@ impl Child {
             match sys::socket::recv_with_fds(self.0.as_fd(), &mut word) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok((1, fds)) if word[0] == GOODS => goods.extend(fds),
-                Ok((1, _)) if word[0] == GO_ON => return Ok(goods),
+                Ok((1, _)) if word[0] == GO_ON => {
+                    let mut pid = [0; 4];
+                    (&self.0).read_exact(&mut pid).map_err(|_| Fault::Abandoned)?;
+                    return Ok((i32::from_le_bytes(pid), goods));
+                }
                 _ => return Err(Fault::Abandoned),
             }
         }

@@ -19,15 +19,17 @@ mod reaper;
 mod rootfs;
 mod terminal;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use ::cgroup::Cgroup;
+use oci::runtime::{Hook, State, Status};
 use sys::fs::OFlags;
 use sys::mount::{Attributes, Change, Depth, Propagation, Tree};
 use sys::namespace::{Kind, KindSet};
 
 use crate::channel::{At, Child, Fault};
 use crate::error::Step;
+use crate::hooks;
 use crate::plan::{ContainerPlan, ProcessPlan};
 
 use finish::finish;
@@ -49,9 +51,10 @@ pub enum Never {}
 
 fn build(plan: ContainerPlan<'_>, channel: &Child) -> Result<Never, Fault> {
     let mut goods = match plan.waits_for_caller() {
-        true => Goods::new(&plan, channel.receive_goods()?)?,
+        true => Goods::receive(&plan, channel)?,
         false => Goods::default(),
     };
+    let pid = goods.pid;
     settle(&plan.process)?;
     enter_group(plan.cgroup, plan.process.id)?;
     if !plan.has_other_users() {
@@ -77,28 +80,42 @@ fn build(plan: ContainerPlan<'_>, channel: &Child) -> Result<Never, Fault> {
     mounts::sysctls(plan.spec, made.proc.as_ref().map(AsFd::as_fd))?;
     create_working_directory(&plan, root.as_fd())?;
     protect::paths(plan.spec, root.as_fd(), null.as_fd())?;
-    switch_root(&plan, root.as_fd())?;
     set_names(&plan)?;
-    finish(plan.process, terminal, channel)
+    if let Some(all) = &plan.spec.hooks {
+        run_hooks("createContainer", &all.create_container, &plan.state(Status::Creating, pid))?;
+    }
+    switch_root(&plan, root.as_fd())?;
+    let before_start = || match &plan.spec.hooks {
+        Some(all) => run_hooks("startContainer", &all.start_container, &plan.state(Status::Created, pid)),
+        None => Ok(()),
+    };
+    finish(&plan.process, terminal, channel, before_start)
 }
 
 /// What the caller prepared, each thing where the plan wants it.
 #[derive(Default)]
 struct Goods {
+    /// This process as the caller sees it.
+    pid: i32,
     root: Option<Tree>,
     /// For each mount of the plan; empty when there is none at all.
     mounts: Vec<Option<Tree>>,
 }
 
 impl Goods {
-    fn new(plan: &ContainerPlan<'_>, fds: Vec<OwnedFd>) -> Result<Self, Fault> {
+    fn receive(plan: &ContainerPlan<'_>, channel: &Child) -> Result<Self, Fault> {
+        let (pid, fds) = channel.receive_goods()?;
         let mut trees = fds.into_iter().map(Tree::from_fd);
         let mut next = || trees.next().ok_or(Fault::Abandoned).map(Some);
         let root = if plan.root_from_outside() { next()? } else { None };
         let wanted = plan.mounts.iter().map(|mount| plan.mount_from_outside(mount));
         let mounts = wanted.map(|wanted| if wanted { next() } else { Ok(None) }).collect::<Result<_, _>>()?;
-        Ok(Self { root, mounts })
+        Ok(Self { pid, root, mounts })
     }
+}
+
+fn run_hooks(point: &'static str, hooks: &[Hook], state: &State) -> Result<(), Fault> {
+    hooks::run(point, hooks, state).map_err(|error| Fault::Hook(error.to_string()))
 }
 
 const ENOSYS: i32 = 38;
@@ -209,5 +226,5 @@ fn enter(
     let root =
         sys::fs::open("/", OFlags::PATH | OFlags::DIRECTORY, 0).at(Step::Root, || plan.id.to_owned())?;
     let terminal = terminal::open(&plan.stdio, plan.process, root.as_fd())?;
-    finish(plan, terminal, channel)
+    finish(&plan, terminal, channel, || Ok(()))
 }

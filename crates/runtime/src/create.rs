@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 use cgroup::Cgroup;
 use sys::namespace::Kind;
@@ -68,7 +69,7 @@ impl Created {
     }
 
     fn process(&self) -> &Process {
-        self.process.as_ref().expect("only `start` takes it, and consumes self")
+        self.process.as_ref().expect("only `take` takes it, and consumes self")
     }
 
     /// The process id of the container's first process.
@@ -89,20 +90,41 @@ impl Created {
     /// Waits until the container is ready and lets it execute its program.
     ///
     /// The process may have ended again when this returns; an exec that failed is the error.
-    pub fn start(mut self) -> Result<Process, LaunchError> {
-        let terminal = match self.hear()? {
-            Answer::Ready { terminal } => terminal,
-            Answer::Failed(error) => return Err(error),
-            Answer::Ended | Answer::Born => return Err(LaunchError::died(&self.id, self.process().wait())),
-        };
+    pub fn start(self) -> Result<Process, LaunchError> {
+        let ready = self.ready()?;
+        ready.go()?;
+        Ok(ready.take())
+    }
+
+    /// Waits until the container is ready and leaves it alone, for somebody else to [`start`](start()).
+    ///
+    /// For a [`Lifetime::Own`](crate::Lifetime::Own); any other ends with its caller.
+    pub fn leave(self) -> Result<Process, LaunchError> {
+        self.ready().map(Self::take)
+    }
+
+    fn ready(mut self) -> Result<Self, LaunchError> {
+        match self.hear()? {
+            Answer::Ready { terminal } => {
+                self.process.as_mut().expect("only `take` takes it, and consumes self").terminal = terminal;
+                Ok(self)
+            }
+            Answer::Failed(error) => Err(error),
+            Answer::Ended | Answer::Born => Err(LaunchError::died(&self.id, self.process().wait())),
+        }
+    }
+
+    fn take(mut self) -> Process {
+        self.process.take().expect("only this takes it, and consumes self")
+    }
+
+    fn go(&self) -> Result<(), LaunchError> {
         // A child that has given up already cannot be told; why it did is heard next.
         let _ = self.channel.tell(GO);
-        if let Answer::Failed(error) = self.hear()? {
-            return Err(error);
+        match self.hear()? {
+            Answer::Failed(error) => Err(error),
+            _ => Ok(()),
         }
-        let mut process = self.process.take().expect("only `start` takes it, and consumes self");
-        process.terminal = terminal;
-        Ok(process)
     }
 
     fn hear(&self) -> Result<Answer, LaunchError> {
@@ -120,6 +142,21 @@ impl Drop for Created {
             let _ = process.kill(SIGKILL);
             let _ = process.wait();
         }
+    }
+}
+
+/// Lets the container `id` execute its program, through a connection to the socket of its
+/// [`Lifetime::Own`](crate::Lifetime::Own).
+///
+/// # Errors
+/// What kept the program from being executed; the container's process has ended then.
+pub fn start(gate: UnixStream, id: &str) -> Result<(), LaunchError> {
+    let channel = Caller::from(gate);
+    let talk = |source| LaunchError::Setup { step: crate::Step::Channel, object: id.to_owned(), source };
+    channel.tell(GO).map_err(talk)?;
+    match channel.hear().map_err(talk)? {
+        Answer::Failed(error) => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -38,6 +38,12 @@ pub enum LaunchError {
     NoSuchUser { name: String },
     #[error("unable to find group {name}: no matching entries in group file")]
     NoSuchGroup { name: String },
+    /// A hook failed.
+    #[error("{text}")]
+    Hook { text: String },
+    /// The process that was to start the container is gone.
+    #[error("nobody is there any more to start the container")]
+    Abandoned,
     /// A step inside the container failed.
     #[error("cannot {step} {object}", step = step.phrase())]
     Setup { step: Step, object: String, source: io::Error },
@@ -123,7 +129,9 @@ impl Diagnose for LaunchError {
             Self::Clone { source, .. } | Self::Setup { source, .. } => class_of(source),
             Self::Cgroup { source, .. } => source.class(),
             Self::Seccomp { source, .. } => source.class(),
-            Self::Died { .. } | Self::Unsealed { .. } => Class::Internal,
+            Self::Died { .. } | Self::Unsealed { .. } | Self::Hook { .. } | Self::Abandoned => {
+                Class::Internal
+            }
         }
     }
 

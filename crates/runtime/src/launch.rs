@@ -1,7 +1,8 @@
 //! What a caller asks for.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 
 use cgroup::Cgroup;
 use oci::runtime::{NamespaceType, Spec};
@@ -30,6 +31,20 @@ pub struct Launch<'a> {
     pub join: &'a [(NamespaceType, BorrowedFd<'a>)],
     /// Whether PID 1 is hull's reaper, which forwards signals to the program and collects orphans.
     pub init: bool,
+    /// The bundle's directory, absolute, as hooks are told.
+    pub bundle: &'a Path,
+    pub lifetime: Lifetime,
+    /// How many descriptors after the standard streams the program inherits.
+    pub preserve_fds: u32,
+}
+
+/// How long a container's first process may live, and who starts its program.
+#[derive(Debug)]
+pub enum Lifetime {
+    /// As long as the caller, which starts it.
+    Caller,
+    /// Its own: whoever connects to this socket may [`start`](crate::start) it, when the caller is long gone.
+    Own(UnixListener),
 }
 
 /// Where the root filesystem comes from.

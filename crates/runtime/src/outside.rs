@@ -10,6 +10,7 @@ mod root;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use oci::runtime::Status;
 use sys::mount::Tree;
 use sys::namespace::Kind;
 
@@ -17,13 +18,19 @@ use crate::channel::{At, Caller, Fault};
 use crate::error::Step;
 use crate::plan::{ContainerPlan, IdMap, MountPlan, Source, Users};
 use crate::users::IdMaps;
-use crate::{Stdio, child};
+use crate::{Stdio, child, hooks};
 
 /// Does all of it for the container whose first process is `pid`, and lets that go on.
 pub fn prepare(plan: &ContainerPlan<'_>, pid: i32, channel: &Caller) -> Result<(), Fault> {
     let id = || plan.process.id.to_owned();
     if let Users::New(maps) = &plan.users {
         maps.write(pid).at(Step::IdMaps, id)?;
+    }
+    if let Some(all) = &plan.spec.hooks {
+        let state = plan.state(Status::Creating, pid);
+        for (point, hooks) in [("prestart", &all.prestart), ("createRuntime", &all.create_runtime)] {
+            hooks::run(point, hooks, &state).map_err(|error| Fault::Hook(error.to_string()))?;
+        }
     }
     let world = World::of(plan, pid)?;
     if let Some(world) = &world {
@@ -37,7 +44,7 @@ pub fn prepare(plan: &ContainerPlan<'_>, pid: i32, channel: &Caller) -> Result<(
         trees.push(mount_tree(plan, mount, world.as_ref())?);
     }
     let fds: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
-    channel.hand_over(&fds).at(Step::Channel, id)
+    channel.hand_over(pid, &fds).at(Step::Channel, id)
 }
 
 /// The user namespace of the container, when it has one.

@@ -5,14 +5,16 @@ mod refuse;
 mod rights;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use cgroup::Cgroup;
-use oci::runtime::{NamespaceType, Process, Spec};
+use oci::runtime::{NamespaceType, Process, Spec, State, Status};
 use sys::namespace::{Kind, KindSet};
 
 use crate::seccomp::{Program, Seccomp};
 use crate::users::IdMaps;
-use crate::{Launch, LaunchError, Rootfs, Stdio, UserSpec};
+use crate::{Launch, LaunchError, Lifetime, Rootfs, Stdio, UserSpec};
 
 pub use mounts::{IdMap, MountPlan, Source};
 pub use rights::{Limit, Rights};
@@ -33,6 +35,9 @@ pub struct ProcessPlan<'a> {
     pub init: bool,
     /// Whether the process ends when its caller does.
     pub bound: bool,
+    /// Where somebody else than the caller may start the program.
+    pub gate: Option<UnixListener>,
+    pub preserve_fds: u32,
     /// Whether it becomes root of another user namespace first.
     pub other_users: bool,
 }
@@ -93,6 +98,8 @@ impl<'a> ProcessPlan<'a> {
             null,
             init: false,
             bound: false,
+            gate: None,
+            preserve_fds: 0,
             other_users: false,
         })
     }
@@ -103,6 +110,7 @@ pub struct ContainerPlan<'a> {
     pub process: ProcessPlan<'a>,
     pub spec: &'a Spec,
     pub rootfs: &'a Rootfs,
+    pub bundle: &'a Path,
     pub cgroup: Option<&'a Cgroup>,
     pub mounts: Vec<MountPlan<'a>>,
     pub users: Users,
@@ -128,11 +136,20 @@ impl<'a> ContainerPlan<'a> {
             launch.stdio,
         )?;
         process.init = launch.init;
-        process.bound = true;
+        process.preserve_fds = launch.preserve_fds;
+        match launch.lifetime {
+            Lifetime::Caller => process.bound = true,
+            Lifetime::Own(gate) => process.gate = Some(gate),
+        }
+        let mut hooks = spec.hooks.iter().flat_map(|hooks| hooks.all());
+        if let Some(hook) = hooks.find(|hook| !hook.path.is_absolute()) {
+            return Err(invalid(format!("hook {}", hook.path.display()), "the path must be absolute"));
+        }
         let mut plan = Self {
             process,
             spec,
             rootfs: launch.rootfs,
+            bundle: launch.bundle,
             cgroup: launch.cgroup,
             mounts: spec.mounts.iter().map(MountPlan::new).collect::<Result<_, _>>()?,
             users: Users::Hosts,
@@ -208,7 +225,20 @@ impl<'a> ContainerPlan<'a> {
 
     /// Whether the first process waits for the caller's share of the set-up.
     pub fn waits_for_caller(&self) -> bool {
-        self.root_from_outside() || self.mounts.iter().any(|mount| self.mount_from_outside(mount))
+        let hooks = self.spec.hooks.as_ref().is_some_and(|hooks| !hooks.are_none_before_start());
+        hooks || self.root_from_outside() || self.mounts.iter().any(|mount| self.mount_from_outside(mount))
+    }
+
+    /// What hooks are told; `pid` is that of the first process as the caller sees it.
+    pub fn state(&self, status: Status, pid: i32) -> State {
+        State {
+            oci_version: self.spec.oci_version.clone(),
+            id: self.process.id.to_owned(),
+            status,
+            bundle: self.bundle.to_owned(),
+            pid: Some(pid),
+            annotations: self.spec.annotations.clone(),
+        }
     }
 
     /// Whether the caller mounts the root filesystem.

@@ -387,13 +387,13 @@ pub fn close_from(first: u32) -> io::Result<()> {
     close_range(first, u32::MAX, 0)
 }
 
-/// Closes every descriptor but the standard streams and `keep`; the contract is that of [`close_from`].
-pub fn close_all_but(keep: BorrowedFd<'_>) -> io::Result<()> {
+/// Closes every descriptor from `first` on but `keep`; the contract is that of [`close_from`].
+pub fn close_all_but(keep: BorrowedFd<'_>, first: u32) -> io::Result<()> {
     let keep = keep.as_raw_fd() as u32;
-    if keep > 3 {
-        close_range(3, keep - 1, 0)?;
+    if keep > first {
+        close_range(first, keep - 1, 0)?;
     }
-    close_range((keep + 1).max(3), u32::MAX, 0)
+    close_range((keep + 1).max(first), u32::MAX, 0)
 }
 
 fn close_range(first: u32, last: u32, flags: u32) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 
 use sys::capability::ThreadSets;
 use sys::fs::{FileType, OFlags};
@@ -17,15 +18,20 @@ use crate::error::Step;
 use crate::plan::{ProcessPlan, Rights};
 use crate::seccomp::Program;
 
-/// Turns this process, already inside the container, into the program.
-pub fn finish(plan: ProcessPlan<'_>, terminal: Option<Terminal>, channel: &Child) -> Result<Never, Fault> {
+/// Turns this process, already inside the container, into the program; does what is `before_start` once it may.
+pub fn finish(
+    plan: &ProcessPlan<'_>,
+    terminal: Option<Terminal>,
+    channel: &Child,
+    before_start: impl FnOnce() -> Result<(), Fault>,
+) -> Result<Never, Fault> {
     let process = plan.process;
     let root =
         sys::fs::open("/", OFlags::PATH | OFlags::DIRECTORY, 0).at(Step::Root, || plan.id.to_owned())?;
     let account = account::resolve(root.as_fd(), plan.user, &process.user, plan.extra_groups)?;
-    let call = Call::new(&plan, &account)?;
-    let controller = connect(&plan, terminal, &account)?;
-    enter_working_directory(&plan, root.as_fd())?;
+    let call = Call::new(plan, &account)?;
+    let controller = connect(plan, terminal, &account)?;
+    enter_working_directory(plan, root.as_fd())?;
     for limit in &plan.limits {
         sys::process::set_limit(limit.resource, limit.soft, limit.hard)
             .at(Step::Limit, || format!("{} to {}:{}", limit.name, limit.soft, limit.hard))?;
@@ -38,11 +44,35 @@ pub fn finish(plan: ProcessPlan<'_>, terminal: Option<Terminal>, channel: &Child
     }
     let path = lookup::find(&process.args[0], call.search.as_deref())?;
     if plan.init {
-        reaper::split(&plan, account.uid, controller.is_some())?;
+        reaper::split(plan, account.uid, controller.is_some())?;
     }
     channel.ready(controller)?;
-    channel.expect(GO)?;
-    conclude(&plan, channel, &path, &call.vectors)
+    match &plan.gate {
+        None => {
+            channel.expect(GO)?;
+            before_start()?;
+            conclude(plan, channel, &path, &call.vectors)
+        }
+        Some(gate) => {
+            let starter = wait_at(gate, plan.id)?;
+            if let Err(fault) = before_start() {
+                starter.report(fault);
+                sys::process::exit(1);
+            }
+            conclude(plan, &starter, &path, &call.vectors)
+        }
+    }
+}
+
+/// Waits for somebody who says to start; whoever connects and says nothing changes nothing.
+fn wait_at(gate: &UnixListener, id: &str) -> Result<Child, Fault> {
+    loop {
+        let (stream, _) = gate.accept().at(Step::Channel, || id.to_owned())?;
+        let starter = Child::from(stream);
+        if starter.expect(GO).is_ok() {
+            return Ok(starter);
+        }
+    }
 }
 
 /// The argument and environment vectors.
@@ -152,7 +182,7 @@ fn conclude(plan: &ProcessPlan<'_>, channel: &Child, path: &CString, vectors: &V
         sys::process::exit(1)
     };
     // CVE-2024-21626: nothing of the host's stays open, not even for the moment of the exec.
-    if let Err(error) = sys::process::close_all_but(channel.as_fd()) {
+    if let Err(error) = sys::process::close_all_but(channel.as_fd(), 3 + plan.preserve_fds) {
         failed(Fault::new(Step::Stdio, "nothing but the standard streams", &error));
     }
     if let Err(fault) = drop_rights(&plan.rights, plan.filter.as_ref()) {

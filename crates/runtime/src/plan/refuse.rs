@@ -15,16 +15,6 @@ fn absent(settings: &[(&str, bool)]) -> Result<(), LaunchError> {
 }
 
 pub fn spec(spec: &Spec) -> Result<(), LaunchError> {
-    if let Some(hooks) = &spec.hooks {
-        absent(&[
-            ("hooks.prestart", !hooks.prestart.is_empty()),
-            ("hooks.createRuntime", !hooks.create_runtime.is_empty()),
-            ("hooks.createContainer", !hooks.create_container.is_empty()),
-            ("hooks.startContainer", !hooks.start_container.is_empty()),
-            ("hooks.poststart", !hooks.poststart.is_empty()),
-            ("hooks.poststop", !hooks.poststop.is_empty()),
-        ])?;
-    }
     let Some(linux) = &spec.linux else { return Ok(()) };
     if let Some(word) = &linux.rootfs_propagation {
         let known = ["private", "slave", "shared", "unbindable"];

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::fd::AsFd;
 
 use oci::runtime::{LinuxNamespace, NamespaceType};
-use runtime::{Launch, LaunchError, Stdio};
+use runtime::{Launch, LaunchError, Lifetime, Stdio};
 use sys::namespace::Kind;
 
 use crate::sandbox::{Sandbox, pipes};
@@ -66,6 +66,9 @@ fn namespaces_are_joined_by_descriptor_and_path() {
         stdio,
         join: &[(NamespaceType::Network, net.as_fd()), (NamespaceType::Pid, pid.as_fd())],
         init: false,
+        bundle: &sandbox.directory,
+        lifetime: Lifetime::Caller,
+        preserve_fds: 0,
     })
     .unwrap()
     .start()

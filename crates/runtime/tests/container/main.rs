@@ -6,8 +6,10 @@
 mod account;
 mod cgroups;
 mod exec;
+mod hooks;
 mod init;
 mod isolation;
+mod lifetime;
 mod mounts;
 mod program;
 mod rights;
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         exec::TESTS,
         cgroups::TESTS,
         users::TESTS,
+        hooks::TESTS,
+        lifetime::TESTS,
     ];
     let mut failed = Vec::new();
     let selected =

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use cgroup::Cgroup;
 use oci::runtime::Spec;
 use runtime::seccomp::Seccomp;
-use runtime::{Created, Exec, Exit, Launch, LaunchError, Process, Rootfs, Stdio, UserSpec};
+use runtime::{Created, Exec, Exit, Launch, LaunchError, Lifetime, Process, Rootfs, Stdio, UserSpec};
 
 fn base_path(run: u32) -> PathBuf {
     std::env::temp_dir().join(format!("hull-runtime-test-{run}"))
@@ -122,6 +122,10 @@ impl Sandbox {
     }
 
     pub fn create(&self, stdio: Stdio) -> Result<Created, LaunchError> {
+        self.create_for(stdio, Lifetime::Caller)
+    }
+
+    pub fn create_for(&self, stdio: Stdio, lifetime: Lifetime) -> Result<Created, LaunchError> {
         runtime::create(Launch {
             id: "test",
             spec: &self.spec,
@@ -133,6 +137,9 @@ impl Sandbox {
             stdio,
             join: &[],
             init: self.init,
+            bundle: &self.directory,
+            lifetime,
+            preserve_fds: 0,
         })
     }
 
