@@ -62,6 +62,7 @@ fn mount(
     }
     // A hint for desktop file sharing; on Linux all of its values are the same.
     item.text("consistency")?;
+    item.unsupported("image", "mounts are bind, volume or tmpfs")?;
     let kind = match item.text("type")?.as_deref() {
         Some("bind") => bind(item, source)?,
         Some("volume") => volume(item, source, service, project, keys)?,
@@ -106,8 +107,10 @@ fn bind(item: &Section, source: Option<String>) -> Result<MountKind, LoadError> 
                 true
             }
         };
-        // Relabelling does nothing on hosts without SELinux.
-        bind.text("selinux")?;
+        // Without SELinux there are no labels to set, and the key is in many files that run on both kinds of hosts.
+        if bind.text("selinux")?.is_some() && std::path::Path::new("/sys/fs/selinux/enforce").exists() {
+            bind.unsupported("selinux", "files are not relabelled")?;
+        }
         bind.finish()?;
     }
     Ok(MountKind::Bind { source: PathBuf::from(source), propagation, recursive, create_source })
