@@ -118,3 +118,62 @@ fn attaching_to_a_service() {
     let attached = world.hull_with_input(["compose", "attach", "echo"], b"this\n").status(4);
     assert_eq!(attached.text(), "got this");
 }
+
+#[test]
+fn a_changed_network_is_made_anew_under_its_containers() {
+    let world = world();
+    let sleep = "image: busybox, command: sleep 300, stop_signal: SIGKILL";
+    let write = |subnet: &str| {
+        let services = format!(
+            "a: {{{sleep}, networks: [inner]}}\n  b: {{{sleep}, networks: [inner, other]}}\n  c: {{{sleep}, networks: [other]}}"
+        );
+        let inner = format!("inner: {{ipam: {{config: [{{subnet: {subnet}}}]}}}}");
+        world.file(
+            "compose.yaml",
+            &format!("name: shop\nservices:\n  {services}\nnetworks:\n  {inner}\n  other:\n"),
+        );
+    };
+    write("10.231.7.0/24");
+    compose(&world, &["up", "-d"]).success();
+    let (a, b, c) = (id(&world, "a"), id(&world, "b"), id(&world, "c"));
+    let started = world.inspect("shop-c-1", "{{.State.StartedAt}}");
+    write("10.231.8.0/24");
+    compose(&world, &["up", "-d", "a"]).success();
+    assert_eq!((id(&world, "a"), id(&world, "b"), id(&world, "c")), (a, b, c));
+    for service in ["a", "b"] {
+        let name = format!("shop-{service}-1");
+        let address =
+            world.inspect(&name, "{{.State.Status}} {{.NetworkSettings.Networks.shop_inner.IPAddress}}");
+        assert!(address.starts_with("running 10.231.8."), "{service}: {address}");
+    }
+    assert_eq!(world.inspect("shop-c-1", "{{.State.StartedAt}}"), started, "it is on the other network");
+    compose(&world, &["exec", "-T", "a", "ping", "-c", "1", "-w", "5", "b"]).success();
+
+    world
+        .hull(["run", "-d", "--name", "guest", "--network", "shop_inner", "busybox", "sleep", "300"])
+        .success();
+    write("10.231.9.0/24");
+    let refused = compose(&world, &["up", "-d"]).status(1);
+    assert!(refused.stderr.contains("network shop_inner has changed and is in use by guest"), "{refused}");
+    assert_eq!(world.inspect("shop-a-1", "{{.State.Status}}"), "running");
+}
+
+#[test]
+fn without_what_others_make_nothing_is_made() {
+    let world = world();
+    for external in ["networks", "volumes"] {
+        let text = "services:
+  a: {image: busybox, networks: [default, out], volumes: ['in:/in']}
+  b: {image: busybox, volumes: ['data:/data']}
+networks: {out: }
+volumes: {in: , data: }
+";
+        let key = if external == "networks" { "out" } else { "data" };
+        let text = text.replace(&format!("{key}: }}"), &format!("{key}: {{external: true}}}}"));
+        world.file("compose.yaml", &text);
+        let refused = compose(&world, &["up", "-d"]).status(1);
+        assert!(refused.stderr.contains("declared as external, but could not be found"), "{refused}");
+        assert_eq!(world.hull(["network", "ls", "-q", "-f", "type=custom"]).success().text(), "");
+        assert_eq!(world.hull(["volume", "ls", "-q"]).success().text(), "");
+    }
+}

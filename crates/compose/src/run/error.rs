@@ -104,7 +104,7 @@ impl Diagnose for StackError {
             ),
             ExternalMissing { kind, name } => Some(format!("create it with `hull {kind} create {name}`")),
             Foreign { .. } => Some("give it another `name`, or say `external: true` to use it".into()),
-            NetworkChanged { .. } => Some("run `hull compose down` first".into()),
+            NetworkChanged { .. } => Some("take that container off the network, or remove it, first".into()),
             NotRunning { .. } | NoContainer { .. } => Some("start it with `hull compose up -d`".into()),
             _ => None,
         }

@@ -60,7 +60,7 @@ impl Stack<'_> {
         }
         let when = if options.build { BuildWhen::Always } else { BuildWhen::Missing };
         let images = self.ensure_images(&[service], when)?;
-        self.ensure_resources(&[service])?;
+        self.ensure_resources(&[service], None)?;
         let image = images.get(&service.name).map_or("", String::as_str);
         let mut spec = self.container_spec(service, 1, image)?;
         let slug = slug();

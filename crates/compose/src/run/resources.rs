@@ -3,81 +3,122 @@
 use std::collections::BTreeSet;
 
 use diag::Failure;
-use engine::model::{Filters, Labels, NetworkInfo, NetworkSpec, VolumeSpec};
+use engine::model::{Filters, Labels, NetworkSpec, Status as ContainerStatus, VolumeInfo, VolumeSpec};
 use sha2::{Digest as _, Sha256};
 
-use super::{Kind, Object, Stack, StackError, Status, label, walk};
+use super::{Instance, Kind, Object, Stack, StackError, Status, label, walk};
 use crate::model::{Network, Service, Volume};
 
 impl Stack<'_> {
-    /// Makes the networks and volumes that `services` use and that do not exist.
-    pub(crate) fn ensure_resources(&self, services: &[&Service]) -> Result<(), Failure> {
+    /// Makes the networks and volumes that `services` use and that do not exist; networks that are to be different now are made
+    /// anew. True when that stopped containers.
+    pub(crate) fn ensure_resources(
+        &self,
+        services: &[&Service],
+        timeout_s: Option<i64>,
+    ) -> Result<bool, Failure> {
         let networks: BTreeSet<&String> = services.iter().flat_map(|service| &service.networks).collect();
         let volumes: BTreeSet<&String> = services.iter().flat_map(|service| &service.volumes).collect();
-        if !networks.is_empty() {
-            let known = self.engine.networks(&Filters::default())?;
-            let networks: Vec<&Network> =
-                networks.into_iter().filter_map(|key| self.project.networks.get(key)).collect();
-            walk::first(walk::each(&networks, |network| self.ensure_network(network, &known)))?;
+        let networks: Vec<&Network> =
+            networks.into_iter().filter_map(|key| self.project.networks.get(key)).collect();
+        let volumes: Vec<&Volume> =
+            volumes.into_iter().filter_map(|key| self.project.volumes.get(key)).collect();
+        let mut known = match networks.is_empty() {
+            true => Vec::new(),
+            false => self.engine.networks(&Filters::default())?,
+        };
+        // What others have to make comes first: without it nothing is made here either.
+        for network in networks.iter().filter(|network| network.external) {
+            let name = &network.spec.name;
+            if !known.iter().any(|info| info.name == *name) {
+                return Err(StackError::ExternalMissing { kind: "network", name: name.clone() }.into());
+            }
         }
-        for volume in volumes.into_iter().filter_map(|key| self.project.volumes.get(key)) {
+        for volume in volumes.iter().filter(|volume| volume.external) {
+            if self.existing_volume(&volume.name)?.is_none() {
+                let name = volume.name.clone();
+                return Err(StackError::ExternalMissing { kind: "volume", name }.into());
+            }
+        }
+        let mut stopped = Vec::new();
+        for network in networks.iter().filter(|network| !network.external) {
+            let name = &network.spec.name;
+            let Some(info) = known.iter().find(|info| info.name == *name) else { continue };
+            self.check_owner("network", name, &info.labels, label::NETWORK, &network.key)?;
+            let hash = network_hash(&network.spec);
+            if info.labels.get(label::HASH).is_some_and(|made_with| *made_with != hash) {
+                stopped.extend(self.remove_changed(name, timeout_s)?);
+                known.retain(|info| info.name != *name);
+            }
+        }
+        let missing: Vec<&Network> = networks
+            .into_iter()
+            .filter(|network| !known.iter().any(|info| info.name == network.spec.name))
+            .collect();
+        walk::first(walk::each(&missing, |network| self.create_network(network)))?;
+        for volume in volumes.into_iter().filter(|volume| !volume.external) {
             self.ensure_volume(volume)?;
         }
-        Ok(())
+        // Those of `services` are started by whoever asked; the others only had to make way.
+        let bystanders: Vec<&Instance> = stopped
+            .iter()
+            .filter(|instance| !services.iter().any(|service| service.name == instance.service))
+            .collect();
+        walk::first(walk::each(&bystanders, |instance| self.start_target(&instance.target())))?;
+        Ok(!stopped.is_empty())
     }
 
-    fn ensure_network(&self, network: &Network, known: &[NetworkInfo]) -> Result<(), Failure> {
-        let name = network.spec.name.clone();
-        let object = Object { kind: Kind::Network, name: &name };
-        let existing = known.iter().find(|info| info.name == name);
-        if network.external {
-            return match existing {
-                Some(_) => Ok(()),
-                None => Err(StackError::ExternalMissing { kind: "network", name }.into()),
-            };
-        }
-        let hash = network_hash(&network.spec);
-        if let Some(info) = existing {
-            self.check_owner("network", &name, &info.labels, label::NETWORK, &network.key)?;
-            let made_with = info.labels.get(label::HASH);
-            if made_with.is_none_or(|made_with| *made_with == hash) {
-                return Ok(());
+    /// Removes a network that is to be different now; the project's containers that ran on it are stopped and returned.
+    fn remove_changed(&self, name: &str, timeout_s: Option<i64>) -> Result<Vec<Instance>, Failure> {
+        let running = self.engine.network_inspect(name)?.containers;
+        let mut others: BTreeSet<String> = running.into_iter().map(|(id, ..)| id.to_string()).collect();
+        let (mut stopped, mut never_ran) = (Vec::new(), Vec::new());
+        for instance in self.instances()?.into_iter().filter(|instance| !instance.oneoff) {
+            if others.remove(instance.id()) {
+                stopped.push(instance);
+            } else if instance.container.state.status == ContainerStatus::Created
+                && instance.container.networks.contains_key(name)
+            {
+                never_ran.push(instance);
             }
-            let inspected = self.engine.network_inspect(&name)?;
-            if let Some((_, container, _)) = inspected.containers.into_iter().next() {
-                return Err(StackError::NetworkChanged { name, container }.into());
-            }
-            self.engine.network_remove(&name)?;
         }
+        if let Some(other) = others.into_iter().next() {
+            let container = self.engine.inspect(&other)?.name;
+            return Err(StackError::NetworkChanged { name: name.to_owned(), container }.into());
+        }
+        self.stop_all(stopped.clone(), timeout_s)?;
+        // They hold their place although there is nothing in them to lose.
+        never_ran.iter().try_for_each(|instance| self.remove_instance(instance, timeout_s))?;
+        let object = Object { kind: Kind::Network, name };
+        self.reporter.progress(object, Status::Doing("Removing"));
+        self.reported(object, || self.engine.network_remove(name).map(drop).map_err(Failure::from))?;
+        self.reporter.progress(object, Status::Done("Removed"));
+        Ok(stopped)
+    }
+
+    fn create_network(&self, network: &Network) -> Result<(), Failure> {
+        let object = Object { kind: Kind::Network, name: &network.spec.name };
         self.reporter.progress(object, Status::Doing("Creating"));
         let mut spec = network.spec.clone();
         spec.labels.extend(self.object_labels(label::NETWORK, &network.key));
-        spec.labels.insert(label::HASH.into(), hash);
-        self.engine.network_create(spec)?;
+        spec.labels.insert(label::HASH.into(), network_hash(&network.spec));
+        self.reported(object, || self.engine.network_create(spec.clone()).map(drop).map_err(Failure::from))?;
         self.reporter.progress(object, Status::Done("Created"));
         Ok(())
+    }
+
+    fn existing_volume(&self, name: &str) -> Result<Option<VolumeInfo>, Failure> {
+        match self.engine.volume_inspect(name).map_err(Failure::from) {
+            Ok(info) => Ok(Some(info)),
+            Err(failure) if failure.class() == diag::Class::NotFound => Ok(None),
+            Err(failure) => Err(failure),
+        }
     }
 
     fn ensure_volume(&self, volume: &Volume) -> Result<(), Failure> {
         let name = volume.name.clone();
         let object = Object { kind: Kind::Volume, name: &name };
-        let existing = match self.engine.volume_inspect(&name) {
-            Ok(info) => Some(info),
-            Err(error) => {
-                let failure = Failure::from(error);
-                if failure.class() != diag::Class::NotFound {
-                    return Err(failure);
-                }
-                None
-            }
-        };
-        if volume.external {
-            return match existing {
-                Some(_) => Ok(()),
-                None => Err(StackError::ExternalMissing { kind: "volume", name }.into()),
-            };
-        }
-        if let Some(info) = existing {
+        if let Some(info) = self.existing_volume(&name)? {
             self.check_owner("volume", &name, &info.labels, label::VOLUME, &volume.key)?;
             if info.options != volume.spec.driver_opts {
                 let key = &volume.key;

@@ -74,10 +74,12 @@ impl Stack<'_> {
         for name in options.scale.keys() {
             self.project.service(name)?;
         }
-        let existing = self.instances()?;
+        let mut existing = self.instances()?;
         self.handle_orphans(&existing, options)?;
         let images = self.ensure_images(&services, when)?;
-        self.ensure_resources(&services)?;
+        if self.ensure_resources(&services, options.timeout_s)? {
+            existing = self.instances()?;
+        }
 
         let before: BTreeSet<String> = existing
             .iter()
