@@ -11,16 +11,17 @@ mod rows;
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::rc::Rc;
 
 use crate::run;
+use peers::Peer;
 
-/// Packages of the peers; a peer whose package cannot be had is left out of the table.
+/// Packages of the peers; where one cannot be had, the table says so.
 const PACKAGES: &[&str] = &["busybox-static", "crun", "podman", "docker.io", "apache2-utils"];
 
 /// Builds the release binary, prepares every peer that can run here, and prints the table.
 pub fn main(only: &[String]) -> Result<(), String> {
     for package in PACKAGES.iter().filter(|package| !crate::setup::installed(package)) {
-        // A peer that cannot be installed is missing from the table, which says so.
         let mut install = Command::new("apt-get");
         install.args(["install", "--yes", "--quiet", "--no-install-recommends", package]);
         if let Err(reason) = run(install.env("DEBIAN_FRONTEND", "noninteractive")) {
@@ -44,9 +45,9 @@ pub struct Bench {
     directory: PathBuf,
     run_root: PathBuf,
     hull: PathBuf,
-    crun: Option<peers::Crun>,
-    podman: Option<peers::Podman>,
-    docker: Option<peers::Docker>,
+    crun: Peer<peers::Crun>,
+    podman: Peer<peers::Podman>,
+    docker: Peer<peers::Docker>,
 }
 
 impl Bench {
@@ -62,14 +63,23 @@ impl Bench {
             Some(target) => PathBuf::from(target).join("x86_64-unknown-linux-gnu/release/hull"),
             None => hull,
         };
-        let mut bench = Self { directory, run_root, hull, crun: None, podman: None, docker: None };
+        let unprepared = "not prepared";
+        let mut bench = Self {
+            directory,
+            run_root,
+            hull,
+            crun: Err(unprepared.to_owned()),
+            podman: Err(unprepared.to_owned()),
+            docker: Err(unprepared.to_owned()),
+        };
         let rootfs = bench.directory.join("rootfs");
         testkit::busybox_rootfs(&rootfs);
         let archive = bench.directory.join("busybox.tar");
         run(Command::new("tar").arg("-C").arg(&rootfs).arg("-cf").arg(&archive).arg("."))?;
         run(bench.hull(["import"]).arg(&archive).arg("busybox:latest"))?;
-        bench.crun = peers::Crun::prepare(&bench.directory, &rootfs);
-        bench.podman = peers::Podman::prepare(&bench.directory, &archive);
+        let namespace = peers::OneHierarchy::new().map(Rc::new);
+        bench.crun = peers::Crun::prepare(&namespace, &bench.directory, &rootfs);
+        bench.podman = peers::Podman::prepare(&namespace, &bench.directory, &archive);
         bench.docker = peers::Docker::start(&bench.directory, &archive);
         Ok(bench)
     }
@@ -84,8 +94,8 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        self.docker = None;
-        if let Some(podman) = &self.podman {
+        self.docker = Err("it was stopped".to_owned());
+        if let Ok(podman) = &self.podman {
             podman.remove();
         }
         let reset = run(&mut self.hull(["system", "reset", "--force"]));

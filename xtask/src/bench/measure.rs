@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 /// One line of the table: a name and the commands of one repetition.
 pub struct Candidate<'a> {
-    pub name: &'a str,
+    pub name: String,
     /// Does the work once; what it returns was the part that counts.
     pub once: Box<dyn FnMut() -> Result<Duration, String> + 'a>,
 }
 
 /// A candidate that runs one command to its end.
-pub fn command<'a>(name: &'a str, mut make: impl FnMut() -> Command + 'a) -> Candidate<'a> {
-    Candidate { name, once: Box::new(move || timed(&mut make())) }
+pub fn command<'a>(name: &str, mut make: impl FnMut() -> Command + 'a) -> Candidate<'a> {
+    Candidate { name: name.to_owned(), once: Box::new(move || timed(&mut make())) }
 }
 
 /// Runs `command` quietly and returns how long it took; a failing command is an error, not a fast result.
@@ -33,26 +33,39 @@ pub fn timed(command: &mut Command) -> Result<Duration, String> {
 }
 
 /// Runs every candidate `repetitions` times in turn and prints a row for each; ratios are to the first one.
-pub fn compare(repetitions: usize, mut candidates: Vec<Candidate<'_>>) -> Result<(), String> {
-    let mut times = vec![Vec::with_capacity(repetitions); candidates.len()];
+///
+/// A peer that fails is told and left out; the first candidate is hull, whose failure is the caller's.
+pub fn compare(repetitions: usize, candidates: Vec<Candidate<'_>>) -> Result<(), String> {
+    let mut measured: Vec<_> = candidates.into_iter().map(|candidate| (candidate, Vec::new())).collect();
     let warm_up = (repetitions / 10).clamp(1, 5);
     for repetition in 0..repetitions + warm_up {
-        for (candidate, times) in candidates.iter_mut().zip(&mut times) {
-            let took = (candidate.once)()?;
-            if repetition >= warm_up {
-                times.push(took);
+        let mut index = 0;
+        while let Some((candidate, times)) = measured.get_mut(index) {
+            match (candidate.once)() {
+                Ok(took) => {
+                    times.extend((repetition >= warm_up).then_some(took));
+                    index += 1;
+                }
+                Err(reason) if index == 0 => return Err(reason),
+                Err(reason) => {
+                    println!("  {}: not measured: {reason}", candidate.name);
+                    measured.remove(index);
+                }
             }
         }
     }
-    let medians: Vec<f64> = times.iter_mut().map(|times| median(times)).collect();
     println!("  {:<44} {:>10} {:>10} {:>8}", "", "min ms", "median ms", "ratio");
-    for ((candidate, times), of) in candidates.iter().zip(&times).zip(&medians) {
-        let least = milliseconds(times.iter().min().copied().unwrap_or_default());
-        println!("  {:<44} {least:>10.2} {of:>10.2} {:>8.2}", candidate.name, of / medians[0]);
+    let mut first = None;
+    for (candidate, times) in &mut measured {
+        let median = median(times);
+        let least = milliseconds(times.first().copied().unwrap_or_default());
+        let ratio = median / *first.get_or_insert(median);
+        println!("  {:<44} {least:>10.2} {median:>10.2} {ratio:>8.2}", candidate.name);
     }
     Ok(())
 }
 
+/// Sorts `times` and returns the one in the middle.
 fn median(times: &mut [Duration]) -> f64 {
     times.sort();
     milliseconds(times.get(times.len() / 2).copied().unwrap_or_default())

@@ -31,6 +31,18 @@ pub fn shares(wanted: impl Fn(&[String]) -> bool) -> Vec<Share> {
     found
 }
 
+/// One line for `shares`: how many there are and their means.
+pub fn summary(shares: &[Share]) -> String {
+    let mean = |of: fn(&Share) -> u64| shares.iter().map(of).sum::<u64>() / shares.len().max(1) as u64;
+    format!(
+        "{} of them, each {} KiB private, {} KiB proportional, {} thread(s)",
+        shares.len(),
+        mean(|share| share.private_kib),
+        mean(|share| share.proportional_kib),
+        mean(|share| share.threads),
+    )
+}
+
 fn field(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
