@@ -4,12 +4,10 @@
 //! meeting. The namespace has no name anywhere: it ends with the last descriptor, also when the build is killed.
 
 use std::fs;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use net::{EndpointPlan, EndpointSource, Netns};
-use sys::namespace::{self, Kind, KindSet};
 
 use crate::RunNetwork;
 use crate::error::StepError;
@@ -48,7 +46,7 @@ impl<'a> StageNetwork<'a> {
             RunNetwork::Host => Ok(None),
             RunNetwork::None => {
                 if self.isolated.is_none() {
-                    let netns = new_netns()?;
+                    let netns = net::new_netns().map_err(StepError::io("make", "a network namespace"))?;
                     net::loopback_up(netns.as_fd()).map_err(StepError::engine("set up the network"))?;
                     self.isolated = Some(netns);
                 }
@@ -75,7 +73,8 @@ impl<'a> StageNetwork<'a> {
         let note = self.workspace.path().join(format!("endpoint-{}", self.workspace.next()));
         let json = serde_json::to_vec(&endpoint).unwrap_or_default();
         fs::write(&note, json).map_err(|error| release(StepError::io("write", note.display())(error)))?;
-        let netns = new_netns().map_err(release)?;
+        let netns =
+            net::new_netns().map_err(|error| release(StepError::io("make", "a network namespace")(error)))?;
         net::attach(self.context, netns.as_fd(), &endpoint)
             .map_err(|error| release(StepError::engine("set up the network")(error)))?;
         Ok(Attached { netns, endpoint, note })
@@ -91,17 +90,6 @@ impl Drop for StageNetwork<'_> {
             let _ = fs::remove_file(note);
         }
     }
-}
-
-/// A new network namespace. Made on a thread of its own, because the thread that makes one is moved into it.
-fn new_netns() -> Result<OwnedFd, StepError> {
-    let make = || -> io::Result<OwnedFd> {
-        namespace::unshare(KindSet::EMPTY.with(Kind::Network))?;
-        namespace::open_own(Kind::Network)
-    };
-    let made = std::thread::scope(|scope| scope.spawn(make).join());
-    made.unwrap_or_else(|_| Err(io::Error::other("the thread that makes it ended")))
-        .map_err(StepError::io("make", "a network namespace"))
 }
 
 /// What `/etc/resolv.conf` of RUN steps says; Docker's public servers where the host has none to reach.

@@ -5,12 +5,12 @@ use crate::engine::Engine;
 use crate::ids;
 use crate::launch::files;
 use crate::lookup::{LookupError, make_private_dir};
-use crate::model::{ContainerId, ContainerSpec, RemoveOptions};
+use crate::model::{ContainerId, ContainerSpec, NetworkMode, RemoveOptions};
 use crate::network::NetworkError;
 use crate::record::Container;
 use crate::volume::VolumeError;
 use diag::{Class, Diagnose};
-use monitor::client::{self, AttachOptions, AttachStream, LaunchFailure, Launched, Prepared};
+use monitor::client::{self, AttachOptions, AttachStream, LaunchFailure, Launched, NetworkHint, Prepared};
 use monitor::plan::{LaunchPlan, Networking};
 use monitor::state::Status;
 use runtime::seccomp::SeccompError;
@@ -155,7 +155,7 @@ impl Engine {
             Status::Created | Status::Exited => {}
         }
         self.rejoin_networks(&mut container)?;
-        let prepared = self.prepare(&container.id)?;
+        let prepared = self.prepare(&container.id, &container.doc.spec.network.mode)?;
         // After a power cut they may be missing.
         self.make_directories(&container).map_err(|error| StartError::Directories(Box::new(error)))?;
         self.launch(&container, prepared, attach).map(Some)
@@ -195,7 +195,7 @@ impl Engine {
         validate::spec(&spec).map_err(CreateError::from)?;
         let id = ContainerId::from_string(ids::random().map_err(CreateError::Random)?);
         // Before the work of creating, so that the exec happens beside it. Dropped on failure, it leaves without a trace.
-        let prepared = self.prepare(&id);
+        let prepared = self.prepare(&id, &spec.network.mode);
         let (container, warnings) = self.create_validated(id, spec)?;
         let created = Created { id: container.id.clone(), name: container.name.clone(), warnings };
         let started = prepared.and_then(|prepared| self.launch(&container, prepared, attach));
@@ -212,9 +212,13 @@ impl Engine {
     }
 
     /// Starts the monitor of a container; it waits for its plan.
-    fn prepare(&self, id: &ContainerId) -> Result<Prepared, StartError> {
+    fn prepare(&self, id: &ContainerId, network: &NetworkMode) -> Result<Prepared, StartError> {
+        let hint = match network {
+            NetworkMode::Default | NetworkMode::None | NetworkMode::Networks(_) => NetworkHint::Private,
+            NetworkMode::Host | NetworkMode::Container(_) => NetworkHint::Shared,
+        };
         let program = self.program().map_err(StartError::Program)?;
-        client::prepare(program, &self.run_dir(id))
+        client::prepare(program, &self.run_dir(id), hint)
             .map_err(|source| StartError::Launch { name: id.short().to_owned(), source })
     }
 
@@ -234,7 +238,7 @@ impl Engine {
         loop {
             let ready = match prepared.take() {
                 Some(prepared) => prepared,
-                None => self.prepare(&container.id)?,
+                None => self.prepare(&container.id, &container.doc.spec.network.mode)?,
             };
             match ready.begin(&plan, attach).and_then(client::Launching::finish) {
                 Err(taken) if taken.class() == Class::Conflict => {

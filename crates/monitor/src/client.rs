@@ -20,7 +20,7 @@ use crate::protocol::{MAX_LINE, Reply, Request, SOCKET};
 pub use crate::protocol::{AttachOptions, Ended, StopOptions};
 pub use attach::{AttachReader, AttachStream, AttachWriter, Frame};
 pub(crate) use launch::CHANNEL_FD;
-pub use launch::{LaunchFailure, Launched, Launching, Prepared, launch, prepare};
+pub use launch::{LaunchFailure, Launched, Launching, NetworkHint, Prepared, launch, prepare};
 
 /// A request a monitor did not fulfil.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! The per-container process: parent of the container's PID 1, keeper of its output, health, restarts and exit.
 //!
-//! `hull monitor <run dir> <fd>` is started once per started container by [`client::prepare`]. It clones the container,
+//! `hull monitor <run dir> <network>` is started once per started container by [`client::prepare`]. It clones the container,
 //! realises its network and control group, and is from then on the only writer of its volatile state.
 //!
 //! ```text

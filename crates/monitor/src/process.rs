@@ -1,9 +1,9 @@
 //! The life of a monitor process: from its command line to its last act.
 //!
 //! ```text
-//! exec ── wait for the launch request ── lock ── launch ── report ── supervise ── take down ── record ── exit or reap
-//!                    │ channel closed              │ failed
-//!                    └─ leave without a trace      └─ undo everything, report, leave
+//! exec ── lay the groundwork, wait for the launch request ── lock ── launch ── report ── supervise ── take down ── record ── exit or reap
+//!                                │ channel closed              │ failed
+//!                                └─ leave without a trace      └─ undo everything, report, leave
 //! ```
 
 use std::ffi::OsString;
@@ -18,9 +18,10 @@ use std::time::{Duration, Instant};
 
 use diag::{Class, Diagnose, Failure};
 
-use crate::client::{CHANNEL_FD, id_of, receive_line, send_line};
+use crate::client::{CHANNEL_FD, NetworkHint, id_of, receive_line, send_line};
 use crate::failure::Remote;
 use crate::protocol::{AttachOptions, Reply, Request, SOCKET};
+use crate::sandbox::Groundwork;
 use crate::state::{self, LOCK_FILE, STATE_FILE, State};
 use crate::supervisor::Supervisor;
 
@@ -67,10 +68,13 @@ impl Diagnose for MonitorError {
     }
 }
 
-/// Runs the hidden command `monitor`; `args` are those after its name: the run directory.
+/// Runs the hidden command `monitor`; `args` are those after its name: the run directory and what is known of the network.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter();
-    let (Some(run_dir), None) = (args.next(), args.next()) else { return ExitCode::from(diag::EXIT_USAGE) };
+    let (Some(run_dir), Some(network), None) = (args.next(), args.next(), args.next()) else {
+        return ExitCode::from(diag::EXIT_USAGE);
+    };
+    let Some(network) = NetworkHint::parse(&network) else { return ExitCode::from(diag::EXIT_USAGE) };
     let Ok(channel) = sys::spawn::claim_inherited(CHANNEL_FD) else {
         return ExitCode::from(diag::EXIT_USAGE);
     };
@@ -79,8 +83,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let _ = std::env::set_current_dir("/");
     sys::process::set_umask(0o022);
     let mut channel = UnixStream::from(channel);
+    let groundwork = Groundwork::lay(network);
     let Ok(Some(Request::Launch { attach })) = receive_line(&mut channel) else { return ExitCode::SUCCESS };
-    match launch(run_dir.into(), &channel, attach) {
+    match launch(run_dir.into(), groundwork, &channel, attach) {
         Ok(supervisor) => {
             drop(channel);
             sys::process::release_free_memory();
@@ -98,10 +103,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 #[inline(never)]
 fn launch(
     run_dir: PathBuf,
+    groundwork: Groundwork,
     channel: &UnixStream,
     attach: Option<AttachOptions>,
 ) -> Result<Box<Supervisor>, Failure> {
-    let mut supervisor = Home::enter(run_dir).and_then(Supervisor::launch)?;
+    let mut supervisor = Home::enter(run_dir).and_then(|home| Supervisor::launch(home, groundwork))?;
     supervisor.report(channel.try_clone(), attach)?;
     Ok(supervisor)
 }

@@ -8,12 +8,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use cgroup::{Cgroup, Hierarchy};
+use cgroup::{Cgroup, CgroupError, Hierarchy};
 use diag::Failure;
 use net::dns;
 use net::names::NamesDir;
 use net::{EndpointPlan, Netns, Published};
+use oci::runtime::NamespaceType;
 
+use crate::client::NetworkHint;
 use crate::plan::{LaunchPlan, Networking};
 use crate::process::MonitorError;
 
@@ -21,6 +23,8 @@ use crate::process::MonitorError;
 pub(crate) struct Sandbox {
     pub(crate) cgroup: Cgroup,
     netns: Option<OwnedFd>,
+    /// A namespace that nothing is in yet, for the container's network.
+    fresh_netns: Option<OwnedFd>,
     network: Option<Network>,
     oom_kills_seen: u64,
     /// Keeps this process out of the service or session it was started from.
@@ -38,17 +42,43 @@ struct Network {
     dns: Option<dns::Server>,
 }
 
+/// What a launch needs whatever else its plan says: made while the launcher still writes that.
+#[derive(Debug)]
+pub(crate) struct Groundwork {
+    hierarchy: Result<Hierarchy, CgroupError>,
+    netns: Option<OwnedFd>,
+}
+
+impl Groundwork {
+    pub(crate) fn lay(network: NetworkHint) -> Self {
+        let netns = match network {
+            // Without one, the clone makes it, or says why it cannot.
+            NetworkHint::Private => net::new_netns().ok(),
+            NetworkHint::Shared => None,
+        };
+        Self { hierarchy: Hierarchy::detect(), netns }
+    }
+}
+
 impl Sandbox {
-    /// Makes the control group; the network follows when its namespace exists.
-    pub(crate) fn create(plan: &LaunchPlan) -> Result<Self, Failure> {
-        let hierarchy = Hierarchy::detect()?;
+    /// Makes the control group; the network follows when the container's first process exists.
+    pub(crate) fn create(plan: &LaunchPlan, groundwork: Groundwork) -> Result<Self, Failure> {
+        let hierarchy = groundwork.hierarchy?;
+        // What was made here belongs to the host's users: a container with users of its own needs one that belongs to those.
+        let own_users = plan.spec.linux.as_ref().is_some_and(|linux| {
+            linux.namespaces.iter().any(|namespace| namespace.r#type == NamespaceType::User)
+        });
+        let private = matches!(plan.network, Networking::Private { .. });
+        let fresh_netns = groundwork.netns.filter(|_| private && !own_users);
         // Before the clone: where the container has no group of its own, it inherits this one. It matters only to systemd, so
         // a failure is no reason not to run.
         let membership = cgroup::Supervisor::enter(&hierarchy, plan.cgroup_parent(), 0).ok();
         let resources =
             plan.spec.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
         match Cgroup::create(&hierarchy, &plan.cgroup, &resources) {
-            Ok(cgroup) => Ok(Self { cgroup, netns: None, network: None, oom_kills_seen: 0, membership }),
+            Ok(cgroup) => {
+                Ok(Self { cgroup, netns: None, fresh_netns, network: None, oom_kills_seen: 0, membership })
+            }
             Err(error) => {
                 membership.into_iter().for_each(cgroup::Supervisor::leave);
                 Err(error.into())
@@ -58,7 +88,7 @@ impl Sandbox {
 
     /// The network namespace to join instead of a new one, as soon as there is one.
     pub(crate) fn netns(&self) -> Option<BorrowedFd<'_>> {
-        self.netns.as_ref().map(AsFd::as_fd)
+        self.netns.as_ref().or(self.fresh_netns.as_ref()).map(AsFd::as_fd)
     }
 
     /// Opens the namespace of the container whose network this one shares.
@@ -88,11 +118,15 @@ impl Sandbox {
         if self.netns.is_some() {
             return Ok(());
         }
-        let netns = self.netns.insert(netns().map_err(|source| MonitorError::Io {
-            action: "open the network namespace of",
-            what: plan.id.clone(),
-            source,
-        })?);
+        let netns = match self.fresh_netns.take() {
+            Some(fresh) => fresh,
+            None => netns().map_err(|source| MonitorError::Io {
+                action: "open the network namespace of",
+                what: plan.id.clone(),
+                source,
+            })?,
+        };
+        let netns = self.netns.insert(netns);
         let network = self.network.insert(Network {
             context: context.clone(),
             endpoints: Vec::new(),

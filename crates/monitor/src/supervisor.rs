@@ -30,7 +30,7 @@ use crate::process::{Home, MonitorError};
 use crate::protocol::{AttachOptions, Reply, StopOptions};
 use crate::restart::Backoff;
 use crate::run::Run;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Groundwork, Sandbox};
 use crate::state::{Health, State, Status};
 use crate::time::now_ns;
 
@@ -110,8 +110,12 @@ impl Tools {
 }
 
 /// Makes everything a running container has, or leaves nothing.
-fn start_all(home: &Home, plan: &LaunchPlan) -> Result<(Sandbox, Run, Tools), Failure> {
-    let mut sandbox = Sandbox::create(plan)?;
+fn start_all(
+    home: &Home,
+    plan: &LaunchPlan,
+    groundwork: Groundwork,
+) -> Result<(Sandbox, Run, Tools), Failure> {
+    let mut sandbox = Sandbox::create(plan, groundwork)?;
     match Run::start(plan, &mut sandbox, || Tools::make(home, plan)) {
         Ok((run, tools)) => Ok((sandbox, run, tools)),
         Err(failure) => {
@@ -123,7 +127,7 @@ fn start_all(home: &Home, plan: &LaunchPlan) -> Result<(Sandbox, Run, Tools), Fa
 
 impl Supervisor {
     /// Launches the container whose plan is in `home`, or leaves nothing.
-    pub(crate) fn launch(home: Home) -> Result<Box<Self>, Failure> {
+    pub(crate) fn launch(home: Home, groundwork: Groundwork) -> Result<Box<Self>, Failure> {
         let plan = LaunchPlan::read(&home.run_dir).map_err(|source| MonitorError::Io {
             action: "read the plan in",
             what: home.run_dir.display().to_string(),
@@ -137,7 +141,7 @@ impl Supervisor {
             what: plan.id.clone(),
             source,
         })?;
-        let (sandbox, run, tools) = match start_all(&home, &plan) {
+        let (sandbox, run, tools) = match start_all(&home, &plan, groundwork) {
             Ok(all) => all,
             Err(failure) => {
                 ending::record_failed_launch(&home, &plan, state, &failure);

@@ -1,12 +1,12 @@
 //! Steps into another network namespace and back, and the lock that everything in one namespace shares.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use sys::fs::{FileLock, LockKind};
-use sys::namespace::{self, Kind};
+use sys::namespace::{self, Kind, KindSet};
 
 /// Runs `f` with this thread inside `netns`. Sockets opened there stay there.
 pub(crate) fn inside<T>(netns: BorrowedFd<'_>, f: impl FnOnce() -> T) -> io::Result<T> {
@@ -16,6 +16,16 @@ pub(crate) fn inside<T>(netns: BorrowedFd<'_>, f: impl FnOnce() -> T) -> io::Res
     namespace::join(home.as_fd(), Kind::Network)
         .expect("a namespace this thread has just left, by its own descriptor, can be joined again");
     Ok(result)
+}
+
+/// Makes a network namespace; this thread, which the kernel moves into it, comes back.
+pub fn new_netns() -> io::Result<OwnedFd> {
+    let home = namespace::open_own(Kind::Network)?;
+    namespace::unshare(KindSet::EMPTY.with(Kind::Network))?;
+    let made = namespace::open_own(Kind::Network);
+    namespace::join(home.as_fd(), Kind::Network)
+        .expect("a namespace this thread has just left, by its own descriptor, can be joined again");
+    made
 }
 
 /// How long to wait for a lock that any user of the host can hold too.

@@ -12,7 +12,7 @@ use diag::{Class, Diagnose};
 
 use super::{AttachOptions, AttachStream, id_of, receive_line, send_line};
 use crate::failure::Remote;
-use crate::plan::{LAUNCH_FILE, LaunchPlan};
+use crate::plan::{LAUNCH_FILE, LaunchPlan, Networking};
 use crate::protocol::{Reply, Request};
 
 /// Why a container could not be launched. Nothing of the attempt is left but its plan.
@@ -59,6 +59,28 @@ impl Diagnose for LaunchFailure {
 /// The descriptor a monitor finds its launch channel under.
 pub(crate) const CHANNEL_FD: i32 = 3;
 
+/// What the launcher knows of the container's network before there is a plan, so that the monitor can begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkHint {
+    /// It gets a network namespace of its own.
+    Private,
+    /// It uses the host's, or another container's.
+    Shared,
+}
+
+impl NetworkHint {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Private => "private-network",
+            Self::Shared => "shared-network",
+        }
+    }
+
+    pub(crate) fn parse(word: &OsStr) -> Option<Self> {
+        [Self::Private, Self::Shared].into_iter().find(|hint| word == hint.as_str())
+    }
+}
+
 /// A monitor that has been started and waits for its plan; dropping this lets it go without a trace.
 #[derive(Debug)]
 pub struct Prepared {
@@ -92,14 +114,18 @@ pub struct Launched {
 /// Starts a monitor for the container with this run directory, which need not exist yet.
 ///
 /// `program` is hull itself, on a sealed mount: `runtime::seal::program()`. It costs an exec, which runs beside whatever the caller does until [`Prepared::begin`].
-pub fn prepare(program: BorrowedFd<'_>, run_dir: &Path) -> Result<Prepared, LaunchFailure> {
+pub fn prepare(
+    program: BorrowedFd<'_>,
+    run_dir: &Path,
+    network: NetworkHint,
+) -> Result<Prepared, LaunchFailure> {
     let failed = |source| LaunchFailure::Spawn { id: id_of(run_dir), source };
     // Not under the number that becomes the channel's before the exec.
     let program = sys::spawn::duplicate_above(program, CHANNEL_FD + 1).map_err(failed)?;
     let (socket, theirs) = UnixStream::pair().map_err(failed)?;
     let pid = sys::spawn::spawn(&sys::spawn::Spawn {
         program: Path::new(&format!("/proc/self/fd/{}", program.as_raw_fd())),
-        args: &[OsStr::new("hull"), OsStr::new("monitor"), run_dir.as_os_str()],
+        args: &["hull".as_ref(), "monitor".as_ref(), run_dir.as_os_str(), network.as_str().as_ref()],
         fds: &[(theirs.as_fd(), CHANNEL_FD)],
         new_session: true,
     })
@@ -114,7 +140,11 @@ pub fn launch(
     plan: &LaunchPlan,
     attach: Option<AttachOptions>,
 ) -> Result<Launched, LaunchFailure> {
-    prepare(program, run_dir)?.begin(plan, attach)?.finish()
+    let network = match plan.network {
+        Networking::Private { .. } => NetworkHint::Private,
+        Networking::Host | Networking::Join(_) => NetworkHint::Shared,
+    };
+    prepare(program, run_dir, network)?.begin(plan, attach)?.finish()
 }
 
 impl Prepared {
