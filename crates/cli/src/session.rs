@@ -35,8 +35,8 @@ pub struct Options<'a> {
     pub detach_keys: DetachKeys,
     /// Passes signals sent to us on to the container, when it has no terminal.
     pub forward: Option<&'a dyn Fn(i32)>,
-    /// The caller removes the container when it has ended, and the monitor is told so.
-    pub reap: bool,
+    /// The caller removes the container when it has ended: the monitor is told so, and this is called while that cleans up.
+    pub reap: Option<&'a dyn Fn()>,
 }
 
 /// Signals by their numbers, which are the same on every architecture Linux has containers on.
@@ -143,8 +143,9 @@ pub fn run(mut stream: AttachStream, signals: &SignalFd, options: &Options<'_>) 
                     },
                     Frame::Exited(ended) => {
                         // One that is started again lives on, although this stream ends.
-                        if options.reap && !ended.restarting {
+                        if let (Some(begin_removal), false) = (options.reap, ended.restarting) {
                             stream.writer.reaping()?;
+                            begin_removal();
                         }
                         // Everything of the run is cleaned up when the stream ends.
                         stream.reader.wait_end()?;

@@ -121,6 +121,13 @@ impl Engine {
         results
     }
 
+    /// Begins [`Engine::finish_run`] with what takes longest, while the monitor still cleans up: it has written the last of the
+    /// log, and nothing reads any more what the container wrote.
+    pub fn discard_files(&self, id: &ContainerId) {
+        // What cannot be removed now is tried again under the lock, and reported then.
+        let _ = sys::fs::remove_tree(&self.data_dir(id));
+    }
+
     /// Removes the container of a finished `run --rm` that this process was attached to, after its stream has ended.
     ///
     /// # Errors

@@ -1,10 +1,12 @@
 //! One run of the container's process, from its launch to its end.
 
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use diag::Failure;
 use oci::runtime::NamespaceType;
 use runtime::{Launch, Lifetime, Rootfs};
+use sys::namespace::Kind;
 
 use crate::health::Checker;
 use crate::plan::LaunchPlan;
@@ -20,6 +22,9 @@ pub(crate) struct Run {
     pub(crate) checker: Option<Checker>,
     pub(crate) started: Instant,
     pub(crate) started_ns: i64,
+    /// Holds the mounts of a container that goes away with its end. The last to let go of them unmounts them, which would
+    /// delay the news of the end if that were the container's own process.
+    pub(crate) mounts: Option<OwnedFd>,
     /// When a container that has been asked to stop is killed.
     pub(crate) kill_at: Option<Instant>,
 }
@@ -55,6 +60,9 @@ impl Run {
             lifetime: Lifetime::Caller,
             preserve_fds: 0,
         })?;
+        // Unmounting a kept container's root syncs its file system, which is no work for a monitor.
+        let mounts = plan.auto_remove.then(|| sys::namespace::open(created.pid(), Kind::Mount));
+        let mounts = mounts.and_then(Result::ok);
         sandbox.connect(plan, || created.netns_fd())?;
         let done = meanwhile()?;
         let mut process = created.start()?;
@@ -64,7 +72,7 @@ impl Run {
         }
         let checker = plan.health.clone().zip(plan.spec.process.clone());
         let checker = checker.map(|(health, process)| Checker::new(health, process));
-        Ok((Self { process, streams, checker, started, started_ns, kill_at: None }, done))
+        Ok((Self { process, streams, checker, started, started_ns, mounts, kill_at: None }, done))
     }
 }
 

@@ -86,6 +86,8 @@ impl Supervisor {
         for client in self.clients.iter_mut().filter(|client| client.attached.is_some()) {
             client.control(&Control::Exited(ended.clone()));
         }
+        // Unmounts what the container saw, before anybody hears that everything is gone.
+        drop(run.mounts);
         match delay {
             None => {}
             Some(delay) => {

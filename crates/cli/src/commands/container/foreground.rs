@@ -113,13 +113,14 @@ impl Foreground {
             // The container may have ended meanwhile; the session is about to see that.
             let _ = engine.kill(id.as_str(), &signal.to_string());
         };
+        let begin_removal = || engine.discard_files(id);
         let options = Options {
             stdin,
             stdout,
             stderr,
             detach_keys: self.keys.clone(),
             forward: self.sig_proxy.then_some(&forward),
-            reap: remove,
+            reap: remove.then_some(&begin_removal),
         };
         let end = session::run(stream, &signals, &options)
             .map_err(|source| ForegroundError::Session { id: id.to_string(), source })?;
