@@ -123,6 +123,7 @@ impl Engine {
             extra_groups: &plan.extra_groups,
             cgroup: Some(&cgroup),
             seccomp: &plan.seccomp,
+            state: Some(&plan.state(state.pid)),
             stdio,
         })
         .map_err(ExecError::Launch)?;

@@ -146,6 +146,11 @@ impl Checker {
         let output = OwnedFd::from(output);
         sys::event::set_nonblocking(output.as_fd(), true).map_err(pipe)?;
         let stderr = theirs.try_clone().map_err(pipe)?;
+        let pid = sys::process::pid_of(target.container).map_err(|source| MonitorError::Io {
+            action: "find the first process of",
+            what: "the container".into(),
+            source,
+        })?;
         let process = runtime::exec(Exec {
             id: &target.plan.id,
             container: target.container,
@@ -154,6 +159,7 @@ impl Checker {
             user: &target.plan.user,
             extra_groups: &target.plan.extra_groups,
             seccomp: &target.plan.seccomp,
+            state: Some(&target.plan.state(pid)),
             stdio: Stdio::Fds { stdin: None, stdout: Some(theirs.into()), stderr: Some(stderr.into()) },
         })?;
         let deadline = Some(Instant::now() + Duration::from_nanos(self.plan.timeout_ns));

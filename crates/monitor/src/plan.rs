@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use oci::runtime::Spec;
+use oci::runtime::{Spec, State, Status};
 use runtime::seccomp::Seccomp;
 use runtime::{Rootfs, UserSpec};
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,20 @@ pub struct LaunchPlan {
     pub data_dir: PathBuf,
     /// The event log.
     pub events: PathBuf,
+}
+
+impl LaunchPlan {
+    /// The running container, as the runtime-spec describes one; `pid` is that of its first process.
+    pub fn state(&self, pid: i32) -> State {
+        State {
+            oci_version: self.spec.oci_version.clone(),
+            id: self.id.clone(),
+            status: Status::Running,
+            bundle: self.data_dir.clone(),
+            pid: Some(pid),
+            annotations: self.spec.annotations.clone(),
+        }
+    }
 }
 
 /// Which network namespace the container gets.

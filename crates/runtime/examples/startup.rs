@@ -90,6 +90,7 @@ fn main() {
             extra_groups: &[],
             cgroup: group.as_ref(),
             seccomp: &Seccomp::Default,
+            state: None,
             stdio: Stdio::Null,
         };
         runtime::exec(request).expect("an exec").wait().expect("its end");

@@ -6,21 +6,25 @@
 //!                   GO_ON   that was all, with the child's pid as the caller sees it
 //! child -> caller   READY   with the controlling side of the terminal, if there is one
 //! caller -> child   GO      execute
-//!                   a fault, then the end of the stream
+//! child -> caller   LISTENER  only where calls will wait for an agent: who it is, and a pidfd to copy the listener from
+//! caller -> child   GO_ON   the agent has it
+//! child -> caller   a fault, then the end of the stream
 //!                   the end of the stream alone: the program runs
 //! ```
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use crate::error::{LaunchError, Step};
+use crate::listener::Listener;
 
 pub const GO: u8 = b'G';
 const GOODS: u8 = b'M';
-const GO_ON: u8 = b'O';
+pub const GO_ON: u8 = b'O';
 const READY: u8 = 200;
 const BORN: u8 = 210;
+const LISTENER: u8 = 211;
 
 /// Why the child gave up, in a form that fits through the channel.
 #[derive(Debug)]
@@ -118,6 +122,12 @@ pub enum Answer {
     Failed(LaunchError),
     /// The stream ended: the program runs, or the child was killed.
     Ended,
+    /// Its seccomp listener will be descriptor `number` of the process behind `pidfd`.
+    Listening {
+        listener: Listener,
+        number: RawFd,
+        pidfd: OwnedFd,
+    },
     /// It exists and waits for the caller's share.
     Born,
 }
@@ -136,6 +146,22 @@ impl Caller {
         (&self.0).write_all(&[word])
     }
 
+    /// Lets the program be executed, and what its filter has to ask reach its agent.
+    pub fn start(&self) -> io::Result<Answer> {
+        // A child that has given up already cannot be told; why it did is heard next.
+        let _ = self.tell(GO);
+        match self.hear()? {
+            Answer::Listening { listener, number, pidfd } => {
+                if let Err(fault) = listener.pass_on(pidfd.as_fd(), number) {
+                    return Ok(Answer::Failed(fault.into()));
+                }
+                let _ = self.tell(GO_ON);
+                self.hear()
+            }
+            other => Ok(other),
+        }
+    }
+
     pub fn hear(&self) -> io::Result<Answer> {
         let mut buffer = [0; 512];
         let mut message = Vec::new();
@@ -152,10 +178,26 @@ impl Caller {
                 (0, Some(_)) => break,
                 (_, Some(&READY)) => return Ok(Answer::Ready { terminal: fds.into_iter().next() }),
                 (_, Some(&BORN)) => return Ok(Answer::Born),
+                (_, Some(&LISTENER)) => {
+                    let pidfd = fds.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
+                    return self.hear_of_listener(pidfd);
+                }
                 _ => {}
             }
         }
         Fault::decode(&message).map(Answer::Failed).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// The rest of a message that starts with `LISTENER`.
+    fn hear_of_listener(&self, pidfd: OwnedFd) -> io::Result<Answer> {
+        let mut words = [[0; 4]; 2];
+        for word in &mut words {
+            (&self.0).read_exact(word)?;
+        }
+        let [number, length] = words.map(u32::from_le_bytes);
+        let mut text = vec![0; length as usize];
+        (&self.0).read_exact(&mut text)?;
+        Ok(Answer::Listening { listener: serde_json::from_slice(&text)?, number: number as RawFd, pidfd })
     }
 }
 
@@ -213,6 +255,15 @@ impl Child {
     pub fn ready(&self, terminal: Option<OwnedFd>) -> Result<(), Fault> {
         let fds: Vec<_> = terminal.iter().map(|fd| fd.as_fd()).collect();
         sys::socket::send_with_fds(self.0.as_fd(), &[READY], &fds).map(drop).map_err(|_| Fault::Abandoned)
+    }
+
+    /// Announces that `listener`'s agent will find it as descriptor `number` of this process.
+    pub fn announce(&self, listener: &Listener, number: RawFd, pidfd: BorrowedFd<'_>) -> io::Result<()> {
+        let text = serde_json::to_vec(listener)?;
+        // Apart from the rest, so that the first byte comes with the descriptor and nothing else.
+        sys::socket::send_with_fds(self.0.as_fd(), &[LISTENER], &[pidfd])?;
+        let words = [number as u32, text.len() as u32].map(u32::to_le_bytes);
+        (&self.0).write_all(&[words.as_flattened(), &text].concat())
     }
 
     pub fn report(&self, fault: Fault) {

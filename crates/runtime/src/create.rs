@@ -8,7 +8,7 @@ use cgroup::Cgroup;
 use sys::namespace::Kind;
 use sys::process::Cloned;
 
-use crate::channel::{self, Answer, Caller, GO};
+use crate::channel::{self, Answer, Caller};
 use crate::plan::ContainerPlan;
 use crate::{Launch, LaunchError, Process, birth, child, outside, seal};
 
@@ -64,7 +64,9 @@ impl Created {
         match self.hear()? {
             Answer::Born => Ok(outside::prepare(plan, self.pid(), &self.channel)?),
             Answer::Failed(error) => Err(error),
-            Answer::Ended | Answer::Ready { .. } => Err(LaunchError::died(&self.id, self.process().wait())),
+            Answer::Ended | Answer::Ready { .. } | Answer::Listening { .. } => {
+                Err(LaunchError::died(&self.id, self.process().wait()))
+            }
         }
     }
 
@@ -110,7 +112,9 @@ impl Created {
                 Ok(self)
             }
             Answer::Failed(error) => Err(error),
-            Answer::Ended | Answer::Born => Err(LaunchError::died(&self.id, self.process().wait())),
+            Answer::Ended | Answer::Born | Answer::Listening { .. } => {
+                Err(LaunchError::died(&self.id, self.process().wait()))
+            }
         }
     }
 
@@ -119,20 +123,11 @@ impl Created {
     }
 
     fn go(&self) -> Result<(), LaunchError> {
-        // A child that has given up already cannot be told; why it did is heard next.
-        let _ = self.channel.tell(GO);
-        match self.hear()? {
-            Answer::Failed(error) => Err(error),
-            _ => Ok(()),
-        }
+        start_through(&self.channel, &self.id)
     }
 
     fn hear(&self) -> Result<Answer, LaunchError> {
-        self.channel.hear().map_err(|source| LaunchError::Setup {
-            step: crate::Step::Channel,
-            object: self.id.clone(),
-            source,
-        })
+        self.channel.hear().map_err(|source| cannot_talk(&self.id, source))
     }
 }
 
@@ -151,13 +146,18 @@ impl Drop for Created {
 /// # Errors
 /// What kept the program from being executed; the container's process has ended then.
 pub fn start(gate: UnixStream, id: &str) -> Result<(), LaunchError> {
-    let channel = Caller::from(gate);
-    let talk = |source| LaunchError::Setup { step: crate::Step::Channel, object: id.to_owned(), source };
-    channel.tell(GO).map_err(talk)?;
-    match channel.hear().map_err(talk)? {
+    start_through(&Caller::from(gate), id)
+}
+
+fn start_through(channel: &Caller, id: &str) -> Result<(), LaunchError> {
+    match channel.start().map_err(|source| cannot_talk(id, source))? {
         Answer::Failed(error) => Err(error),
         _ => Ok(()),
     }
+}
+
+fn cannot_talk(id: &str, source: io::Error) -> LaunchError {
+    LaunchError::Setup { step: crate::Step::Channel, object: id.to_owned(), source }
 }
 
 const SIGKILL: i32 = 9;

@@ -108,6 +108,7 @@ steps! {
     Channel: "talk to",
     IdMaps: "make the user namespace of",
     MapOwners: "map the owners of",
+    Listener: "pass the seccomp listener to",
 }
 
 impl Step {

@@ -4,10 +4,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use cgroup::Cgroup;
+use oci::runtime::State;
 use sys::namespace::{Kind, KindSet};
 use sys::process::{Clone, Cloned};
 
 use crate::create::{Created, group_fd};
+use crate::listener::Listener;
 use crate::plan::ProcessPlan;
 use crate::seccomp::Seccomp;
 use crate::users::IdMaps;
@@ -27,15 +29,26 @@ pub struct Exec<'a> {
     /// The container's control group; without one the process stays in the caller's.
     pub cgroup: Option<&'a Cgroup>,
     pub seccomp: &'a Seccomp,
+    /// The container's state, which the agent of a seccomp listener is told; a filter that has one needs it.
+    pub state: Option<&'a State>,
     pub stdio: Stdio,
 }
 
 /// Starts a process in the namespaces, root and control group of a running container.
 pub fn exec(request: Exec<'_>) -> Result<Process, LaunchError> {
-    let Exec { id, container, process, user, extra_groups, cgroup, seccomp, stdio } = request;
+    let Exec { id, container, process, user, extra_groups, cgroup, seccomp, state, stdio } = request;
     let failed = |source| LaunchError::Clone { id: id.to_owned(), source };
     seal::check(id)?;
     let mut plan = ProcessPlan::new(id, process, user, extra_groups, seccomp, stdio)?;
+    match state {
+        Some(state) => plan.listener = Listener::new(plan.filter.as_ref(), || state.clone())?,
+        None if plan.filter.as_ref().is_some_and(|filter| filter.agent().is_some()) => {
+            return Err(LaunchError::Unsupported {
+                what: "SCMP_ACT_NOTIFY without the container's state".to_owned(),
+            });
+        }
+        None => {}
+    }
     let group = group_fd(cgroup)?;
     let how = Clone { cgroup: group.as_ref().map(AsFd::as_fd), ..Clone::default() };
     let (caller, callee) = channel::pair().map_err(failed)?;

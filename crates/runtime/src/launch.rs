@@ -17,7 +17,8 @@ pub struct Launch<'a> {
     /// The container's id; names its keyring and its errors.
     pub id: &'a str,
     /// Everything the specification covers, but what is given here by itself: `root.path` (`root.readonly` counts),
-    /// `linux.cgroupsPath` and `linux.resources` (`cgroup`), `linux.seccomp` (`seccomp`; refused when set).
+    /// `linux.cgroupsPath` and `linux.resources` (`cgroup`), `linux.seccomp` (`seccomp`, which must be the same:
+    /// [`Seccomp::of`]).
     pub spec: &'a Spec,
     pub rootfs: &'a Rootfs,
     pub user: &'a UserSpec,

@@ -23,6 +23,7 @@ mod error;
 mod exec;
 pub mod hooks;
 mod launch;
+mod listener;
 mod outside;
 mod overlay;
 mod plan;

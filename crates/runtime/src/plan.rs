@@ -12,6 +12,7 @@ use cgroup::Cgroup;
 use oci::runtime::{NamespaceType, Process, Spec, State, Status};
 use sys::namespace::{Kind, KindSet};
 
+use crate::listener::Listener;
 use crate::seccomp::{Program, Seccomp};
 use crate::users::IdMaps;
 use crate::{Launch, LaunchError, Lifetime, Rootfs, Stdio, UserSpec};
@@ -28,6 +29,8 @@ pub struct ProcessPlan<'a> {
     pub rights: Rights,
     /// The system call filter, compiled.
     pub filter: Option<Program>,
+    /// Who answers for calls that the filter leaves to somebody else.
+    pub listener: Option<Listener>,
     pub limits: Vec<Limit>,
     pub stdio: Stdio,
     /// The host's `/dev/null`, for streams that are not given.
@@ -93,6 +96,7 @@ impl<'a> ProcessPlan<'a> {
             extra_groups,
             rights,
             filter,
+            listener: None,
             limits: rights::limits(process)?,
             stdio,
             null,
@@ -125,7 +129,7 @@ pub struct ContainerPlan<'a> {
 impl<'a> ContainerPlan<'a> {
     pub fn new(launch: Launch<'a>) -> Result<Self, LaunchError> {
         let spec = launch.spec;
-        refuse::spec(spec)?;
+        refuse::spec(spec, launch.seccomp)?;
         let process = spec.process.as_ref().ok_or_else(|| invalid("process", "there is none to run"))?;
         let mut process = ProcessPlan::new(
             launch.id,
@@ -162,6 +166,8 @@ impl<'a> ContainerPlan<'a> {
         if !plan.owns_names() && (spec.hostname.is_some() || spec.domainname.is_some()) {
             return Err(invalid("host name", "the container has no uts namespace of its own"));
         }
+        plan.process.listener =
+            Listener::new(plan.process.filter.as_ref(), || plan.state_without_pid(Status::Created))?;
         refuse::sysctls(spec, |kind| plan.create.contains(kind) || plan.joins(kind))?;
         Ok(plan)
     }
@@ -231,12 +237,16 @@ impl<'a> ContainerPlan<'a> {
 
     /// What hooks are told; `pid` is that of the first process as the caller sees it.
     pub fn state(&self, status: Status, pid: i32) -> State {
+        State { pid: Some(pid), ..self.state_without_pid(status) }
+    }
+
+    fn state_without_pid(&self, status: Status) -> State {
         State {
             oci_version: self.spec.oci_version.clone(),
             id: self.process.id.to_owned(),
             status,
             bundle: self.bundle.to_owned(),
-            pid: Some(pid),
+            pid: None,
             annotations: self.spec.annotations.clone(),
         }
     }

@@ -6,7 +6,8 @@
 //! runtime-spec first, as Docker does.
 //!
 //! Invariants:
-//! - A rule that restricts is compiled or refused, never skipped. A rule that allows a call nobody knows is skipped.
+//! - A rule that restricts is compiled or refused, never skipped. A rule that allows a call nobody knows is skipped, and in a
+//!   filter of the runtime-spec every rule about such a call: engines write theirs for kernels newer than any table.
 //! - A call through an ABI the filter does not name kills the process, so that no second numbering is a way around.
 //! - Calls newer than every call a filter names get `ENOSYS`, as in runc, because libraries then use the older call.
 
@@ -20,13 +21,16 @@ mod syscalls;
 mod tests;
 
 use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use diag::{Class, Diagnose};
-use oci::runtime::LinuxSeccomp;
+use oci::runtime::{LinuxSeccomp, Spec};
 use serde::{Deserialize, Serialize};
 use sys::capability::CapabilitySet;
 use sys::seccomp::{Flags, Instruction, MAX_INSTRUCTIONS};
 
+use filter::Unknown;
 pub use profile::{Conditions, Profile, ProfileRule};
 
 /// Which filter a container gets.
@@ -41,10 +45,18 @@ pub enum Seccomp {
     /// A profile in Docker's format, from `--security-opt seccomp=<file>`.
     Profile(Box<Profile>),
     /// A filter of the runtime-spec, from a bundle's `config.json`.
-    Filter(Box<LinuxSeccomp>),
+    Spec(Box<LinuxSeccomp>),
 }
 
 impl Seccomp {
+    /// What `spec` says: its filter, or none.
+    pub fn of(spec: &Spec) -> Self {
+        match spec.linux.as_ref().and_then(|linux| linux.seccomp.clone()) {
+            Some(filter) => Self::Spec(Box::new(filter)),
+            None => Self::Unconfined,
+        }
+    }
+
     /// Compiles the filter for a container whose bounding set is `capabilities`; `None` when there is none to install.
     ///
     /// # Errors
@@ -54,9 +66,10 @@ impl Seccomp {
             Self::Unconfined => return Ok(None),
             Self::Default => docker::compile(capabilities),
             Self::Profile(profile) => {
-                filter::compile(&profile.resolve(capabilities, sys::seccomp::kernel_version())?)?
+                let filter = profile.resolve(capabilities, sys::seccomp::kernel_version())?;
+                filter::compile(&filter, Unknown::Refused)?
             }
-            Self::Filter(filter) => filter::compile(filter)?,
+            Self::Spec(filter) => filter::compile(filter, Unknown::Skipped)?,
         };
         match program.instructions.len() {
             length if length > MAX_INSTRUCTIONS => Err(SeccompError::TooLong { length }),
@@ -70,6 +83,16 @@ impl Seccomp {
 pub struct Program {
     instructions: Vec<Instruction>,
     flags: Flags,
+    agent: Option<Agent>,
+}
+
+/// Who answers for the calls that a filter leaves to somebody else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Agent {
+    /// Where it listens.
+    pub path: PathBuf,
+    /// Passed on to it.
+    pub metadata: Option<String>,
 }
 
 impl Program {
@@ -78,7 +101,17 @@ impl Program {
     /// Needs `no_new_privs` or `CAP_SYS_ADMIN`: without the former it must come before capabilities are dropped, and what the
     /// child still has to do after it must be allowed by the profile. It allocates nothing.
     pub fn install(&self) -> io::Result<()> {
-        sys::seccomp::install(&self.instructions, self.flags)
+        sys::seccomp::install(&self.instructions, self.flags.without_listener())
+    }
+
+    /// As [`Self::install`]; returns the descriptor that the program's agent answers through.
+    pub(crate) fn install_listening(&self) -> io::Result<OwnedFd> {
+        sys::seccomp::install_listening(&self.instructions, self.flags)
+    }
+
+    /// The agent, when a call may wait for one.
+    pub(crate) fn agent(&self) -> Option<&Agent> {
+        self.agent.as_ref()
     }
 
     /// How many instructions it has.
@@ -112,8 +145,10 @@ pub enum SeccompError {
     Errno { errno: u32 },
     #[error("the seccomp profile has a rule on argument {index} of `{name}`; the last one is 5")]
     Argument { name: String, index: u32 },
-    #[error("seccomp with {what} is not supported")]
-    Unsupported { what: &'static str },
+    #[error("the seccomp profile has SCMP_ACT_NOTIFY but no listenerPath, so nobody could answer")]
+    NoListener,
+    #[error("this kernel does not have {what}, which the seccomp profile asks for")]
+    Unsupported { what: String },
     #[error("the seccomp profile is too long: {length} of at most {MAX_INSTRUCTIONS} instructions")]
     TooLong { length: usize },
 }

@@ -149,6 +149,19 @@ pub fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
     pid.filter(|pid| *pid > 0).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
 }
 
+/// Copies the descriptor `number` of the process behind `pidfd`; see pidfd_getfd(2).
+///
+/// # Errors
+/// `EBADF` when it has none of that number, `ESRCH` when it has ended.
+pub fn copy_fd(pidfd: BorrowedFd<'_>, number: RawFd) -> io::Result<OwnedFd> {
+    Ok(rustix::process::pidfd_getfd(pidfd, number, rustix::process::PidfdGetfdFlags::empty())?)
+}
+
+/// The number that the next descriptor opened by this thread, the only one of its process, will have.
+pub fn next_fd() -> io::Result<RawFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 0)?.as_raw_fd())
+}
+
 /// Sends `signal` to the process behind `pidfd`; one that has ended is no error.
 pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     // SAFETY: pidfd_send_signal reads integers; a null siginfo lets the kernel fill it as kill(2) would.

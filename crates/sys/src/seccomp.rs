@@ -1,6 +1,7 @@
 //! Installing seccomp programs; see seccomp(2).
 
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 /// One instruction of classic BPF, laid out as `struct sock_filter`.
 #[repr(C)]
@@ -38,6 +39,16 @@ impl Flags {
     /// A supervised call waits for the supervisor's answer even when a signal arrives.
     pub const WAIT_KILLABLE_RECV: Self = Self(1 << 5);
 
+    /// Answers with a descriptor of the calls that wait for a supervisor; see [`install_listening`].
+    const NEW_LISTENER: Self = Self(1 << 3);
+    /// Lets a failed [`Self::TSYNC`] be told from a descriptor.
+    const TSYNC_ESRCH: Self = Self(1 << 4);
+
+    /// Without what the kernel takes only together with a listener.
+    pub const fn without_listener(self) -> Self {
+        Self(self.0 & !Self::WAIT_KILLABLE_RECV.0)
+    }
+
     /// The bits as seccomp(2) takes them.
     pub const fn bits(self) -> u32 {
         self.0
@@ -61,19 +72,44 @@ pub const MAX_INSTRUCTIONS: usize = 4096;
 /// # Errors
 /// `EINVAL` when the program does not verify, `EACCES` without the privilege named above.
 pub fn install(program: &[Instruction], flags: Flags) -> io::Result<()> {
+    match set_filter(program, flags)? {
+        0 => Ok(()),
+        // With TSYNC a positive answer is the id of a thread that has filters of its own.
+        _ => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+    }
+}
+
+/// As [`install`], for a program with `SECCOMP_RET_USER_NOTIF`: calls with that answer wait for whoever has the descriptor
+/// (close-on-exec, and the lowest one that is free).
+pub fn install_listening(program: &[Instruction], flags: Flags) -> io::Result<OwnedFd> {
+    let synced = if flags.0 & Flags::TSYNC.0 == 0 { Flags::NONE } else { Flags::TSYNC_ESRCH };
+    let listener = set_filter(program, flags | Flags::NEW_LISTENER | synced)?;
+    // SAFETY: with this flag the answer is a new descriptor, which nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(listener as i32) })
+}
+
+fn set_filter(program: &[Instruction], flags: Flags) -> io::Result<libc::c_long> {
     let length = u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     let filter = FilterProgram { length, filter: program.as_ptr() };
     // SAFETY: the kernel copies `length` instructions from `filter` during the call; `program` is that long, its elements
     // have the layout of `struct sock_filter`, and the borrow outlives the call.
-    let result = unsafe {
+    match unsafe {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags.0, &raw const filter)
-    };
-    match result {
-        0 => Ok(()),
+    } {
         -1 => Err(io::Error::last_os_error()),
-        // With TSYNC a positive answer is the id of a thread that has filters of its own.
-        _ => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        answer => Ok(answer),
     }
+}
+
+/// Whether the kernel knows each of `flags`.
+pub fn flags_are_supported(flags: Flags) -> bool {
+    // What needs a listener is refused without.
+    let asked = flags | Flags::NEW_LISTENER | Flags::TSYNC_ESRCH;
+    let no_program = std::ptr::null::<FilterProgram>();
+    // SAFETY: the kernel looks at the flags first; then it finds that there is no program to read and changes nothing.
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, asked.0, no_program) };
+    result == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
 }
 
 /// Forbids the calling thread and its future children to gain privileges by exec; see prctl(2), `PR_SET_NO_NEW_PRIVS`.
@@ -116,6 +152,8 @@ mod tests {
     fn the_kernel_is_asked() {
         assert!(is_supported());
         assert!(!action_is_supported(0x1234_0000));
+        assert!(flags_are_supported(Flags::TSYNC | Flags::LOG | Flags::SPEC_ALLOW));
+        assert!(!flags_are_supported(Flags(1 << 30)));
         assert!(kernel_version() >= (4, 14));
     }
 

@@ -1,4 +1,4 @@
-//! What is told about a container: by `state`, and to hooks on their standard input.
+//! What is told about a container: by `state`, to hooks on their standard input, and to the agent of a seccomp listener.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,6 +19,20 @@ object! {
         /// As the runtime sees it; none when stopped.
         pid: Option<i32>,
         annotations: BTreeMap<String, String>,
+    }
+}
+
+object! {
+    /// What comes with the descriptor of a seccomp listener; runtime-spec, `config-linux.md`, "The Container Process State".
+    ContainerProcessState {
+        oci_version: String,
+        /// The process with the filter, as the runtime sees it.
+        pid: i32,
+        state: State,
+        ;
+        /// What the descriptors sent along are, in their order.
+        fds: Vec<String>,
+        metadata: Option<String>,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The last steps of every process: who it is, where it is, what it may do, and its program.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
 use sys::capability::ThreadSets;
@@ -13,8 +13,9 @@ use super::account::{self, Account};
 use super::terminal::Terminal;
 use super::{Never, lookup, reaper};
 use crate::Stdio;
-use crate::channel::{At, Child, Fault, GO};
+use crate::channel::{At, Child, Fault, GO, GO_ON};
 use crate::error::Step;
+use crate::listener::Listener;
 use crate::plan::{ProcessPlan, Rights};
 use crate::seccomp::Program;
 
@@ -185,7 +186,12 @@ fn conclude(plan: &ProcessPlan<'_>, channel: &Child, path: &CString, vectors: &V
     if let Err(error) = sys::process::close_all_but(channel.as_fd(), 3 + plan.preserve_fds) {
         failed(Fault::new(Step::Stdio, "nothing but the standard streams", &error));
     }
-    if let Err(fault) = drop_rights(&plan.rights, plan.filter.as_ref()) {
+    let install = || match (&plan.filter, &plan.listener) {
+        (None, _) => Ok(()),
+        (Some(filter), None) => install(filter),
+        (Some(filter), Some(listener)) => install_listening(filter, listener, channel),
+    };
+    if let Err(fault) = drop_rights(&plan.rights, install) {
         failed(fault);
     }
     let error = sys::process::exec(path, vectors);
@@ -196,15 +202,12 @@ fn conclude(plan: &ProcessPlan<'_>, channel: &Child, path: &CString, vectors: &V
 ///
 /// Without no-new-privileges the filter needs CAP_SYS_ADMIN and comes first; with it, the filter comes last, and may then
 /// forbid what the steps before it use.
-pub fn drop_rights(rights: &Rights, filter: Option<&Program>) -> Result<(), Fault> {
+pub fn drop_rights(rights: &Rights, install: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
     let object = || "capabilities".to_owned();
-    let install = || match filter {
-        Some(filter) => filter.install().at(Step::Seccomp, || "the process".to_owned()),
-        None => Ok(()),
-    };
+    let (early, late) = if rights.no_new_privileges { (None, Some(install)) } else { (Some(install), None) };
     let own = sys::capability::get().at(Step::Rights, object)?;
     sys::capability::set(ThreadSets { effective: own.permitted, ..own }).at(Step::Rights, object)?;
-    if !rights.no_new_privileges {
+    if let Some(install) = early {
         install()?;
     }
     sys::capability::limit_bounding(rights.bounding).at(Step::Rights, object)?;
@@ -215,9 +218,29 @@ pub fn drop_rights(rights: &Rights, filter: Option<&Program>) -> Result<(), Faul
     })
     .at(Step::Rights, object)?;
     sys::capability::set_ambient(rights.ambient).at(Step::Rights, object)?;
-    if rights.no_new_privileges {
+    if let Some(install) = late {
         sys::seccomp::set_no_new_privileges().at(Step::Rights, || "no-new-privileges flag".to_owned())?;
         install()?;
     }
     Ok(())
+}
+
+/// Puts `filter` in force for this process.
+pub fn install(filter: &Program) -> Result<(), Fault> {
+    filter.install().at(Step::Seccomp, || "the process".to_owned())
+}
+
+/// Puts `filter` in force and returns when the agent of `listener` has it; see [`Listener`] for the order.
+fn install_listening(filter: &Program, listener: &Listener, channel: &Child) -> Result<(), Fault> {
+    let object = || "the process".to_owned();
+    // Kept open until the exec closes it: the number after it is the listener's.
+    let own = sys::process::open(std::process::id() as i32).at(Step::Listener, object)?;
+    let number = sys::process::next_fd().at(Step::Listener, object)?;
+    channel.announce(listener, number, own.as_fd()).at(Step::Listener, object)?;
+    let installed = filter.install_listening().at(Step::Seccomp, object)?;
+    assert_eq!(installed.as_raw_fd(), number, "nobody else opens descriptors in this process");
+    let told = channel.expect(GO_ON);
+    // Both are closed by the exec. Closing them here would be two more calls under the filter.
+    let _ = (own.into_raw_fd(), installed.into_raw_fd());
+    told
 }

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use sys::process::{Clone, Cloned, Ended};
 
-use super::finish::drop_rights;
+use super::finish::{drop_rights, install};
 use crate::channel::{At, Fault};
 use crate::error::Step;
 use crate::plan::{ProcessPlan, Rights};
@@ -44,7 +44,8 @@ fn rights(plan: &ProcessPlan<'_>, uid: u32) -> Rights {
 /// Ends as the program ends. What else still runs in the container ends with PID 1.
 fn supervise(rights: &Rights, filter: Option<&Program>, program: i32) -> ! {
     // The channel too: its end in the program alone tells the caller that the exec went well.
-    if sys::process::close_from(3).is_err() || drop_rights(rights, filter).is_err() {
+    if sys::process::close_from(3).is_err() || drop_rights(rights, || filter.map_or(Ok(()), install)).is_err()
+    {
         sys::process::exit(1);
     }
     // CVE-2019-5736: this is hull's own program, which nobody in the container may reach through /proc/1.

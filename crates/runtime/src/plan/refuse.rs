@@ -5,6 +5,7 @@ use sys::namespace::Kind;
 
 use super::invalid;
 use crate::LaunchError;
+use crate::seccomp::Seccomp;
 
 /// Refuses the first named thing that is present.
 fn absent(settings: &[(&str, bool)]) -> Result<(), LaunchError> {
@@ -14,7 +15,7 @@ fn absent(settings: &[(&str, bool)]) -> Result<(), LaunchError> {
     }
 }
 
-pub fn spec(spec: &Spec) -> Result<(), LaunchError> {
+pub fn spec(spec: &Spec, seccomp: &Seccomp) -> Result<(), LaunchError> {
     let Some(linux) = &spec.linux else { return Ok(()) };
     if let Some(word) = &linux.rootfs_propagation {
         let known = ["private", "slave", "shared", "unbindable"];
@@ -30,7 +31,7 @@ pub fn spec(spec: &Spec) -> Result<(), LaunchError> {
         ("joining a mount namespace", joins_mounts),
         ("linux.netDevices", !linux.net_devices.is_empty()),
         ("linux.mountLabel", linux.mount_label.as_deref().is_some_and(|label| !label.is_empty())),
-        ("linux.seccomp in the specification", linux.seccomp.is_some()),
+        ("linux.seccomp beside another filter", linux.seccomp.is_some() && *seccomp != Seccomp::of(spec)),
         ("linux.intelRdt", linux.intel_rdt.is_some()),
         ("linux.memoryPolicy", linux.memory_policy.is_some()),
         ("linux.personality", linux.personality.is_some()),

@@ -6,16 +6,22 @@ use sys::seccomp::Flags;
 use super::abi::{Abi, Decisions};
 use super::program::{self, ALLOW, Condition, Decision, ENOSYS, EPERM, ERRNO, Rule, Width};
 use super::syscalls::{FOREIGN, IPC, SOCKETCALL, find};
-use super::{Program, SeccompError};
+use super::{Agent, Program, SeccompError};
+
+/// What becomes of a rule that would restrict a call nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// It is an error: whoever wrote it is told of the misspelling.
+    Refused,
+    /// Nothing, as with libseccomp, whose table is older or newer than the engine's that wrote the rule.
+    Skipped,
+}
 
 /// Compiles `filter` for this machine.
-pub fn compile(filter: &LinuxSeccomp) -> Result<Program, SeccompError> {
-    if filter.listener_path.is_some() {
-        return Err(SeccompError::Unsupported { what: "a listener" });
-    }
+pub fn compile(filter: &LinuxSeccomp, unknown: Unknown) -> Result<Program, SeccompError> {
     let default = action(filter.default_action, filter.default_errno_ret)?;
     let abis = abis(&filter.architectures)?;
-    let mut rules = Rules::default();
+    let mut rules = Rules { calls: Vec::new(), unknown };
     for syscall in &filter.syscalls {
         rules.add(syscall, default)?;
     }
@@ -27,7 +33,19 @@ pub fn compile(filter: &LinuxSeccomp) -> Result<Program, SeccompError> {
     if answers_newer_with_enosys(filter.default_action, default) {
         decisions.newer_are_missing(|abi, number| rules.position(abi, number).is_ok());
     }
-    Ok(decisions.compile(flags(&filter.flags)?))
+    let program = decisions.compile(flags(&filter.flags)?);
+    Ok(Program { agent: agent(filter)?, ..program })
+}
+
+/// The agent, when some rule leaves calls to one.
+fn agent(filter: &LinuxSeccomp) -> Result<Option<Agent>, SeccompError> {
+    let mut actions = filter.syscalls.iter().map(|rule| rule.action).chain([filter.default_action]);
+    if !actions.any(|action| action == SeccompAction::Notify) {
+        return Ok(None);
+    }
+    let path =
+        filter.listener_path.as_ref().filter(|path| !path.is_empty()).ok_or(SeccompError::NoListener)?;
+    Ok(Some(Agent { path: path.into(), metadata: filter.listener_metadata.clone() }))
 }
 
 /// The value the kernel is given for an action.
@@ -35,19 +53,19 @@ fn action(action: SeccompAction, errno: Option<u32>) -> Result<u32, SeccompError
     use SeccompAction::*;
     let (value, name) = match action {
         Errno | Trace => {
-            // MAX_ERRNO; the kernel would cut a higher one to it.
-            let errno = errno.unwrap_or(EPERM);
-            if errno > 4095 {
-                return Err(SeccompError::Errno { errno });
-            }
-            return Ok(errno | if action == Errno { ERRNO } else { program::TRACE });
+            // MAX_ERRNO, to which the kernel would cut a higher one; a tracer gets 16 bits.
+            let (most, value) = if action == Errno { (4095, ERRNO) } else { (0xffff, program::TRACE) };
+            return match errno.unwrap_or(EPERM) {
+                errno if errno > most => Err(SeccompError::Errno { errno }),
+                errno => Ok(value | errno),
+            };
         }
         Kill | KillThread => (program::KILL_THREAD, "SCMP_ACT_KILL"),
         KillProcess => (program::KILL_PROCESS, "SCMP_ACT_KILL_PROCESS"),
         Trap => (program::TRAP, "SCMP_ACT_TRAP"),
         Allow => (ALLOW, "SCMP_ACT_ALLOW"),
         Log => (program::LOG, "SCMP_ACT_LOG"),
-        Notify => return Err(SeccompError::Unsupported { what: "SCMP_ACT_NOTIFY" }),
+        Notify => (program::NOTIFY, "SCMP_ACT_NOTIFY"),
     };
     match errno {
         None => Ok(value),
@@ -58,7 +76,7 @@ fn action(action: SeccompAction, errno: Option<u32>) -> Result<u32, SeccompError
 /// Whether calls newer than the profile look missing: not where they would be let through anyway.
 fn answers_newer_with_enosys(action: SeccompAction, value: u32) -> bool {
     use SeccompAction::*;
-    !matches!(action, Allow | Log | Trace) && value != ERRNO | ENOSYS
+    !matches!(action, Allow | Log | Trace | Notify) && value != ERRNO | ENOSYS
 }
 
 /// The ABIs of this machine that `names` has; the native one is always there.
@@ -103,22 +121,26 @@ fn flags(names: &[String]) -> Result<Flags, SeccompError> {
         // As runc: containers are not slowed down against speculative store bypass unless asked for.
         return Ok(Flags::SPEC_ALLOW);
     }
-    names.iter().try_fold(Flags::NONE, |flags, name| match name.as_str() {
-        "SECCOMP_FILTER_FLAG_TSYNC" => Ok(flags | Flags::TSYNC),
-        "SECCOMP_FILTER_FLAG_LOG" => Ok(flags | Flags::LOG),
-        "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => Ok(flags | Flags::SPEC_ALLOW),
-        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => {
-            Err(SeccompError::Unsupported { what: "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" })
+    names.iter().try_fold(Flags::NONE, |flags, name| {
+        let flag = match name.as_str() {
+            "SECCOMP_FILTER_FLAG_TSYNC" => Flags::TSYNC,
+            "SECCOMP_FILTER_FLAG_LOG" => Flags::LOG,
+            "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => Flags::SPEC_ALLOW,
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => Flags::WAIT_KILLABLE_RECV,
+            _ => return Err(SeccompError::Unknown { kind: "flag", name: name.clone() }),
+        };
+        match sys::seccomp::flags_are_supported(flag) {
+            true => Ok(flags | flag),
+            false => Err(SeccompError::Unsupported { what: name.clone() }),
         }
-        _ => Err(SeccompError::Unknown { kind: "flag", name: name.clone() }),
     })
 }
 
 /// The rules of every call a filter names.
-#[derive(Default)]
 struct Rules {
     /// In order of ABI and number.
     calls: Vec<(Abi, u32, Call)>,
+    unknown: Unknown,
 }
 
 /// The rules of one call, in their order.
@@ -165,7 +187,11 @@ impl Rules {
             let Some(known) = find(name) else {
                 // Allowing what nobody knows grants nothing. Any other rule must not be lost.
                 let harmless = action == ALLOW || action == default;
-                if harmless || multiplexed || FOREIGN.contains(&name.as_str()) {
+                if harmless
+                    || self.unknown == Unknown::Skipped
+                    || multiplexed
+                    || FOREIGN.contains(&name.as_str())
+                {
                     continue;
                 }
                 return Err(SeccompError::UnknownSyscall { name: name.clone() });

@@ -49,6 +49,7 @@ pub const KILL_PROCESS: u32 = 0x8000_0000;
 pub const TRAP: u32 = 0x0003_0000;
 pub const ERRNO: u32 = 0x0005_0000;
 pub const TRACE: u32 = 0x7ff0_0000;
+pub const NOTIFY: u32 = 0x7fc0_0000;
 pub const LOG: u32 = 0x7ffc_0000;
 pub const ALLOW: u32 = 0x7fff_0000;
 

@@ -5,6 +5,7 @@ use sys::capability::{Capability, CapabilitySet};
 use sys::seccomp::Instruction;
 
 use super::abi::{Abi, X32_BIT};
+use super::filter::Unknown;
 use super::program::{ALLOW, ARCH_I386, ARCH_X86_64, ENOSYS, EPERM, ERRNO, KILL_PROCESS, KILL_THREAD, TRACE};
 use super::syscalls::{FOREIGN, IPC, SOCKETCALL, SYSCALLS, Verdict, X32, find};
 use super::{Program, Seccomp, SeccompError, docker, filter};
@@ -293,7 +294,10 @@ fn profiles_that_cannot_be_honoured_are_refused() {
         r#"{"defaultAction": "SCMP_ACT_NONE"}"#,
         "the seccomp profile is not valid JSON for a profile",
     );
-    check_refused(r#"{"defaultAction": "SCMP_ACT_NOTIFY"}"#, "seccomp with SCMP_ACT_NOTIFY is not supported");
+    check_refused(
+        r#"{"defaultAction": "SCMP_ACT_NOTIFY"}"#,
+        "the seccomp profile has SCMP_ACT_NOTIFY but no listenerPath, so nobody could answer",
+    );
     check_refused(
         r#"{"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1}"#,
         "the seccomp profile gives an errno to SCMP_ACT_ALLOW, which returns none",
@@ -378,7 +382,7 @@ fn every_operator_compares_whole_registers() {
                 // A second condition shows that failing skips the rest of the rule, not more and not less.
                 let args = vec![arg(1, op, value, *value_two), arg(2, Equal, 5, 0)];
                 let filter = all_abis(SeccompAction::Allow, vec![rule("read", SeccompAction::Errno, args)]);
-                let program = filter::compile(&filter).expect("it compiles");
+                let program = filter::compile(&filter, Unknown::Skipped).expect("it compiles");
                 for actual in edges {
                     let holds = match op {
                         NotEqual => actual != value,
@@ -400,11 +404,56 @@ fn every_operator_compares_whole_registers() {
 }
 
 #[test]
+fn every_action_has_its_value() {
+    use SeccompAction::*;
+    let answers = [
+        (Kill, KILL_THREAD),
+        (KillThread, KILL_THREAD),
+        (KillProcess, KILL_PROCESS),
+        (Trap, 0x0003_0000),
+        (Errno, REFUSED),
+        (Trace, TRACE | EPERM),
+        (Allow, ALLOW),
+        (Log, 0x7ffc_0000),
+        (Notify, 0x7fc0_0000),
+    ];
+    for (action, expected) in answers {
+        let as_rule =
+            all_abis(if action == Allow { Errno } else { Allow }, vec![rule("read", action, vec![])]);
+        let as_default =
+            all_abis(action, vec![rule("swapon", if action == Allow { Errno } else { Allow }, vec![])]);
+        for mut filter in [as_rule, as_default] {
+            filter.listener_path = Some("/agent".into());
+            let program = filter::compile(&filter, Unknown::Skipped).expect("it compiles");
+            assert_eq!(program.answer_to(Abi::X86_64, "read", 0), expected, "{action:?}");
+            assert_eq!(program.agent().is_some(), action == Notify);
+        }
+    }
+    let with_errno = |action, errno| {
+        let rule = LinuxSyscall { errno_ret: Some(errno), ..rule("read", action, vec![]) };
+        let program = filter::compile(&all_abis(Allow, vec![rule]), Unknown::Skipped);
+        program.map(|program| program.answer_to(Abi::I386, "read", 0)).map_err(|error| error.to_string())
+    };
+    assert_eq!(with_errno(Errno, 4095), Ok(ERRNO | 4095));
+    assert_eq!(with_errno(Errno, 4096), Err("the seccomp profile has an impossible errno: 4096".into()));
+    assert_eq!(with_errno(Trace, 0xffff), Ok(TRACE | 0xffff));
+    assert_eq!(with_errno(Trace, 0x1_0000), Err("the seccomp profile has an impossible errno: 65536".into()));
+    assert!(with_errno(Trap, 1).is_err());
+}
+
+#[test]
+fn rules_on_calls_nobody_knows_are_skipped_in_a_bundle() {
+    let filter = all_abis(SeccompAction::Allow, vec![rule("frobnicate", SeccompAction::Errno, vec![])]);
+    assert!(filter::compile(&filter, Unknown::Skipped).is_ok());
+    assert!(filter::compile(&filter, Unknown::Refused).is_err());
+}
+
+#[test]
 fn conditions_on_one_argument_are_alternatives() {
     use SeccompOperator::Equal;
     let args = vec![arg(0, Equal, 1, 0), arg(0, Equal, 2, 0)];
     let filter = all_abis(SeccompAction::Errno, vec![rule("read", SeccompAction::Allow, args)]);
-    let program = filter::compile(&filter).expect("it compiles");
+    let program = filter::compile(&filter, Unknown::Skipped).expect("it compiles");
     for (value, expected) in [(0, REFUSED), (1, ALLOW), (2, ALLOW), (3, REFUSED)] {
         assert_eq!(program.answer_to(Abi::X86_64, "read", value), expected, "{value}");
     }
@@ -423,7 +472,7 @@ fn of_several_rules_the_first_that_holds_decides_and_the_unconditional_one_is_la
             rule("read", SeccompAction::Allow, vec![]),
         ],
     );
-    let program = filter::compile(&filter).expect("it compiles");
+    let program = filter::compile(&filter, Unknown::Skipped).expect("it compiles");
     for (value, expected) in [(5, ALLOW), (50, KILL_THREAD), (60, REFUSED)] {
         assert_eq!(program.answer_to(Abi::X86_64, "read", value), expected, "{value}");
     }
@@ -440,7 +489,7 @@ fn socketcall_and_ipc_follow_the_calls_they_stand_for() {
             rule("shmat", SeccompAction::Errno, vec![]),
         ],
     );
-    let program = filter::compile(&denying).expect("it compiles");
+    let program = filter::compile(&denying, Unknown::Skipped).expect("it compiles");
     assert_eq!(program.answer_to(Abi::I386, "socketcall", 1), REFUSED, "its family cannot be seen");
     assert_eq!(program.answer_to(Abi::I386, "socketcall", 2), ALLOW);
     assert_eq!(program.answer_to(Abi::I386, "ipc", 0x1_0015), REFUSED);
@@ -454,7 +503,7 @@ fn socketcall_and_ipc_follow_the_calls_they_stand_for() {
             rule("socket", SeccompAction::Allow, vec![arg(0, Equal, 1, 0)]),
         ],
     );
-    let program = filter::compile(&allowing).expect("it compiles");
+    let program = filter::compile(&allowing, Unknown::Skipped).expect("it compiles");
     for (call, expected) in [(1, REFUSED), (2, ALLOW), (10, ALLOW), (9, REFUSED)] {
         assert_eq!(program.answer_to(Abi::I386, "socketcall", call), expected, "{call}");
     }
@@ -468,7 +517,8 @@ fn long_filters_jump_far() {
     let syscalls = SYSCALLS.iter().enumerate();
     let syscalls =
         syscalls.map(|(at, syscall)| rule(syscall.0, SeccompAction::Errno, condition(at))).collect();
-    let program = filter::compile(&all_abis(SeccompAction::Allow, syscalls)).expect("it compiles");
+    let program =
+        filter::compile(&all_abis(SeccompAction::Allow, syscalls), Unknown::Skipped).expect("it compiles");
     for (at, syscall) in SYSCALLS.iter().enumerate() {
         for abi in Abi::ALL {
             let Some(number) = abi.number(syscall) else { continue };
@@ -486,7 +536,7 @@ fn seccomp_is_stored_and_read_back() {
     for seccomp in [
         Seccomp::Default,
         Seccomp::Unconfined,
-        Seccomp::Filter(Box::new(all_abis(SeccompAction::Allow, vec![]))),
+        Seccomp::Spec(Box::new(all_abis(SeccompAction::Allow, vec![]))),
     ] {
         let json = serde_json::to_string(&seccomp).expect("it is plain data");
         assert_eq!(serde_json::from_str::<Seccomp>(&json).expect("it was just written"), seccomp);

@@ -68,6 +68,7 @@ fn an_exec_joins_the_group() {
         extra_groups: &[],
         cgroup: sandbox.cgroup.as_ref(),
         seccomp: &sandbox.seccomp,
+        state: None,
         stdio,
     });
     assert_eq!(pipes.finish(exec.unwrap()).out, "/\n");

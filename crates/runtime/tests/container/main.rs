@@ -6,6 +6,7 @@
 mod account;
 mod cgroups;
 mod exec;
+mod filter;
 mod hooks;
 mod init;
 mod isolation;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         terminal::TESTS,
         init::TESTS,
         exec::TESTS,
+        filter::TESTS,
         cgroups::TESTS,
         users::TESTS,
         hooks::TESTS,

@@ -196,6 +196,7 @@ pub fn start_exec(
         extra_groups: &[],
         cgroup: None,
         seccomp: &Seccomp::Default,
+        state: None,
         stdio,
     })
 }
