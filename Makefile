@@ -12,15 +12,16 @@ up: base
 	$(STACK)/setup.sh
 	$(COMPOSE) up --detach --build --wait
 	@$(COMPOSE) ps
-	@echo "The site answers on https://localhost"
+	@eval "$$(grep -E '^(HTTPS_PORT|DOMAIN_NAME)=' $(STACK)/.env)"; case $$HTTPS_PORT in 443|"") port= ;; *) port=:$$HTTPS_PORT ;; esac; \
+	  echo "The site answers on https://localhost$$port, and on https://$$DOMAIN_NAME$$port where that name resolves"
 
 ## down: stop the example stack; its data stays
 down:
 	$(COMPOSE) --profile bonus down
 
-## clean: stop the example stack and remove its images and volumes
+## clean: stop the example stack and remove its images and volumes; the files in DATA_DIR are yours and stay
 clean:
-	$(COMPOSE) --profile bonus down --volumes --rmi local
+	$(COMPOSE) --profile bonus down --volumes --rmi all
 
 ## test: everything CI runs
 test: setup

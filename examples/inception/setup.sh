@@ -10,5 +10,6 @@ for name in db_password db_root_password wp_owner_password wp_user_password ftp_
     [ -s "secrets/$name.txt" ] || head -c 24 /dev/urandom | base64 | tr '+/' 'xy' >"secrets/$name.txt"
 done
 umask 022
-data=$(. ./.env && printf %s "$DATA_DIR")
+# Compose reads values with spaces where a shell would run them, so this looks at the one line it needs.
+data=$(eval "$(grep '^DATA_DIR=' .env)" && printf %s "$DATA_DIR")
 mkdir -p "$data/database" "$data/site"

@@ -55,7 +55,8 @@ fn only_what_changed_is_made_anew() {
 fn profiles_and_scale() {
     let world = world();
     project(&world, "red");
-    compose(&world, &["up", "-d", "--scale", "web=3"]).success();
+    // The flags scripts give so that nothing is asked or drawn.
+    compose(&world, &["up", "-d", "--scale", "web=3", "--yes", "--quiet-pull"]).success();
     let names = || {
         let listed = compose(&world, &["--profile", "*", "ps", "--format", "{{.Name}}"]).success();
         let mut names: Vec<_> = listed.stdout.lines().map(str::to_owned).collect();

@@ -32,12 +32,18 @@ struct Common {
     /// Suppress the build output
     #[arg(long)]
     quiet_build: bool,
+    /// Pull without printing progress information (nothing is pulled)
+    #[arg(long, hide = true)]
+    quiet_pull: bool,
     /// Remove containers for services not defined in the Compose file
     #[arg(long)]
     remove_orphans: bool,
     /// Scale SERVICE to NUM instances. Overrides the scale setting in the Compose file if present
     #[arg(long, value_name = "SERVICE=NUM")]
     scale: Vec<String>,
+    /// Assume "yes" as answer to all prompts (there are none)
+    #[arg(short, long, hide = true)]
+    yes: bool,
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
 }
