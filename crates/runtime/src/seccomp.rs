@@ -2,7 +2,7 @@
 //!
 //! [`Seccomp::compile`] goes from the profile and the container's capabilities to a [`Program`], before anything is cloned;
 //! [`Program::install`] allocates nothing and is the child's. The default profile is a table of ours with Docker's verdicts
-//! ([`syscalls`]) and compiles in microseconds; a profile file in Docker's format ([`Profile`]) is resolved to a filter of the
+//! ([`syscalls`]), compiled in advance for the usual capabilities ([`usual`]); a profile file in Docker's format ([`Profile`]) is resolved to a filter of the
 //! runtime-spec first, as Docker does.
 //!
 //! Invariants:
@@ -19,7 +19,9 @@ mod program;
 mod syscalls;
 #[cfg(test)]
 mod tests;
+mod usual;
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -64,7 +66,7 @@ impl Seccomp {
     pub fn compile(&self, capabilities: CapabilitySet) -> Result<Option<Program>, SeccompError> {
         let program = match self {
             Self::Unconfined => return Ok(None),
-            Self::Default => docker::compile(capabilities),
+            Self::Default => docker::program(capabilities),
             Self::Profile(profile) => {
                 let filter = profile.resolve(capabilities, sys::seccomp::kernel_version())?;
                 filter::compile(&filter, Unknown::Refused)?
@@ -81,7 +83,7 @@ impl Seccomp {
 /// A compiled filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    instructions: Vec<Instruction>,
+    instructions: Cow<'static, [Instruction]>,
     flags: Flags,
     agent: Option<Agent>,
 }

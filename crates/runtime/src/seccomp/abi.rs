@@ -116,7 +116,7 @@ impl Decisions {
             let ranges = self.ranges(Abi::I386, 0);
             architectures.push(Architecture { id: ARCH_I386, ranges, marked: None });
         }
-        Program { instructions: assemble(&architectures), flags, agent: None }
+        Program { instructions: assemble(&architectures).into(), flags, agent: None }
     }
 
     /// The ranges of one table from `first` on.

@@ -1,5 +1,7 @@
 //! Docker's default profile, from our own table.
 
+use std::borrow::Cow;
+
 use oci::runtime::SeccompOperator;
 use sys::capability::{Capability, CapabilitySet};
 use sys::seccomp::Flags;
@@ -8,9 +10,21 @@ use super::Program;
 use super::abi::{Abi, Decisions};
 use super::program::{ALLOW, Condition, Decision, ENOSYS, EPERM, ERRNO, Rule, Width};
 use super::syscalls::{SYSCALLS, Verdict};
+use super::usual;
+use crate::DEFAULT_CAPABILITIES;
 
 /// The newest call of the profile, `removexattrat`; newer ones look missing.
 const NEWEST: u32 = 466;
+
+/// The profile for a container with `capabilities`.
+pub fn program(capabilities: CapabilitySet) -> Program {
+    match capabilities == CapabilitySet::of(&DEFAULT_CAPABILITIES) {
+        true => Program { instructions: Cow::Borrowed(&usual::INSTRUCTIONS), flags: FLAGS, agent: None },
+        false => compile(capabilities),
+    }
+}
+
+const FLAGS: Flags = Flags::SPEC_ALLOW;
 
 /// Compiles the profile for a container with `capabilities`.
 pub fn compile(capabilities: CapabilitySet) -> Program {
@@ -29,7 +43,7 @@ pub fn compile(capabilities: CapabilitySet) -> Program {
         }
     }
     decisions.newer_are_missing(|abi, number| number <= NEWEST || (abi == Abi::X32 && number == 547));
-    decisions.compile(Flags::SPEC_ALLOW)
+    decisions.compile(FLAGS)
 }
 
 /// What `verdict` means for these capabilities.

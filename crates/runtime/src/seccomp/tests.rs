@@ -1,5 +1,7 @@
 //! The compiled programs, run by an interpreter and compared with what the profiles say.
 
+mod docker_file;
+
 use oci::runtime::{LinuxSeccomp, LinuxSeccompArg, LinuxSyscall, SeccompAction, SeccompOperator};
 use sys::capability::{Capability, CapabilitySet};
 use sys::seccomp::Instruction;
@@ -225,6 +227,47 @@ fn other_architectures_are_killed() {
     for number in [0x3fff_ffff, 0x4000_0000 | 700, 0x7fff_ffff, 0xffff_ffff] {
         assert_eq!(interpret(&program.instructions, ARCH_X86_64, number, [0; 6]), MISSING, "{number:#x}");
     }
+}
+
+/// `usual.rs`, as it has to be.
+fn usual_source() -> String {
+    let program = docker::compile(USUAL);
+    let count = program.len();
+    let rows: Vec<String> = program
+        .instructions
+        .iter()
+        .map(|i| format!("({:#04x}, {}, {}, {:#x})", i.code, i.jump_true, i.jump_false, i.operand))
+        .collect();
+    let rows: String = rows.chunks(6).map(|row| format!("    {},\n", row.join(", "))).collect();
+    format!(
+        "//! The default profile for the default capabilities, compiled: a start with those compiles nothing.\n\
+         //!\n\
+         //! Made by the test `the_usual_program_is_that_of_the_profile`, which says how.\n\n\
+         use sys::seccomp::Instruction;\n\n\
+         pub static INSTRUCTIONS: [Instruction; {count}] = {{\n    \
+             let mut all = [Instruction {{ code: 0, jump_true: 0, jump_false: 0, operand: 0 }}; {count}];\n    \
+             let mut at = 0;\n    \
+             while at < {count} {{\n        \
+                 let (code, jump_true, jump_false, operand) = ROWS[at];\n        \
+                 all[at] = Instruction {{ code, jump_true, jump_false, operand }};\n        \
+                 at += 1;\n    \
+             }}\n    \
+             all\n\
+         }};\n\n\
+         #[rustfmt::skip]\n\
+         const ROWS: [(u16, u8, u8, u32); {count}] = [\n{rows}];\n"
+    )
+}
+
+#[test]
+fn the_usual_program_is_that_of_the_profile() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/seccomp/usual.rs");
+    if std::env::var_os("HULL_UPDATE").is_some() {
+        std::fs::write(path, usual_source()).expect("the source can be written");
+    }
+    let hint = "HULL_UPDATE=1 cargo test -p runtime --lib usual_program";
+    assert!(std::fs::read_to_string(path).expect("it is there") == usual_source(), "make it anew: {hint}");
+    assert_eq!(docker::program(USUAL), docker::compile(USUAL), "build and run again");
 }
 
 #[test]
