@@ -14,12 +14,12 @@ use super::{ALLOW, Abi, ERRNO, MISSING, REFUSED, SYSCALLS, USUAL, docker};
 const DOCKER: &str = include_str!("docker-default.json");
 
 /// The rules that apply to a container here, by call.
-fn rules<'a>(profile: &'a Profile, capabilities: CapabilitySet) -> BTreeMap<&'a str, Vec<&'a ProfileRule>> {
+fn rules(profile: &Profile, capabilities: CapabilitySet) -> BTreeMap<&str, Vec<&ProfileRule>> {
     let held = |name: &String| capabilities.contains(Capability::from_name(name).expect("it exists"));
     let here = |conditions: &Conditions| {
         conditions.arches.as_ref().is_none_or(|arches| arches.iter().any(|arch| arch == "amd64"))
     };
-    let mut by_name: BTreeMap<&str, Vec<&ProfileRule>> = BTreeMap::new();
+    let mut by_name: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for rule in profile.syscalls.iter().flatten() {
         let included = rule.includes.as_ref().is_none_or(|c| here(c) && c.caps.iter().flatten().all(held));
         let excluded = rule
