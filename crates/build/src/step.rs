@@ -126,6 +126,7 @@ fn run(bundle: &Path, control: &UnixStream, netns: Option<OwnedFd>) -> Result<i3
         bundle,
         lifetime: Lifetime::Caller,
         preserve_fds: 0,
+        no_pivot: false,
     };
     let process = runtime::create(launch)?.start()?;
     loop {

@@ -119,6 +119,7 @@ impl Engine {
             id: container.id.as_str(),
             container: pidfd.as_fd(),
             process: &process,
+            linux: plan.spec.linux.as_ref(),
             user: &user,
             extra_groups: &plan.extra_groups,
             cgroup: Some(&cgroup),

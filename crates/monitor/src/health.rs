@@ -156,6 +156,7 @@ impl Checker {
             container: target.container,
             cgroup: Some(target.cgroup),
             process: &self.process,
+            linux: None,
             user: &target.plan.user,
             extra_groups: &target.plan.extra_groups,
             seccomp: &target.plan.seccomp,

@@ -59,6 +59,7 @@ impl Run {
             bundle: &plan.data_dir,
             lifetime: Lifetime::Caller,
             preserve_fds: 0,
+            no_pivot: false,
         })?;
         // Unmounting a kept container's root syncs its file system, which is no work for a monitor.
         let mounts = plan.auto_remove.then(|| sys::namespace::open(created.pid(), Kind::Mount));

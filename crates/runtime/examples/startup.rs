@@ -57,6 +57,7 @@ fn main() {
                 bundle: Path::new("/"),
                 lifetime: Lifetime::Caller,
                 preserve_fds: 0,
+                no_pivot: false,
             });
             let process = created.and_then(runtime::Created::start).expect("a container");
             (process, start.elapsed(), group)
@@ -86,6 +87,7 @@ fn main() {
             id: "startup",
             container: container.pidfd(),
             process: &process,
+            linux: None,
             user: &UserSpec::Named(String::new()),
             extra_groups: &[],
             cgroup: group.as_ref(),

@@ -14,11 +14,13 @@ pub mod devices;
 mod finish;
 mod lookup;
 mod mounts;
+mod moved;
 mod protect;
 mod reaper;
 mod rootfs;
 mod terminal;
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use ::cgroup::Cgroup;
@@ -30,7 +32,7 @@ use sys::namespace::{Kind, KindSet};
 use crate::channel::{At, Child, Fault};
 use crate::error::Step;
 use crate::hooks;
-use crate::plan::{ContainerPlan, ProcessPlan};
+use crate::plan::{ContainerPlan, ProcessPlan, tuning};
 
 use finish::finish;
 pub use finish::is_nameless_pipe;
@@ -56,6 +58,9 @@ fn build(plan: ContainerPlan<'_>, channel: &Child) -> Result<Never, Fault> {
     };
     let pid = goods.pid;
     settle(&plan.process)?;
+    if !plan.has_other_users() {
+        grant(&plan.process, "self")?;
+    }
     enter_group(plan.cgroup, plan.process.id)?;
     if !plan.has_other_users() {
         for (kind, fd) in plan.join.iter().filter(|(kind, _)| *kind != Kind::Pid) {
@@ -133,11 +138,24 @@ fn settle(plan: &ProcessPlan<'_>) -> Result<(), Fault> {
     sys::signal::reset().at(Step::Isolate, id)?;
     sys::process::new_session().at(Step::Isolate, id)?;
     sys::process::set_umask(0);
-    if let Some(adjustment) = plan.process.oom_score_adj {
-        std::fs::write("/proc/self/oom_score_adj", adjustment.to_string())
-            .at(Step::Limit, || format!("oom_score_adj to {adjustment}"))?;
-    }
     Ok(())
+}
+
+/// Gives the process `pid` (or `self`) what only the host's root may.
+pub fn grant(plan: &ProcessPlan<'_>, pid: &str) -> Result<(), Fault> {
+    match plan.process.oom_score_adj {
+        None => Ok(()),
+        Some(adjustment) => std::fs::write(format!("/proc/{pid}/oom_score_adj"), adjustment.to_string())
+            .at(Step::Limit, || format!("process.oomScoreAdj to {adjustment}")),
+    }
+}
+
+/// Gives the process `pid` (0: the caller), which is or will be of another user namespace, what nobody there may take.
+pub fn grant_ahead(plan: &ProcessPlan<'_>, pid: i32) -> Result<(), Fault> {
+    for limit in &plan.limits {
+        limit.permit(pid).at(Step::Limit, || format!("{} to {}:{}", limit.name, limit.soft, limit.hard))?;
+    }
+    plan.tuning.schedule(pid)
 }
 
 /// Takes the rights and belongings of the container's root: of another one than so far, where the user namespace is another.
@@ -164,22 +182,26 @@ fn create_working_directory(plan: &ContainerPlan<'_>, root: impl AsFd) -> Result
 
 fn switch_root(plan: &ContainerPlan<'_>, root: impl AsFd) -> Result<(), Fault> {
     let id = || plan.process.id.to_owned();
-    sys::mount::pivot_root(root.as_fd()).at(Step::Root, id)?;
-    let linux = plan.spec.linux.as_ref();
-    let propagation = match linux.and_then(|linux| linux.rootfs_propagation.as_deref()) {
-        Some("shared" | "rshared") => Some(Propagation::Shared),
-        Some("unbindable" | "runbindable") => Some(Propagation::Unbindable),
-        Some("private" | "rprivate") => Some(Propagation::Private),
-        _ => None,
-    };
+    match plan.no_pivot {
+        false => sys::mount::pivot_root(root.as_fd()),
+        true => moved::switch(root.as_fd()),
+    }
+    .at(Step::Root, id)?;
     let read_only = plan.spec.root.as_ref().is_some_and(|root| root.readonly);
     let set = if read_only { Attributes::READ_ONLY } else { Attributes::NONE };
-    let change = Change { propagation, ..Change::set(set) };
-    if !change.is_empty() {
-        let slash = sys::fs::open("/", OFlags::PATH | OFlags::DIRECTORY, 0).at(Step::Root, id)?;
-        sys::mount::change(slash, change, Depth::One).at(Step::Protect, || "/".to_owned())?;
+    let slash = || "/".to_owned();
+    if set.is_empty() && plan.root_propagation.is_none() {
+        return Ok(());
     }
-    Ok(())
+    let root = sys::fs::open("/", OFlags::PATH | OFlags::DIRECTORY, 0).at(Step::Root, id)?;
+    if let Some((propagation, depth)) = plan.root_propagation {
+        let change = Change { propagation: Some(propagation), ..Change::default() };
+        sys::mount::change(&root, change, depth).at(Step::Protect, slash)?;
+    }
+    match set.is_empty() {
+        true => Ok(()),
+        false => sys::mount::change(&root, Change::set(set), Depth::One).at(Step::Protect, slash),
+    }
 }
 
 fn set_names(plan: &ContainerPlan<'_>) -> Result<(), Fault> {
@@ -219,8 +241,20 @@ fn enter(
     channel: &Child,
 ) -> Result<Never, Fault> {
     settle(&plan)?;
+    grant(&plan, "self")?;
+    tuning::move_to(plan.tuning.initial_affinity.as_ref(), "initial")?;
     // While the host's cgroup file systems are in sight.
-    enter_group(group, plan.id)?;
+    match group {
+        // With processors of its own outside, it was not born in the group.
+        Some(group) if plan.tuning.initial_affinity.is_some() => {
+            group.add(0).map_err(io::Error::other).at(Step::Cgroup, || plan.id.to_owned())?;
+        }
+        group => enter_group(group, plan.id)?,
+    }
+    tuning::move_to(plan.tuning.final_affinity.as_ref(), "final")?;
+    if plan.other_users {
+        grant_ahead(&plan, 0)?;
+    }
     sys::namespace::join_process(container, namespaces).at(Step::Join, || "namespaces".to_owned())?;
     become_root(&plan)?;
     let root =

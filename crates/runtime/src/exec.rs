@@ -23,6 +23,8 @@ pub struct Exec<'a> {
     /// A pidfd of the container's first process.
     pub container: BorrowedFd<'a>,
     pub process: &'a oci::runtime::Process,
+    /// Those settings of the container that each of its processes has: its time namespace, `personality`, `memoryPolicy`.
+    pub linux: Option<&'a oci::runtime::Linux>,
     pub user: &'a UserSpec,
     /// More supplementary groups, by name or number, resolved in the container.
     pub extra_groups: &'a [String],
@@ -36,10 +38,10 @@ pub struct Exec<'a> {
 
 /// Starts a process in the namespaces, root and control group of a running container.
 pub fn exec(request: Exec<'_>) -> Result<Process, LaunchError> {
-    let Exec { id, container, process, user, extra_groups, cgroup, seccomp, state, stdio } = request;
+    let Exec { id, container, process, linux, user, extra_groups, cgroup, seccomp, state, stdio } = request;
     let failed = |source| LaunchError::Clone { id: id.to_owned(), source };
     seal::check(id)?;
-    let mut plan = ProcessPlan::new(id, process, user, extra_groups, seccomp, stdio)?;
+    let mut plan = ProcessPlan::new(id, process, linux, user, extra_groups, seccomp, stdio)?;
     match state {
         Some(state) => plan.listener = Listener::new(plan.filter.as_ref(), || state.clone())?,
         None if plan.filter.as_ref().is_some_and(|filter| filter.agent().is_some()) => {
@@ -49,7 +51,9 @@ pub fn exec(request: Exec<'_>) -> Result<Process, LaunchError> {
         }
         None => {}
     }
-    let group = group_fd(cgroup)?;
+    // A process that starts on other processors than the group's enters it itself.
+    let born_in = if plan.tuning.initial_affinity.is_some() { None } else { cgroup };
+    let group = group_fd(born_in)?;
     let how = Clone { cgroup: group.as_ref().map(AsFd::as_fd), ..Clone::default() };
     let (caller, callee) = channel::pair().map_err(failed)?;
     let entry = Entry::new(container, &plan.stdio).map_err(failed)?;

@@ -37,6 +37,8 @@ pub struct Launch<'a> {
     pub lifetime: Lifetime,
     /// How many descriptors after the standard streams the program inherits.
     pub preserve_fds: u32,
+    /// Whether the root is switched by moving it and chroot(2), for roots on which pivot_root(2) does not work (a ramdisk's).
+    pub no_pivot: bool,
 }
 
 /// How long a container's first process may live, and who starts its program.

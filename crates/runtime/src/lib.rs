@@ -37,4 +37,5 @@ pub use defaults::{DEFAULT_CAPABILITIES, capabilities, default_spec, make_privil
 pub use error::{LaunchError, Step};
 pub use exec::{Exec, exec};
 pub use launch::{Launch, Lifetime, Rootfs, Stdio, UserSpec};
+pub use plan::warnings;
 pub use process::{Exit, Process};

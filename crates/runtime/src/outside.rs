@@ -26,6 +26,10 @@ pub fn prepare(plan: &ContainerPlan<'_>, pid: i32, channel: &Caller) -> Result<(
     if let Users::New(maps) = &plan.users {
         maps.write(pid).at(Step::IdMaps, id)?;
     }
+    if plan.has_other_users() {
+        child::grant(&plan.process, &pid.to_string())?;
+        child::grant_ahead(&plan.process, pid)?;
+    }
     if let Some(all) = &plan.spec.hooks {
         let state = plan.state(Status::Creating, pid);
         for (point, hooks) in [("prestart", &all.prestart), ("createRuntime", &all.create_runtime)] {

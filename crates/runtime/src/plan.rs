@@ -3,13 +3,15 @@
 mod mounts;
 mod refuse;
 mod rights;
+pub mod tuning;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use cgroup::Cgroup;
-use oci::runtime::{NamespaceType, Process, Spec, State, Status};
+use oci::runtime::{Linux, NamespaceType, Process, Spec, State, Status};
+use sys::mount::{Depth, Propagation};
 use sys::namespace::{Kind, KindSet};
 
 use crate::listener::Listener;
@@ -18,7 +20,8 @@ use crate::users::IdMaps;
 use crate::{Launch, LaunchError, Lifetime, Rootfs, Stdio, UserSpec};
 
 pub use mounts::{IdMap, MountPlan, Source};
-pub use rights::{Limit, Rights};
+pub use rights::{Limit, Rights, warnings};
+pub use tuning::Tuning;
 
 /// What any process in a container needs, the first or a later one.
 pub struct ProcessPlan<'a> {
@@ -32,6 +35,7 @@ pub struct ProcessPlan<'a> {
     /// Who answers for calls that the filter leaves to somebody else.
     pub listener: Option<Listener>,
     pub limits: Vec<Limit>,
+    pub tuning: Tuning,
     pub stdio: Stdio,
     /// The host's `/dev/null`, for streams that are not given.
     pub null: OwnedFd,
@@ -59,12 +63,14 @@ impl<'a> ProcessPlan<'a> {
     pub fn new(
         id: &'a str,
         process: &'a Process,
+        linux: Option<&Linux>,
         user: &'a UserSpec,
         extra_groups: &'a [String],
         seccomp: &Seccomp,
         stdio: Stdio,
     ) -> Result<Self, LaunchError> {
         refuse::process(process)?;
+        rights::check_oom_score(process)?;
         if process.args.is_empty() {
             return Err(invalid("process.args", "no command specified"));
         }
@@ -85,7 +91,7 @@ impl<'a> ProcessPlan<'a> {
         }
         let null = sys::fs::open("/dev/null", sys::fs::OFlags::RDWR, 0)
             .map_err(|source| LaunchError::Clone { id: id.to_owned(), source })?;
-        let rights = Rights::new(process)?;
+        let rights = Rights::new(process);
         let filter = seccomp
             .compile(rights.bounding)
             .map_err(|source| LaunchError::Seccomp { id: id.to_owned(), source })?;
@@ -98,6 +104,7 @@ impl<'a> ProcessPlan<'a> {
             filter,
             listener: None,
             limits: rights::limits(process)?,
+            tuning: Tuning::new(process, linux)?,
             stdio,
             null,
             init: false,
@@ -116,6 +123,9 @@ pub struct ContainerPlan<'a> {
     pub rootfs: &'a Rootfs,
     pub bundle: &'a Path,
     pub cgroup: Option<&'a Cgroup>,
+    pub no_pivot: bool,
+    /// How the mount of the root spreads; a slave of the host's when nothing else is said.
+    pub root_propagation: Option<(Propagation, Depth)>,
     pub mounts: Vec<MountPlan<'a>>,
     pub users: Users,
     /// Namespaces to make at the clone.
@@ -134,6 +144,7 @@ impl<'a> ContainerPlan<'a> {
         let mut process = ProcessPlan::new(
             launch.id,
             process,
+            spec.linux.as_ref(),
             launch.user,
             launch.extra_groups,
             launch.seccomp,
@@ -155,6 +166,8 @@ impl<'a> ContainerPlan<'a> {
             rootfs: launch.rootfs,
             bundle: launch.bundle,
             cgroup: launch.cgroup,
+            no_pivot: launch.no_pivot,
+            root_propagation: root_propagation(spec)?,
             mounts: spec.mounts.iter().map(MountPlan::new).collect::<Result<_, _>>()?,
             users: Users::Hosts,
             create: KindSet::EMPTY,
@@ -290,4 +303,27 @@ fn kind_of(r#type: NamespaceType) -> Kind {
 
 pub(crate) fn invalid(what: impl Into<String>, why: impl Into<String>) -> LaunchError {
     LaunchError::Invalid { what: what.into(), why: why.into() }
+}
+
+fn root_propagation(spec: &Spec) -> Result<Option<(Propagation, Depth)>, LaunchError> {
+    let word = spec.linux.as_ref().and_then(|linux| linux.rootfs_propagation.as_deref()).unwrap_or_default();
+    match mounts::propagation(word) {
+        // It is one already, and so is all below it.
+        Some((Propagation::Slave, _)) => Ok(None),
+        Some(found) => Ok(Some(found)),
+        None if word.is_empty() => Ok(None),
+        None => Err(invalid("linux.rootfsPropagation", format!("there is none called {word:?}"))),
+    }
+}
+
+/// Names and the numbers the kernel has for them.
+pub type Named<T> = &'static [(&'static str, T)];
+
+fn named<T: Copy>(table: Named<T>, name: &str, field: impl FnOnce() -> String) -> Result<T, LaunchError> {
+    let found = table.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
+    found.ok_or_else(|| invalid(field(), format!("there is none called {name:?}")))
+}
+
+fn flags(table: Named<u64>, names: &[String], field: impl Fn() -> String) -> Result<u64, LaunchError> {
+    names.iter().try_fold(0, |flags, name| Ok(flags | named(table, name, &field)?))
 }

@@ -13,6 +13,7 @@ pub mod netlink;
 pub mod nftables;
 pub mod process;
 pub mod random;
+pub mod schedule;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;

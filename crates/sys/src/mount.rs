@@ -273,6 +273,14 @@ pub fn pivot_root(new_root: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::process::chdir(c"/")?)
 }
 
+/// Moves the mount `new_root` refers to over `/` and makes it the root of this process; others keep theirs.
+pub fn move_root(new_root: BorrowedFd<'_>) -> io::Result<()> {
+    rustix::mount::move_mount(new_root, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    rustix::process::fchdir(new_root)?;
+    rustix::process::chroot(c".")?;
+    Ok(rustix::process::chdir(c"/")?)
+}
+
 /// Unmounts what is at `path` now or when its last user leaves.
 pub fn detach(path: impl Arg) -> io::Result<()> {
     Ok(rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?)

@@ -320,20 +320,30 @@ pub fn set_umask(mask: u32) {
 
 /// Sets a resource limit by its number (`RLIMIT_*`); `u64::MAX` is unlimited.
 pub fn set_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
+    set_limit_of(0, resource, soft, hard)
+}
+
+/// Sets a resource limit of the process `pid`.
+pub fn set_limit_of(pid: i32, resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
     // SAFETY: prlimit64 reads the structure, which outlives the call, and writes nothing through the null pointer.
     let result = unsafe {
-        libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, ptr::null::<libc::rlimit64>())
+        libc::syscall(libc::SYS_prlimit64, pid, resource, &raw const limit, ptr::null::<libc::rlimit64>())
     };
     check(result).map(drop)
 }
 
 /// The soft and the hard resource limit of this process by its number.
 pub fn limit(resource: u32) -> io::Result<(u64, u64)> {
+    limit_of(0, resource)
+}
+
+/// The soft and the hard resource limit of the process `pid`.
+pub fn limit_of(pid: i32, resource: u32) -> io::Result<(u64, u64)> {
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: prlimit64 writes one structure, which outlives the call, and reads nothing through the null pointer.
     let result = unsafe {
-        libc::syscall(libc::SYS_prlimit64, 0, resource, ptr::null::<libc::rlimit64>(), &raw mut limit)
+        libc::syscall(libc::SYS_prlimit64, pid, resource, ptr::null::<libc::rlimit64>(), &raw mut limit)
     };
     check(result).map(|_| (limit.rlim_cur, limit.rlim_max))
 }

@@ -191,11 +191,23 @@ fn conclude(plan: &ProcessPlan<'_>, channel: &Child, path: &CString, vectors: &V
         (Some(filter), None) => install(filter),
         (Some(filter), Some(listener)) => install_listening(filter, listener, channel),
     };
-    if let Err(fault) = drop_rights(&plan.rights, install) {
+    if let Err(fault) = tune(plan).and_then(|()| drop_rights(&plan.rights, install)) {
         failed(fault);
     }
     let error = sys::process::exec(path, vectors);
     failed(lookup::exec_fault(&path.to_string_lossy(), &error))
+}
+
+/// Only now: a process with a deadline may not fork, and hooks and the init process are forks.
+fn tune(plan: &ProcessPlan<'_>) -> Result<(), Fault> {
+    if plan.tuning.is_scheduled() && !plan.other_users {
+        // The change of user has taken the capabilities away that this takes.
+        let object = || "capabilities".to_owned();
+        let own = sys::capability::get().at(Step::Rights, object)?;
+        sys::capability::set(ThreadSets { effective: own.permitted, ..own }).at(Step::Rights, object)?;
+        plan.tuning.schedule(0)?;
+    }
+    plan.tuning.adapt()
 }
 
 /// Leaves exactly `rights`.

@@ -135,23 +135,11 @@ impl<'a> Word<'a> {
         if let Some((set, clear)) = attributes(option) {
             return Self::Change { set, clear, depth: Depth::One };
         }
-        let propagation = |name: &str| match name {
-            "private" => Some(Propagation::Private),
-            "slave" => Some(Propagation::Slave),
-            "shared" => Some(Propagation::Shared),
-            "unbindable" => Some(Propagation::Unbindable),
-            _ => None,
-        };
-        if let Some(kind) = propagation(option) {
-            return Self::Propagation(kind, Depth::One);
+        if let Some((kind, depth)) = propagation(option) {
+            return Self::Propagation(kind, depth);
         }
-        if let Some(rest) = option.strip_prefix('r') {
-            if let Some(kind) = propagation(rest) {
-                return Self::Propagation(kind, Depth::Recursive);
-            }
-            if let Some((set, clear)) = attributes(rest) {
-                return Self::Change { set, clear, depth: Depth::Recursive };
-            }
+        if let Some((set, clear)) = option.strip_prefix('r').and_then(attributes) {
+            return Self::Change { set, clear, depth: Depth::Recursive };
         }
         match option {
             "" | "defaults" | "async" | "loud" | "nomand" | "nolazytime" => Self::Nothing,
@@ -166,6 +154,19 @@ impl<'a> Word<'a> {
             },
         }
     }
+}
+
+/// How a word says that mounts spread; with an `r` in front it is about all below as well.
+pub fn propagation(word: &str) -> Option<(Propagation, Depth)> {
+    let kind = |name: &str| match name {
+        "private" => Some(Propagation::Private),
+        "slave" => Some(Propagation::Slave),
+        "shared" => Some(Propagation::Shared),
+        "unbindable" => Some(Propagation::Unbindable),
+        _ => None,
+    };
+    let recursive = || kind(word.strip_prefix('r')?).map(|kind| (kind, Depth::Recursive));
+    kind(word).map(|kind| (kind, Depth::One)).or_else(recursive)
 }
 
 /// The attributes an option sets and clears.

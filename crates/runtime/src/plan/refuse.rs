@@ -17,12 +17,6 @@ fn absent(settings: &[(&str, bool)]) -> Result<(), LaunchError> {
 
 pub fn spec(spec: &Spec, seccomp: &Seccomp) -> Result<(), LaunchError> {
     let Some(linux) = &spec.linux else { return Ok(()) };
-    if let Some(word) = &linux.rootfs_propagation {
-        let known = ["private", "slave", "shared", "unbindable"];
-        if !known.contains(&word.as_str()) && !word.strip_prefix('r').is_some_and(|w| known.contains(&w)) {
-            return Err(invalid("linux.rootfsPropagation", format!("there is none called {word:?}")));
-        }
-    }
     let lists = |kind| linux.namespaces.iter().any(|n| n.r#type == kind);
     let joins_mounts = linux.namespaces.iter().any(|n| n.r#type == NamespaceType::Mount && n.path.is_some());
     absent(&[
@@ -33,8 +27,6 @@ pub fn spec(spec: &Spec, seccomp: &Seccomp) -> Result<(), LaunchError> {
         ("linux.mountLabel", linux.mount_label.as_deref().is_some_and(|label| !label.is_empty())),
         ("linux.seccomp beside another filter", linux.seccomp.is_some() && *seccomp != Seccomp::of(spec)),
         ("linux.intelRdt", linux.intel_rdt.is_some()),
-        ("linux.memoryPolicy", linux.memory_policy.is_some()),
-        ("linux.personality", linux.personality.is_some()),
     ])
 }
 
@@ -43,9 +35,6 @@ pub fn process(process: &Process) -> Result<(), LaunchError> {
     absent(&[
         ("process.apparmorProfile", named(&process.apparmor_profile)),
         ("process.selinuxLabel", named(&process.selinux_label)),
-        ("process.ioPriority", process.io_priority.is_some()),
-        ("process.scheduler", process.scheduler.is_some()),
-        ("process.execCPUAffinity", process.exec_cpu_affinity.is_some()),
     ])
 }
 

@@ -1,6 +1,8 @@
 //! Capabilities and resource limits, from names to numbers.
 
-use oci::runtime::Process;
+use std::io;
+
+use oci::runtime::{LinuxCapabilities, Process};
 use sys::capability::{Capability, CapabilitySet};
 
 use super::invalid;
@@ -19,28 +21,69 @@ pub struct Rights {
 
 impl Rights {
     /// No capabilities in the specification means none for the process.
-    pub fn new(process: &Process) -> Result<Self, LaunchError> {
+    ///
+    /// What cannot be granted is left out, as the specification wants it (`config.md`, "capabilities"); [`warnings`] names it.
+    pub fn new(process: &Process) -> Self {
         let mut rights = Self { no_new_privileges: process.no_new_privileges, ..Self::default() };
         if let Some(sets) = &process.capabilities {
-            rights.bounding = set(&sets.bounding)?;
-            rights.effective = set(&sets.effective)?;
-            rights.permitted = set(&sets.permitted)?;
+            rights.bounding = set(&sets.bounding);
+            rights.permitted = set(&sets.permitted);
+            rights.effective = set(&sets.effective).intersection(rights.permitted);
             // CVE-2022-24769: what the specification leaves out stays empty, whatever the caller has.
-            rights.inheritable = set(&sets.inheritable)?;
-            rights.ambient = set(&sets.ambient)?;
+            rights.inheritable = set(&sets.inheritable).intersection(rights.bounding);
+            rights.ambient =
+                set(&sets.ambient).intersection(rights.permitted).intersection(rights.inheritable);
         }
-        Ok(rights)
+        rights
     }
 }
 
-fn set(names: &[String]) -> Result<CapabilitySet, LaunchError> {
-    names
-        .iter()
-        .map(|name| {
-            Capability::from_name(name)
-                .ok_or_else(|| invalid("capability", format!("there is none called {name:?}")))
-        })
-        .collect()
+fn set(names: &[String]) -> CapabilitySet {
+    names.iter().filter_map(|name| Capability::from_name(name)).collect()
+}
+
+/// What of the process's settings is not granted, one sentence for each: capabilities nobody knows, and those a set cannot hold
+/// because the set it depends on lacks them. The specification wants them logged, not refused.
+pub fn warnings(process: &Process) -> Vec<String> {
+    let Some(LinuxCapabilities { bounding, effective, inheritable, permitted, ambient }) =
+        &process.capabilities
+    else {
+        return Vec::new();
+    };
+    let rights = Rights::new(process);
+    let sets = [
+        ("bounding", bounding, rights.bounding),
+        ("effective", effective, rights.effective),
+        ("inheritable", inheritable, rights.inheritable),
+        ("permitted", permitted, rights.permitted),
+        ("ambient", ambient, rights.ambient),
+    ];
+    let mut warnings = Vec::new();
+    for (field, names, granted) in sets {
+        for name in names {
+            let why = match Capability::from_name(name) {
+                None => "there is none called so",
+                Some(capability) if !granted.contains(capability) => match field {
+                    "effective" => "it is not permitted",
+                    "inheritable" => "it is not in the bounding set",
+                    _ => "it is not both permitted and inheritable",
+                },
+                Some(_) => continue,
+            };
+            warnings.push(format!("process.capabilities.{field}: {name} is left out: {why}"));
+        }
+    }
+    warnings
+}
+
+/// The kernel's range of the preference for being killed when memory runs out.
+pub fn check_oom_score(process: &Process) -> Result<(), LaunchError> {
+    match process.oom_score_adj {
+        Some(score) if !(-1000..=1000).contains(&score) => {
+            Err(invalid("process.oomScoreAdj", format!("{score} is not between -1000 and 1000")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A resource limit for setrlimit(2).
@@ -50,6 +93,17 @@ pub struct Limit {
     pub resource: u32,
     pub soft: u64,
     pub hard: u64,
+}
+
+impl Limit {
+    /// Lets the process `pid` (0: the caller) set this limit for itself where it could not: a hard limit above its own.
+    pub fn permit(&self, pid: i32) -> io::Result<()> {
+        let (soft, hard) = sys::process::limit_of(pid, self.resource)?;
+        if self.hard <= hard {
+            return Ok(());
+        }
+        sys::process::set_limit_of(pid, self.resource, soft, self.hard)
+    }
 }
 
 /// The names in the order of their numbers on x86-64 and most others.
@@ -78,13 +132,14 @@ pub fn limits(process: &Process) -> Result<Vec<Limit>, LaunchError> {
         let name = limit.r#type.clone();
         let known = name.strip_prefix("RLIMIT_").and_then(|bare| RESOURCES.iter().position(|r| *r == bare));
         let Some(resource) = known else {
-            return Err(invalid("resource limit", format!("there is none called {name:?}")));
+            return Err(invalid("process.rlimits", format!("there is none called {name:?}")));
         };
         if limits.iter().any(|other| other.name == name) {
-            return Err(invalid("resource limit", format!("{name} is given twice")));
+            return Err(invalid("process.rlimits", format!("{name} is given twice")));
         }
         if limit.soft > limit.hard {
-            return Err(invalid(name, format!("soft {} is above hard {}", limit.soft, limit.hard)));
+            let why = format!("soft {} is above hard {} of {name}", limit.soft, limit.hard);
+            return Err(invalid("process.rlimits", why));
         }
         limits.push(Limit { name, resource: resource as u32, soft: limit.soft, hard: limit.hard });
     }

@@ -64,6 +64,7 @@ fn an_exec_joins_the_group() {
         id: "test",
         container: container.pidfd(),
         process: process.process(),
+        linux: None,
         user: &sandbox.user,
         extra_groups: &[],
         cgroup: sandbox.cgroup.as_ref(),

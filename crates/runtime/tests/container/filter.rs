@@ -227,6 +227,7 @@ fn an_agent_answers_for_an_exec() {
             id: "test",
             container: first.pidfd(),
             process: sandbox.spec.process.as_ref().unwrap(),
+            linux: None,
             user: &UserSpec::Ids,
             extra_groups: &[],
             cgroup: None,

@@ -69,6 +69,7 @@ fn namespaces_are_joined_by_descriptor_and_path() {
         bundle: &sandbox.directory,
         lifetime: Lifetime::Caller,
         preserve_fds: 0,
+        no_pivot: false,
     })
     .unwrap()
     .start()

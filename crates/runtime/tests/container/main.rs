@@ -14,8 +14,10 @@ mod lifetime;
 mod mounts;
 mod program;
 mod rights;
+mod root;
 mod sandbox;
 mod terminal;
+mod tuning;
 mod users;
 
 use std::process::ExitCode;
@@ -55,6 +57,8 @@ fn main() -> ExitCode {
         users::TESTS,
         hooks::TESTS,
         lifetime::TESTS,
+        tuning::TESTS,
+        root::TESTS,
     ];
     let mut failed = Vec::new();
     let selected =

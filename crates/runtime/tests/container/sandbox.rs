@@ -32,7 +32,7 @@ impl Base {
         }
         fs::copy("/bin/busybox", lower.join("bin/busybox")).expect("busybox-static is installed");
         let applets = "sh true false cat id ls echo sleep kill hostname mount readlink stat env pwd touch stty grep ps mkdir \
-                       wc head tty umask seq test ip mknod chroot dd rm tail cut tr setsid nohup ulimit sync sort find";
+                       wc head tty umask seq test ip mknod chroot dd rm tail cut tr setsid nohup ulimit sync sort find ionice uname unshare";
         for applet in applets.split_whitespace() {
             symlink("busybox", lower.join("bin").join(applet)).unwrap();
         }
@@ -63,6 +63,7 @@ pub struct Sandbox {
     pub cgroup: Option<Cgroup>,
     pub seccomp: Seccomp,
     pub init: bool,
+    pub no_pivot: bool,
     pub directory: PathBuf,
 }
 
@@ -105,6 +106,7 @@ impl Sandbox {
             cgroup: None,
             seccomp: Seccomp::Default,
             init: false,
+            no_pivot: false,
             directory,
         }
     }
@@ -140,6 +142,7 @@ impl Sandbox {
             bundle: &self.directory,
             lifetime,
             preserve_fds: 0,
+            no_pivot: self.no_pivot,
         })
     }
 
@@ -192,6 +195,7 @@ pub fn start_exec(
         id: "test",
         container: container.pidfd(),
         process,
+        linux: None,
         user: &UserSpec::Named(user.to_owned()),
         extra_groups: &[],
         cgroup: None,

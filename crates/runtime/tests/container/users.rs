@@ -29,7 +29,8 @@ crate::tests![
 const FIRST: u32 = 1_900_000_000;
 const SIZE: u32 = 65_536;
 
-fn with_users(mut sandbox: Sandbox) -> Sandbox {
+/// With root and 65,535 others of its own, nobody on the host.
+pub fn with_users(mut sandbox: Sandbox) -> Sandbox {
     let linux = sandbox.linux();
     linux.namespaces.push(LinuxNamespace::new(NamespaceType::User));
     let map = IdMapping { container_id: 0, host_id: FIRST, size: SIZE };
