@@ -75,10 +75,19 @@ impl Ended {
         Ended::Failed(ExitTable::Plain, failure)
     }
 
-    /// The same end of `run`, `start -a` or `exec`, whose statuses are the process's or 125.
+    /// The same end of `run`, whose statuses are the process's or 125.
     pub fn of_process(self) -> Self {
+        self.by(ExitTable::Process)
+    }
+
+    /// The same end of `exec`, whose statuses are the process's or 1.
+    pub fn of_exec(self) -> Self {
+        self.by(ExitTable::Exec)
+    }
+
+    fn by(self, table: ExitTable) -> Self {
         match self {
-            Ended::Failed(_, failure) => Ended::Failed(ExitTable::Process, failure),
+            Ended::Failed(_, failure) => Ended::Failed(table, failure),
             other => other,
         }
     }

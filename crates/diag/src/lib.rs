@@ -141,8 +141,10 @@ pub fn render(failure: &Failure) -> String {
 pub enum ExitTable {
     /// Commands whose exit status is their own: 1 on failure.
     Plain,
-    /// `run`, `start -a` and `exec`: 125 when hull failed, 126 and 127 when the command could not be started.
+    /// `run`: 125 when hull failed, 126 and 127 when the command could not be started.
     Process,
+    /// `exec`: 126 and 127 when the command could not be started, 1 when there was nothing to start it in.
+    Exec,
 }
 
 /// Usage errors exit with this status, as Docker's do.
@@ -153,6 +155,7 @@ pub fn exit_status(table: ExitTable, failure: &Failure) -> u8 {
     match table {
         ExitTable::Plain => 1,
         ExitTable::Process => failure.exit_status().unwrap_or(125),
+        ExitTable::Exec => failure.exit_status().unwrap_or(1),
     }
 }
 
@@ -196,5 +199,6 @@ mod tests {
         let failure = Failure::from(Outer(std::io::Error::other("x")));
         assert_eq!(exit_status(ExitTable::Plain, &failure), 1);
         assert_eq!(exit_status(ExitTable::Process, &failure), 127);
+        assert_eq!(exit_status(ExitTable::Exec, &failure), 127);
     }
 }

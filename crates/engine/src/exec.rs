@@ -59,7 +59,8 @@ impl Diagnose for ExecError {
 
     fn exit_status(&self) -> Option<u8> {
         match self {
-            Self::Launch(error) => error.exit_status(),
+            // Docker's for a command that cannot be invoked, whatever the reason.
+            Self::Launch(error) => Some(error.exit_status().unwrap_or(126)),
             _ => None,
         }
     }

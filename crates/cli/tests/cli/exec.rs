@@ -20,7 +20,7 @@ fn exec_runs_in_the_container() {
     exec(&["box", "sh", "-c", "exit 5"]).status(5);
     exec(&["box", "nope"]).status(127).says("executable file not found");
     exec(&["box", "/etc/passwd"]).status(126);
-    exec(&["other", "true"]).status(125).says("No such container: other");
+    exec(&["other", "true"]).status(1).says("No such container: other");
     assert_eq!(world.hull_with_input(["exec", "-i", "box", "cat"], b"in").success().stdout, "in");
     assert_eq!(exec(&["box", "cat"]).success().stdout, "", "without -i there is no input");
     exec(&["-d", "box", "sh", "-c", "echo done > /tmp/mark"]).success();
@@ -30,11 +30,11 @@ fn exec_runs_in_the_container() {
     let both = exec(&["box", "sh", "-c", "echo out; echo err >&2"]).success();
     assert_eq!((both.stdout.as_str(), both.stderr.as_str()), ("out\n", "err\n"));
     world.hull(["pause", "box"]).success();
-    exec(&["box", "true"]).status(125).says("is paused");
+    exec(&["box", "true"]).status(1).says("is paused");
     world.hull(["unpause", "box"]).success();
     world.hull(["kill", "box"]).success();
     world.hull(["wait", "box"]).success();
-    exec(&["box", "true"]).status(125).says("is not running");
+    exec(&["box", "true"]).status(1).says("is not running");
 }
 
 #[test]

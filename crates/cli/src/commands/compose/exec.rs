@@ -61,7 +61,7 @@ impl Diagnose for SealError {
 pub fn run(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
     let args: Exec = parse(&invocation)?;
     // Executes this program again, so it comes before anything that is read or said.
-    runtime::seal::ensure().map_err(|source| Ended::from(SealError { source }).of_process())?;
+    runtime::seal::ensure().map_err(|source| Ended::from(SealError { source }).of_exec())?;
     let project = compose.load_or_named(std::slice::from_ref(&args.service))?;
     let printer = Printer::new(&compose.flags);
     let target = compose.on(&project, &printer, |stack| stack.target(&args.service, args.index))?;
@@ -76,5 +76,5 @@ pub fn run(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
         tty: !args.no_tty && (args.tty || terminal) && !args.detach,
         console_size: None,
     };
-    process(compose.context, target.id(), spec, args.detach, !args.detach, None).map_err(Ended::of_process)
+    process(compose.context, target.id(), spec, args.detach, !args.detach, None).map_err(Ended::of_exec)
 }

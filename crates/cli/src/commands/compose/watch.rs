@@ -25,7 +25,7 @@ pub fn attach(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
     let project = compose.load_or_named(std::slice::from_ref(&args.service))?;
     let printer = Printer::new(&compose.flags);
     let target = compose.on(&project, &printer, |stack| stack.target(&args.service, args.index))?;
-    attach::attach(compose.context, target.id(), &args.flags).map_err(Ended::of_process)
+    attach::attach(compose.context, target.id(), &args.flags)
 }
 
 /// Display a live stream of container(s) resource usage statistics

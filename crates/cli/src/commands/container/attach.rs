@@ -1,7 +1,7 @@
 //! `attach`: to the streams of a running container.
 
 use super::foreground::Foreground;
-use crate::commands::{Ended, Invocation, Outcome, parse};
+use crate::commands::{Invocation, Outcome, parse};
 use crate::context::Context;
 use crate::session::DetachKeys;
 
@@ -30,7 +30,7 @@ struct Args {
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
-    attach(context, &args.container, &args.flags).map_err(Ended::of_process)
+    attach(context, &args.container, &args.flags)
 }
 
 /// Attaches to the container called `name`.

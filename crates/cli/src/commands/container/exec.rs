@@ -49,7 +49,7 @@ struct Args {
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
-    exec(context, args).map_err(Ended::of_process)
+    exec(context, args).map_err(Ended::of_exec)
 }
 
 fn exec(context: &Context, args: Args) -> Outcome {

@@ -1,7 +1,7 @@
 //! `start`: containers that exist.
 
 use crate::commands::many::each;
-use crate::commands::{Ended, Invocation, Outcome, parse, usage};
+use crate::commands::{Invocation, Outcome, parse, usage};
 use crate::context::Context;
 use crate::session::DetachKeys;
 
@@ -32,7 +32,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let [name] = args.containers.as_slice() else {
         return Err(usage(&invocation.path, "you cannot start and attach multiple containers at once"));
     };
-    attached(context, name, &args).map_err(Ended::of_process)
+    attached(context, name, &args)
 }
 
 fn attached(context: &Context, name: &str, args: &Args) -> Outcome {
