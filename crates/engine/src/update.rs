@@ -1,5 +1,6 @@
 //! Changing the limits and the restart policy of a container.
 
+use crate::create::validate;
 use crate::engine::Engine;
 use crate::launch::limits;
 use crate::lookup::LookupError;
@@ -53,19 +54,21 @@ impl Engine {
     /// # Errors
     /// [`UpdateError`]; the container is as it was then.
     pub fn update(&self, name: &str, update: &UpdateSpec) -> Result<(), UpdateError> {
-        let (mut container, _lock) = self.find_locked(name)?;
+        let (mut container, lock) = self.find_locked(name)?;
         let spec = &mut container.doc.spec;
         if update.restart.as_ref().is_some_and(|policy| *policy != RestartPolicy::No) && spec.auto_remove {
             return Err(UpdateError::AutoRemove);
         }
-        merge(&mut spec.limits, &update.limits);
+        let limits_change = merge(&mut spec.limits, &update.limits);
+        validate::limits(&spec.limits).map_err(StartError::from)?;
         if let Some(policy) = &update.restart {
             spec.restart = policy.clone();
         }
+        // All of them, not only the new ones: what follows from two, as a default for swap, follows from the two as they are now.
         let mut resources = LinuxResources::default();
-        limits::resources(&update.limits, &mut resources)?;
-        let resources = (resources != LinuxResources::default()).then_some(resources);
-        if self.observe(&container)?.state.status.is_active() {
+        limits::resources(&spec.limits, &mut resources)?;
+        let resources = limits_change.then_some(resources);
+        if self.observe_locked(&container, &lock)?.state.status.is_active() {
             let policy = update.restart.as_ref().map(crate::launch::restart_policy);
             let updated = self.monitor(&container).and_then(|mut monitor| monitor.update(policy, resources));
             match updated {
@@ -83,13 +86,14 @@ impl Engine {
     }
 }
 
-/// Takes over what `new` says and keeps the rest.
-fn merge(limits: &mut Limits, new: &Limits) {
-    fn take<T: Clone>(have: &mut Option<T>, new: &Option<T>) {
-        if new.is_some() {
+/// Takes over what `new` says and keeps the rest; a zero says nothing, as in Docker. Returns whether anything is different.
+fn merge(limits: &mut Limits, new: &Limits) -> bool {
+    fn take<T: Clone + Default + PartialEq>(have: &mut Option<T>, new: &Option<T>) {
+        if new.as_ref().is_some_and(|new| *new != T::default()) {
             have.clone_from(new);
         }
     }
+    let before = limits.clone();
     take(&mut limits.memory_bytes, &new.memory_bytes);
     take(&mut limits.memory_swap_bytes, &new.memory_swap_bytes);
     take(&mut limits.memory_reservation_bytes, &new.memory_reservation_bytes);
@@ -100,6 +104,8 @@ fn merge(limits: &mut Limits, new: &Limits) {
     take(&mut limits.cpu_quota_us, &new.cpu_quota_us);
     take(&mut limits.cpuset_cpus, &new.cpuset_cpus);
     take(&mut limits.cpuset_mems, &new.cpuset_mems);
-    take(&mut limits.pids, &new.pids);
     take(&mut limits.blkio_weight, &new.blkio_weight);
+    // Here zero means something: no limit.
+    limits.pids = new.pids.or(limits.pids);
+    *limits != before
 }

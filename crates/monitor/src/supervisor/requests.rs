@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use diag::Failure;
+use oci::runtime::LinuxResources;
 
 use super::{Phase, SIGKILL, Supervisor, Wish};
 use crate::connection::{Incoming, Waiting};
@@ -10,6 +11,13 @@ use crate::plan::{LaunchPlan, Networking};
 use crate::process::MonitorError;
 use crate::protocol::{AttachOptions, Control, Ended, Reply, Request, StopOptions};
 use crate::state::Status;
+
+/// Makes `new` the limits of later launches; rules for devices stay.
+fn limit(plan: &mut LaunchPlan, new: LinuxResources) {
+    let linux = plan.spec.linux.get_or_insert_default();
+    let devices = linux.resources.take().map(|old| old.devices).unwrap_or_default();
+    linux.resources = Some(LinuxResources { devices, ..new });
+}
 
 impl Supervisor {
     /// Reads what client `index` says and does it.
@@ -93,6 +101,7 @@ impl Supervisor {
             Request::Update { restart, resources } => {
                 if let Some(resources) = resources {
                     self.sandbox.cgroup.update(&resources)?;
+                    self.amend_plan(|plan| limit(plan, *resources))?;
                 }
                 if let Some(restart) = restart {
                     self.plan.restart = restart;
