@@ -236,6 +236,8 @@ impl Engine {
     /// [`ArchiveError`].
     pub fn export(&self, name: &str, output: &mut dyn Write) -> Result<(), ArchiveError> {
         let container = self.find(name)?;
+        // What a killed monitor left running must not go on writing to it.
+        self.observe(&container)?;
         let root = rootfs::merged(self.store(), &container.layers, &self.data_dir(&container.id))
             // A new mount's descriptor stands for a place only; files are read through an open directory.
             .and_then(|root| {

@@ -2,6 +2,7 @@
 
 use crate::engine::Engine;
 use crate::list::ListError;
+use crate::lookup::LookupError;
 use crate::model::{
     HealthStatus, IpcMode, ListOptions, NamespaceMode, NetworkMode, RemoveOptions, RestartPolicy,
 };
@@ -34,8 +35,11 @@ impl Engine {
     pub fn boot(&self) -> Result<Vec<Booted>, ListError> {
         let mut all = HashMap::new();
         for summary in self.list(&ListOptions { all: true, ..ListOptions::default() })? {
-            let container = self.find(summary.id.as_str())?;
-            all.insert(container.id.to_string(), container);
+            match self.find(summary.id.as_str()) {
+                // It was removed since.
+                Err(LookupError::NotFound { .. }) => {}
+                found => drop(all.insert(summary.id.to_string(), found?)),
+            }
         }
         let mut wanted = Vec::new();
         for container in all.values() {

@@ -40,6 +40,8 @@ impl Engine {
     /// [`DiffError`].
     pub fn diff(&self, name: &str) -> Result<Vec<Change>, DiffError> {
         let container = self.find(name)?;
+        // What a killed monitor left running must not go on changing what is compared.
+        self.observe(&container)?;
         let lowers = self.store().snapshots().lower_dirs(&container.layers);
         let changes = image::diff(&self.data_dir(&container.id).join("upper"), &lowers);
         changes

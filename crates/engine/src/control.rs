@@ -80,15 +80,12 @@ impl Engine {
     pub fn stop(&self, name: &str, options: &StopOptions) -> Result<(), ControlError> {
         let wire = stop_options(options)?;
         let container = self.find(name)?;
-        if !self.observe(&container)?.state.status.is_active() {
+        if !self.is_active(&container)? {
             return Ok(());
         }
         match self.monitor(&container).and_then(|mut monitor| monitor.stop(wire)) {
             // It ended in the meantime, or its monitor was killed: recovery sees to the rest.
-            Err(RequestError::NotRunning { .. }) => {
-                let _ = self.observe(&container)?;
-                Ok(())
-            }
+            Err(RequestError::NotRunning { .. }) => Ok(self.is_active(&container).map(drop)?),
             Err(source) => Err(ControlError::Monitor { action: "stop", name: container.name, source }),
             Ok(_) => {
                 if container.doc.spec.auto_remove {
@@ -192,7 +189,7 @@ impl Engine {
         let container = self.find(name)?;
         let code = loop {
             // Its code and that it is the last one are of the same look: it may end at any moment.
-            let state = self.observe(&container)?.state;
+            let state = self.look(&container)?.state;
             if !state.status.is_active() && condition != WaitCondition::NextExit {
                 break state.exit_code;
             }
@@ -210,7 +207,7 @@ impl Engine {
             }
         };
         if condition == WaitCondition::Removed {
-            while self.exists(&container.id)? {
+            while self.is_active(&container)? || self.exists(&container.id)? {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
@@ -228,14 +225,15 @@ impl Engine {
     pub fn rename(&self, name: &str, new: &str) -> Result<(), ControlError> {
         let new = new.strip_prefix('/').unwrap_or(new);
         validate::container_name(new)?;
-        let (container, _lock) = self.find_locked(name)?;
+        let (container, lock) = self.find_locked(name)?;
         if container.name == new {
             return Err(ControlError::SameName { name: container.name });
         }
+        let active = self.observe_locked(&container, &lock)?.state.status.is_active();
         self.store()
             .database()
             .write(Durability::Full, |writer| containers::rename(writer, container.id.as_str(), new))?;
-        if self.observe(&container)?.state.status.is_active()
+        if active
             && let Err(source) = self.monitor(&container).and_then(|mut monitor| monitor.rename(new))
             && !matches!(source, RequestError::NotRunning { .. })
         {
@@ -251,6 +249,14 @@ impl Engine {
         client::connect(&self.run_dir(&container.id))
     }
 
+    /// Whether a container runs; one that has removed itself does not.
+    pub(crate) fn is_active(&self, container: &Container) -> Result<bool, LookupError> {
+        match self.observe(container) {
+            Err(LookupError::NotFound { .. }) => Ok(false),
+            observed => Ok(observed?.state.status.is_active()),
+        }
+    }
+
     fn on_running(
         &self,
         action: &'static str,
@@ -261,7 +267,7 @@ impl Engine {
         match self.monitor(container).and_then(|mut monitor| request(&mut monitor)) {
             Ok(()) => Ok(()),
             Err(RequestError::NotRunning { .. }) => {
-                let _ = self.observe(container)?;
+                let _ = self.is_active(container)?;
                 Err(ControlError::NotRunning { action, name, id })
             }
             Err(source) => Err(ControlError::Monitor { action, name, source }),

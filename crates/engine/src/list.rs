@@ -78,7 +78,11 @@ impl Engine {
             if !bounds.contains(container.created_ns) || !matches_record(&container, filters) {
                 continue;
             }
-            let observed = self.observe(&container)?;
+            let observed = match self.observe(&container) {
+                // It has just removed itself.
+                Err(LookupError::NotFound { .. }) => continue,
+                observed => observed?,
+            };
             let state = state_of(&observed.state);
             if !(all || state.status.is_running()) || !matches_state(&state, filters)? {
                 continue;
@@ -99,7 +103,11 @@ impl Engine {
         }
         if options.size {
             for summary in &mut found {
-                summary.size = Some(self.sizes(summary.id.as_str())?);
+                // One that has been removed since has none any more.
+                summary.size = match self.sizes(summary.id.as_str()) {
+                    Err(LookupError::NotFound { .. }) => None,
+                    sizes => Some(sizes?),
+                };
             }
         }
         Ok(found)

@@ -55,12 +55,13 @@ impl Engine {
         if container.doc.spec.log.driver.as_deref() == Some("none") {
             return Err(LogError::NoLog { name: container.name });
         }
+        let active = self.observe(&container)?.state.status.is_active();
         let data_dir = self.data_dir(&container.id);
         let path = data_dir.join("container.log");
         let query = Query { tail: options.tail, since_ns: options.since_ns, until_ns: options.until_ns };
         let failed = |source| LogError::Read { path: path.clone(), source };
         let reader = logs::read(&path, query).map_err(failed)?;
-        if !options.follow || !self.observe(&container)?.state.status.is_active() {
+        if !options.follow || !active {
             return Ok(reader);
         }
         reader.follow(Follow { run_dir: self.run_dir(&container.id), data_dir }).map_err(failed)

@@ -98,7 +98,32 @@ impl Engine {
     }
 
     /// The state of a container as a user should believe it; puts things right when its monitor was killed.
+    ///
+    /// One that removes itself and has ended is gone when this returns, whoever removes it: it is not found any more. Not for
+    /// holders of its lock, which the removal takes.
     pub(crate) fn observe(&self, container: &Container) -> Result<Observed, LookupError> {
+        let observed = self.look(container)?;
+        if is_over(container, &observed) && self.reap(container.id.as_str()).is_ok() {
+            return Err(LookupError::NotFound { name: container.name.clone() });
+        }
+        Ok(observed)
+    }
+
+    /// As [`Engine::observe`], for the holder of the container's lock.
+    pub(crate) fn observe_locked(
+        &self,
+        container: &Container,
+        _lock: &ContainerLock,
+    ) -> Result<Observed, LookupError> {
+        let observed = self.look(container)?;
+        if is_over(container, &observed) && self.erase(container, true).is_ok() {
+            return Err(LookupError::NotFound { name: container.name.clone() });
+        }
+        Ok(observed)
+    }
+
+    /// As [`Engine::observe`], but what has ended stays.
+    pub(crate) fn look(&self, container: &Container) -> Result<Observed, LookupError> {
         let (run_dir, data_dir) = (self.run_dir(&container.id), self.data_dir(&container.id));
         let read = || {
             monitor::state::read(&run_dir, &data_dir)
@@ -106,11 +131,17 @@ impl Engine {
         };
         let observed = read()?;
         if observed.supervision == Supervision::Orphaned {
-            self.recover(container);
+            // What cannot be undone now is tried again by the next look.
+            let _ = monitor::recover(&run_dir);
             return read();
         }
         Ok(observed)
     }
+}
+
+/// Whether a container has ended that goes away with its end.
+fn is_over(container: &Container, observed: &Observed) -> bool {
+    container.doc.spec.auto_remove && observed.supervision == Supervision::Ended
 }
 
 fn is_current(lock: &FileLock, path: &std::path::Path) -> bool {

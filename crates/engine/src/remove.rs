@@ -13,6 +13,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 use store::db::containers;
 use store::{DatabaseError, Durability, Roots};
 
@@ -68,7 +69,7 @@ impl Engine {
     /// [`RemoveError`].
     pub fn remove(&self, name: &str, options: &RemoveOptions) -> Result<String, RemoveError> {
         let container = self.find(name)?;
-        let status = self.observe(&container)?.state.status;
+        let status = self.look(&container)?.state.status;
         if status.is_active() {
             if !options.force {
                 return Err(RemoveError::Running { name: container.name, status: status.as_str() });
@@ -81,7 +82,7 @@ impl Engine {
             found => found?,
         };
         // Between the two looks somebody may have started it.
-        let status = self.observe(&container)?.state.status;
+        let status = self.look(&container)?.state.status;
         if status.is_active() {
             if !options.force {
                 return Err(RemoveError::Running { name: container.name, status: status.as_str() });
@@ -149,6 +150,17 @@ impl Engine {
         }
     }
 
+    /// Cleans up after a monitor whose death this process saw as the end of a stream: the program may live on without it.
+    pub fn recover(&self, id: &ContainerId) {
+        // It closes its streams a moment before it lets go of its lock.
+        let patience = Instant::now() + Duration::from_secs(1);
+        while monitor::is_alive(&self.run_dir(id)) && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // To look at the container is to put it right. What fails now is tried again by the next command that looks.
+        let _ = self.inspect(id.as_str());
+    }
+
     /// The last act of a monitor whose container removes itself (the hidden command `reap`).
     ///
     /// # Errors
@@ -172,7 +184,7 @@ impl Engine {
     ///
     /// What is left of an interrupted removal is a container that can be removed again, or a directory that the next list sweeps.
     /// The lock's file must go last: whoever waits for it may make a new one, and must then find no row.
-    fn erase(&self, container: &Container, with_volumes: bool) -> Result<(), RemoveError> {
+    pub(crate) fn erase(&self, container: &Container, with_volumes: bool) -> Result<(), RemoveError> {
         let (run_dir, data_dir) = (self.run_dir(&container.id), self.data_dir(&container.id));
         let files =
             |path: PathBuf| move |source| RemoveError::Files { name: container.name.clone(), path, source };
@@ -221,14 +233,6 @@ impl Engine {
         if matches!(row, Ok(None)) && !monitor::is_alive(&self.run_dir(&id)) {
             let _ = sys::fs::remove_tree(&self.data_dir(&id));
             let _ = sys::fs::remove_tree(&self.run_dir(&id));
-        }
-    }
-
-    /// Cleans up after a killed monitor. What cannot be undone now is tried again by the next look at the container.
-    pub(crate) fn recover(&self, container: &Container) {
-        let recovered = monitor::recover(&self.run_dir(&container.id));
-        if matches!(recovered, Ok(true)) && container.doc.spec.auto_remove {
-            let _ = self.reap(container.id.as_str());
         }
     }
 }

@@ -148,8 +148,8 @@ impl Engine {
     }
 
     fn start_with(&self, name: &str, attach: Option<AttachOptions>) -> Result<Option<Launched>, StartError> {
-        let (mut container, _lock) = self.find_locked(name)?;
-        match self.observe(&container)?.state.status {
+        let (mut container, lock) = self.find_locked(name)?;
+        match self.observe_locked(&container, &lock)?.state.status {
             Status::Paused => return Err(StartError::Paused { name: container.name }),
             Status::Running | Status::Restarting => return Ok(None),
             Status::Created | Status::Exited => {}
@@ -158,7 +158,12 @@ impl Engine {
         let prepared = self.prepare(&container.id, &container.doc.spec.network.mode)?;
         // After a power cut they may be missing.
         self.make_directories(&container).map_err(|error| StartError::Directories(Box::new(error)))?;
-        self.launch(&container, prepared, attach).map(Some)
+        let launched = self.launch(&container, prepared, attach);
+        if launched.is_err() && container.doc.spec.auto_remove {
+            // The error to report is that of the start.
+            let _ = self.erase(&container, true);
+        }
+        launched.map(Some)
     }
 
     /// Creates a container and starts it, detached: the monitor starts while the container is being created.

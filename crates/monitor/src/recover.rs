@@ -17,7 +17,7 @@ use crate::events::{self, Event};
 use crate::plan::{LaunchPlan, Networking};
 use crate::process::MonitorError;
 use crate::sandbox::{publish_address, remove_cgroup};
-use crate::state::{EXIT_KILLED, LOCK_FILE, STATE_FILE, State, load};
+use crate::state::{EXIT_KILLED, LOCK_FILE, STATE_FILE, State, Status, load};
 use crate::time::now_ns;
 
 /// Undoes what the container in `run_dir` still occupies when its monitor is dead, and records that it was killed.
@@ -50,16 +50,19 @@ pub fn recover(run_dir: &Path) -> Result<bool, Failure> {
     undo_cgroup(&plan, &mut notes);
     undo_network(&plan, &state, &mut notes);
     let was_active = state.status.is_active();
+    let ran = was_active && state.status != Status::Restarting;
     if was_active {
         state = state.ended_by(EXIT_KILLED);
-        state.finished_at_ns = now_ns();
+        if ran {
+            state.finished_at_ns = now_ns();
+        }
         state.error = Some("its monitor was killed".to_owned());
     }
     state.ports.clear();
     state.occupied = !notes.is_empty();
     state.save(run_dir, STATE_FILE).map_err(|e| failed("record the state in", e))?;
     state.save_durably(&plan, false);
-    if was_active {
+    if ran {
         report(&plan, &state);
     }
     notes.into_iter().next().map_or(Ok(true), Err)

@@ -192,12 +192,14 @@ pub fn is_alive(run_dir: &Path) -> bool {
 }
 
 impl State {
-    /// The same container after an end nobody observed.
+    /// The same container after an end nobody observed; one that waited to be started again has ended before, and how is known.
     pub(crate) fn ended_by(mut self, exit_code: i32) -> Self {
+        if self.status != Status::Restarting {
+            self.exit_code = exit_code;
+        }
         self.status = Status::Exited;
         self.pid = 0;
         self.monitor_pid = 0;
-        self.exit_code = exit_code;
         self.ports.clear();
         if self.finished_at_ns < self.started_at_ns {
             self.finished_at_ns = self.started_at_ns;

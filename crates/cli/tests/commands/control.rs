@@ -80,7 +80,7 @@ fn pause_freezes_every_process() {
     let before = lines();
     std::thread::sleep(std::time::Duration::from_millis(200));
     assert_eq!(lines(), before, "a frozen container says nothing");
-    world.hull(["exec", "tick", "true"]).status(125).says("paused");
+    world.hull(["exec", "tick", "true"]).status(1).says("paused");
     world.hull(["pause", "tick"]).status(1).says("already paused");
     world.hull(["unpause", "tick"]).success();
     world.hull(["unpause", "tick"]).status(1).says("not paused");
@@ -136,4 +136,35 @@ fn update_changes_limits_in_place() {
     assert_eq!(world.inspect("web", "{{.HostConfig.RestartPolicy.Name}}"), "on-failure");
     let stats = world.hull(["stats", "--no-stream", "--format", "{{.MemUsage}}", "web"]).success();
     assert!(stats.stdout.contains("/ 96MiB"), "{stats}");
+}
+
+#[test]
+fn an_updated_limit_outlives_a_restart() {
+    let world = world();
+    sleeper(&world, "web", &["--restart", "always", "--memory", "64m"]);
+    world.hull(["update", "--memory", "32m", "--cpus", "0.5", "web"]).success();
+    let first = world.inspect("web", "{{.State.Pid}}");
+    assert!(std::process::Command::new("kill").args(["-KILL", &first]).status().is_ok());
+    eventually("it is back", 20, || {
+        (world.inspect("web", "{{.State.Running}} {{.RestartCount}}") == "true 1").then_some(())
+    });
+    let stats = world.hull(["stats", "--no-stream", "--format", "{{.MemUsage}}", "web"]).success();
+    assert!(stats.stdout.contains("/ 32MiB"), "{stats}");
+    let id = world.inspect("web", "{{.Id}}");
+    let plan = world.run_root().join("containers").join(id).join("launch.json");
+    let plan = std::fs::read_to_string(plan).expect("it runs");
+    assert!(plan.contains("\"limit\":33554432") && plan.contains("\"quota\":50000"), "{plan}");
+}
+
+#[test]
+fn update_refuses_what_create_refuses() {
+    let world = world();
+    sleeper(&world, "web", &["--memory", "64m"]);
+    world.hull(["update", "--memory", "1k", "web"]).status(1).says("Minimum memory limit allowed is 6MB");
+    world.hull(["update", "--memory-swap", "16m", "web"]).status(1).says("memoryswap");
+    world.hull(["update", "--cpus", "0.5", "web"]).success();
+    world.hull(["update", "--cpu-quota", "5000", "web"]).status(1).says("Nano CPUs");
+    // Zero says nothing.
+    world.hull(["update", "--cpus", "0", "web"]).success();
+    assert_eq!(world.inspect("web", "{{.HostConfig.NanoCpus}} {{.HostConfig.Memory}}"), "500000000 67108864");
 }

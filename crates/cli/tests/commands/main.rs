@@ -8,6 +8,7 @@ mod files;
 mod images;
 mod limits;
 mod networks;
+mod recovery;
 mod settings;
 mod streams;
 mod supervision;

@@ -7,14 +7,14 @@ use testkit::{World, eventually};
 use crate::{sleeper, world};
 
 /// The process id of the monitor of the container `name`: the parent of its first process.
-fn monitor_of(world: &World, name: &str) -> String {
+pub fn monitor_of(world: &World, name: &str) -> String {
     let pid = world.inspect(name, "{{.State.Pid}}");
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the container runs");
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("Linux shows it");
     parent.trim().to_owned()
 }
 
-fn kill(pid: &str) {
+pub fn kill(pid: &str) {
     assert!(Command::new("kill").args(["-KILL", pid]).status().expect("kill is part of Debian").success());
 }
 
@@ -81,7 +81,7 @@ fn a_killed_monitor_leaves_no_ghost() {
     let state = world.inspect("web", "{{.State.Status}} {{.State.ExitCode}}");
     assert_eq!(state, "exited 137");
     assert!(world.hull(["ps", "-a"]).success().stdout.contains("Exited (137)"));
-    world.hull(["exec", "web", "true"]).status(125).says("is not running");
+    world.hull(["exec", "web", "true"]).status(1).says("is not running");
     assert_eq!(world.hull(["wait", "web"]).success().text(), "137");
     world.hull(["start", "web"]).success();
     world.hull(["exec", "web", "true"]).success();

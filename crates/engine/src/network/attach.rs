@@ -18,7 +18,7 @@ impl Engine {
         if network == super::DEFAULT_NETWORK {
             self.ensure_default_network()?;
         }
-        let (mut container, _lock) = self.find_locked(name)?;
+        let (mut container, lock) = self.find_locked(name)?;
         if matches!(
             container.doc.spec.network.mode,
             NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_)
@@ -27,7 +27,7 @@ impl Engine {
             let mode = crate::view::network_mode(&container.doc.spec.network.mode);
             return Err(NetworkError::ForeignMode { container: container.name, mode });
         }
-        let running = self.observe(&container)?.state.status.is_active();
+        let running = self.observe_locked(&container, &lock)?.state.status.is_active();
         let (network_plan, endpoint) = self.store().database().write(Durability::Full, |writer| {
             let row = find_row(writer, network)?;
             if container.doc.endpoints.iter().any(|endpoint| endpoint.network_id == row.id) {
@@ -76,7 +76,7 @@ impl Engine {
     /// # Errors
     /// [`NetworkError::NotAttached`].
     pub fn network_disconnect(&self, network: &str, name: &str, force: bool) -> Result<(), NetworkError> {
-        let (mut container, _lock) = self.find_locked(name)?;
+        let (mut container, lock) = self.find_locked(name)?;
         let row = match self.store().database().read(|reader| find_row(reader, network)) {
             Err(NetworkError::NotFound { .. }) => {
                 // Removed while the container was stopped: what is left is the wish to join it again.
@@ -97,7 +97,7 @@ impl Engine {
                 Err(NetworkError::NotAttached { container, network: row.name })
             };
         }
-        if self.observe(&container)?.state.status.is_active() {
+        if self.observe_locked(&container, &lock)?.state.status.is_active() {
             monitor::client::connect(&self.run_dir(&container.id))?.disconnect_network(&row.id)?;
         }
         self.forget_endpoint(&mut container, &row.id)?;

@@ -136,7 +136,7 @@ impl Engine {
         // Asked before waiting for anybody's lock: a container that is being stopped has its own for as long as that takes.
         let mut holders = Vec::new();
         for container in &members {
-            if self.observe(container)?.state.status != Status::Exited {
+            if self.look(container)?.state.status != Status::Exited {
                 holders.push(container.name.clone());
             }
         }
@@ -148,7 +148,7 @@ impl Engine {
         let mut ended = Vec::new();
         for container in members {
             match self.find_locked(container.id.as_str()) {
-                Ok((container, lock)) if self.observe(&container)?.state.status == Status::Exited => {
+                Ok((container, lock)) if self.look(&container)?.state.status == Status::Exited => {
                     ended.push((container.id, lock));
                 }
                 Ok((container, _)) => return Err(in_use(row.name, vec![container.name])),

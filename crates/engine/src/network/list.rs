@@ -98,7 +98,7 @@ impl Engine {
         let doc = NetworkDoc::from_json(&row.name, &row.record)?;
         let mut network = info(&row, &doc)?;
         for container in members {
-            if !self.observe(&container)?.state.status.is_active() {
+            if !self.is_active(&container)? {
                 continue;
             }
             let endpoints = self.endpoint_infos(&container, true);

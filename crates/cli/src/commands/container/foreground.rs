@@ -133,7 +133,10 @@ impl Foreground {
             }
             End::Detached => Ok(ExitCode::SUCCESS),
             End::Abandoned => Err(Ended::Reported(1)),
-            End::Lost => Err(ForegroundError::Lost { id: id.to_string() }.into()),
+            End::Lost => {
+                engine.recover(id);
+                Err(ForegroundError::Lost { id: id.to_string() }.into())
+            }
         }
     }
 }
