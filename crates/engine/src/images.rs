@@ -2,9 +2,10 @@
 
 use crate::engine::Engine;
 use crate::list::ListError;
-use crate::model::{Filters, FiltersError, ImageInspect, ImageSummary};
+use crate::model::{Filters, FiltersError, ImageInspect, ImageSummary, ListOptions};
 use diag::{Class, Diagnose};
 use image::{Image, ResolveError};
+use std::collections::HashSet;
 use store::DatabaseError;
 use store::db::containers;
 
@@ -115,8 +116,10 @@ impl Engine {
     /// # Errors
     /// [`ImagesError::Remove`].
     pub fn image_remove(&self, name: &str, force: bool) -> Result<Vec<image::Removed>, ImagesError> {
-        let is_running =
-            |id: &str| self.inspect(id).is_ok_and(|container| container.state.status.is_running());
+        // Asked before: within the removal's transaction the database cannot be read a second time.
+        let running = self.list(&ListOptions::default())?;
+        let running: HashSet<String> = running.into_iter().map(|summary| summary.id.to_string()).collect();
+        let is_running = |id: &str| running.contains(id);
         let removed = self.images().remove(name, &image::RemoveOptions { force, is_running: &is_running })?;
         for line in &removed {
             let (action, id) = match line {

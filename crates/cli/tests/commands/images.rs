@@ -85,3 +85,15 @@ fn imports_take_changes_and_history_tells() {
     assert!(world.hull(["history", "busybox"]).success().stdout.starts_with("IMAGE "));
     world.hull(["pull", "alpine"]).says("registr");
 }
+
+/// Asking whether a container runs while the image's rows were locked waited for itself.
+#[test]
+fn a_used_image_is_removed_by_force() {
+    let world = world();
+    world.hull_with_input(["build", "-t", "used", "-"], b"FROM busybox\nRUN echo used > /used\n").success();
+    crate::sleeper(&world, "idle", &[]);
+    world.hull(["create", "--name", "stopped", "used", "cat", "/used"]).success();
+    world.hull(["rmi", "used"]).status(1).says("container");
+    world.hull(["rmi", "-f", "used"]).success();
+    assert_eq!(world.hull(["start", "-a", "stopped"]).success().stdout, "used\n");
+}
