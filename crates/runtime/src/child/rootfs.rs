@@ -25,21 +25,24 @@ pub fn open(rootfs: &Rootfs, prepared: Option<Tree>) -> Result<OwnedFd, Fault> {
         return Ok(tree.into_fd());
     }
     match rootfs {
-        Rootfs::Directory(path) => {
-            // pivot_root wants a mount point: the directory is bound onto itself.
-            let object = || path.display().to_string();
-            let tree = Tree::copy(path.as_path(), Depth::Recursive).at(Step::Overlay, object)?;
-            let target = sys::fs::open(path.as_path(), OFlags::PATH | OFlags::DIRECTORY, 0)
-                .at(Step::Overlay, object)?;
-            tree.attach(&target).at(Step::Overlay, object)?;
-            Ok(tree.into_fd())
-        }
+        Rootfs::Directory(path) => bind_onto_itself(path),
+        // An overlay needs something below; without it, the writable directory is all there is.
+        Rootfs::Overlay { lower, upper, .. } if lower.is_empty() => bind_onto_itself(upper),
         Rootfs::Overlay { lower, upper, work, volatile } => {
             let object = || upper.display().to_string();
             mount_overlay(lower, upper, work, *volatile)?;
             sys::fs::open(upper.as_path(), OFlags::PATH | OFlags::DIRECTORY, 0).at(Step::Overlay, object)
         }
     }
+}
+
+/// pivot_root wants a mount point.
+fn bind_onto_itself(path: &Path) -> Result<OwnedFd, Fault> {
+    let object = || path.display().to_string();
+    let tree = Tree::copy(path, Depth::Recursive).at(Step::Overlay, object)?;
+    let target = sys::fs::open(path, OFlags::PATH | OFlags::DIRECTORY, 0).at(Step::Overlay, object)?;
+    tree.attach(&target).at(Step::Overlay, object)?;
+    Ok(tree.into_fd())
 }
 
 /// Mounts the overlay over its own `upper` directory, a place that exists and nobody else sees in this namespace.
