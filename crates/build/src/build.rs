@@ -134,11 +134,7 @@ fn make_plan(
     for stage in &plan.stages {
         for (name, source) in &stage.sources {
             if matches!(source, SourceRef::Image(_)) {
-                resolve(name).map_err(|error| PlanError {
-                    span: stage.span,
-                    text: stage.text.clone(),
-                    error,
-                })?;
+                resolve(name).map_err(|error| stage.blame(name, error))?;
             }
         }
     }

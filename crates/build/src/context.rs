@@ -112,7 +112,7 @@ fn unpack(stream: Box<dyn Read + Send>, into: &Path, stop: &Stop) -> Result<(), 
         reason,
     };
     let nothing = Tree::open(&[], Format::Plain).map_err(|error| invalid(error.to_string()))?;
-    let archive = extract::decode(stream).map_err(|error| invalid(error.to_string()))?;
+    let (_, archive) = image::archive::decode(stream).map_err(|error| invalid(error.to_string()))?;
     let mut writer = Writer::new(into, &nothing).map_err(|error| invalid(error.to_string()))?;
     let placement = Placement { destination: "/".to_owned(), owner: Some((0, 0)), ..Placement::default() };
     extract::extract(&mut writer, archive, Path::new(""), &placement, stop).map_err(|error| {

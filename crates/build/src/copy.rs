@@ -10,6 +10,7 @@ use sys::fs::{FileType, Node};
 
 use crate::error::StepError;
 use crate::layer::{Attributes, Writer};
+use crate::mode::ModeChange;
 use crate::select::{Owners, Selected, Source, is_reserved};
 use crate::stop::Stop;
 use crate::tree::{Entry, display};
@@ -22,7 +23,7 @@ pub struct Placement {
     /// `--chown`, resolved.
     pub owner: Option<(u32, u32)>,
     /// `--chmod`.
-    pub mode: Option<u32>,
+    pub mode: Option<ModeChange>,
     /// More than one source, so the destination must be a directory.
     pub many: bool,
     /// `--parents`.
@@ -35,6 +36,11 @@ impl Placement {
     fn created_dir(&self) -> Attributes {
         let (uid, gid) = self.owner.unwrap_or((0, 0));
         Attributes::dir(uid, gid)
+    }
+
+    /// The permission bits of what arrives with `mode`.
+    fn mode_of(&self, mode: u32, is_dir: bool) -> u32 {
+        self.mode.as_ref().map_or(mode, |change| change.apply(mode, is_dir))
     }
 }
 
@@ -71,7 +77,7 @@ pub fn write_inline(writer: &mut Writer, files: &[Inline], placement: &Placement
     for file in files {
         let target = file_target(writer, placement, Path::new(&file.name))?;
         let (uid, gid) = placement.owner.unwrap_or((0, 0));
-        let attributes = Attributes { mode: placement.mode.unwrap_or(0o644), ..Attributes::dir(uid, gid) };
+        let attributes = Attributes { mode: placement.mode_of(0o644, false), ..Attributes::dir(uid, gid) };
         let fail = explain(&target);
         if let Some(parent) = target.parent() {
             writer.ensure_dir(parent, &placement.created_dir()).map_err(&fail)?;
@@ -172,9 +178,7 @@ impl Job<'_> {
         if let Some((uid, gid)) = self.placement.owner {
             (attributes.uid, attributes.gid) = (uid, gid);
         }
-        if let Some(mode) = self.placement.mode {
-            attributes.mode = mode;
-        }
+        attributes.mode = self.placement.mode_of(attributes.mode, entry.is_dir());
         attributes
     }
 

@@ -56,7 +56,10 @@ impl ParseError {
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(instruction) = &self.instruction {
+        // Many of Docker's texts begin with the instruction themselves.
+        if let Some(instruction) = &self.instruction
+            && !self.message.starts_with(instruction.as_str())
+        {
             write!(f, "{instruction}: ")?;
         }
         f.write_str(&self.message)
@@ -162,6 +165,8 @@ pub struct Copy {
     pub link: bool,
     /// `--parents`: the sources' directories are kept below the destination.
     pub parents: bool,
+    /// ADD without `--unpack=false`: archives are unpacked.
+    pub unpack: bool,
     /// `--exclude` patterns.
     pub exclude: Vec<String>,
 }

@@ -22,6 +22,7 @@ mod glob;
 mod ignore;
 mod layer;
 mod metadata;
+mod mode;
 mod mounts;
 mod network;
 mod plan;

@@ -223,6 +223,13 @@ impl PlannedStage {
             + self.steps.iter().filter(|step| step.instruction.makes_layer()).count()
     }
 
+    /// The error of the step that takes files from the image `name`.
+    pub fn blame(&self, name: &str, error: StepError) -> PlanError {
+        let step = self.steps.iter().find(|step| froms(&step.instruction).contains(&name));
+        let (span, text) = step.map_or((self.span, &self.text), |step| (step.span, &step.text));
+        PlanError { span, text: text.clone(), error }
+    }
+
     /// `[builder 2/5] RUN make`.
     pub fn step_name(&self, number: usize, text: &str) -> String {
         let label = self.label.as_ref().map(|label| format!("{label} ")).unwrap_or_default();

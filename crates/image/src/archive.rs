@@ -16,7 +16,7 @@ mod writer;
 pub use decode::{Compression, decode, decode_as};
 pub use header::{Entry, Kind};
 pub use pack::{Filter, PackError, PackOptions, Packed, pack};
-pub use reader::{Reader, TarError};
+pub use reader::{DataError, Reader, TarError};
 pub use sparse::SparseMap;
 pub(crate) use unpack::is_whiteout;
 pub use unpack::{Devices, UnpackError, UnpackOptions, Unpacked, Whiteouts, unpack};
@@ -31,7 +31,7 @@ pub(crate) const OVERLAY_OPAQUE: &std::ffi::CStr = c"trusted.overlay.opaque";
 
 /// The attributes that travel in archives. Others belong to the host: overlayfs' own in `trusted.` and `user.overlay.` could
 /// redirect a directory, `security.selinux` and `security.ima` label for a policy that is not ours.
-pub(crate) fn xattr_travels(name: &[u8]) -> bool {
+pub fn xattr_travels(name: &[u8]) -> bool {
     match name {
         b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default" => true,
         _ => name.starts_with(b"user.") && !name.starts_with(b"user.overlay."),

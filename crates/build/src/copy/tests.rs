@@ -2,6 +2,7 @@ use super::*;
 use crate::ignore::Ignore;
 use crate::select::{Options, digest, is_many, select};
 use crate::tree::{Format, Tree};
+use image::archive::Kind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 /// A context, a base image of one layer and an empty upper.
@@ -208,7 +209,9 @@ fn attributes_follow_the_flags() {
     assert_eq!(stat.mtime(), std::fs::metadata(&x).unwrap().mtime());
     let owner = crate::users::resolve(&fixture.base(), "web:staff").unwrap();
     fixture
-        .run(&["d"], "/v/w", |placement| (placement.owner, placement.mode) = (Some(owner), Some(0o750)))
+        .run(&["d"], "/v/w", |placement| {
+            (placement.owner, placement.mode) = (Some(owner), Some(ModeChange::Set(0o750)))
+        })
         .unwrap();
     for path in ["v", "v/w", "v/w/x"] {
         assert_eq!((fixture.stat(path).uid(), fixture.stat(path).gid()), (33, 50), "{path}");
@@ -285,30 +288,29 @@ fn the_digest_sees_what_matters() {
     assert_ne!(edited, take());
 }
 
-fn archive(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
+fn archive(entries: &[(&str, Kind, &str)]) -> Vec<u8> {
+    let mut writer = image::archive::Writer::new(Vec::new());
     for (path, kind, content) in entries {
-        let mut header = tar::Header::new_gnu();
-        // Written raw, because the library refuses hostile names.
-        header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
-        header.set_entry_type(*kind);
-        header.set_mode(if *kind == tar::EntryType::Directory { 0o755 } else { 0o644 });
-        header.set_uid(5);
-        header.set_gid(6);
-        let is_link = matches!(kind, tar::EntryType::Symlink | tar::EntryType::Link);
-        header.set_size(if is_link { 0 } else { content.len() as u64 });
-        if is_link {
-            header.as_gnu_mut().unwrap().linkname[..content.len()].copy_from_slice(content.as_bytes());
-        }
-        header.set_cksum();
-        builder.append(&header, if is_link { &b""[..] } else { content.as_bytes() }).unwrap();
+        let is_link = matches!(kind, Kind::Symlink | Kind::HardLink);
+        let entry = image::archive::Entry {
+            path: path.as_bytes().to_vec(),
+            kind: *kind,
+            mode: if *kind == Kind::Directory { 0o755 } else { 0o644 },
+            uid: 5,
+            gid: 6,
+            size: if is_link { 0 } else { content.len() as u64 },
+            link: if is_link { content.as_bytes().to_vec() } else { Vec::new() },
+            xattrs: if *path == "d/f" { vec![(b"user.kept".to_vec(), b"1".to_vec())] } else { Vec::new() },
+            ..image::archive::Entry::default()
+        };
+        writer.append(&entry, content.as_bytes()).unwrap();
     }
-    builder.into_inner().unwrap()
+    writer.finish().unwrap()
 }
 
 #[test]
 fn archives_are_unpacked_inside_the_image() {
-    use tar::EntryType::{Directory, Link, Regular, Symlink};
+    use Kind::{Directory, HardLink, Regular, Symlink};
     let fixture = Fixture::new("archive");
     let canary = fixture.root.join("canary");
     std::fs::create_dir(&canary).unwrap();
@@ -317,7 +319,7 @@ fn archives_are_unpacked_inside_the_image() {
     let bytes = archive(&[
         ("d/", Directory, ""),
         ("d/f", Regular, "hello"),
-        ("d/h", Link, "d/f"),
+        ("d/h", HardLink, "d/f"),
         ("bin/tool", Regular, "tool"),
         ("l", Symlink, escape),
         ("l/evil", Regular, "inside"),
@@ -360,14 +362,14 @@ proptest::proptest! {
     /// A damaged archive is an error or a strange tree, never a panic, and never a file outside.
     #[test]
     fn damaged_archives_are_harmless(changes in proptest::collection::vec((0..4096usize, proptest::num::u8::ANY), 1..8)) {
-        use tar::EntryType::{Directory, Link, Regular, Symlink};
+        use Kind::{Directory, HardLink, Regular, Symlink};
         let fixture = Fixture::new("damaged");
         let mut bytes = archive(&[
             ("d/", Directory, ""),
             ("d/f", Regular, "hello"),
             ("l", Symlink, "/tmp"),
             ("l/x", Regular, "x"),
-            ("h", Link, "d/f"),
+            ("h", HardLink, "d/f"),
         ]);
         for (at, value) in changes {
             let at = at % bytes.len();

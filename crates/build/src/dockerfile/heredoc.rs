@@ -36,14 +36,14 @@ pub fn find_all(text: &str, escape: char) -> Vec<Heredoc> {
     words(text, escape).iter().filter_map(|word| announce(word)).collect()
 }
 
-/// Parses one word such as `<<EOF`, `3<<-"EOF"`; `None` when it is something else.
+/// Parses one word such as `<<EOF`, `3<<-"EOF"`; `None` when it is something else, or more than one word.
 pub fn announce(word: &str) -> Option<Heredoc> {
     let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
     let (strip_tabs, rest) = match rest.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, rest),
     };
-    if rest.is_empty() || rest.contains('<') {
+    if rest.contains('<') || words(rest, '\\').len() != 1 {
         return None;
     }
     let name: String = rest.chars().filter(|c| !matches!(c, '\'' | '"' | '\\')).collect();
@@ -104,6 +104,14 @@ mod tests {
         check("COPY <<a.txt <<b.txt /d/", &[("a.txt", true, false), ("b.txt", true, false)]);
         check("RUN x<<EOF", &[]);
         check("RUN 'a <<EOF", &[]);
+    }
+
+    #[test]
+    fn an_announcement_is_one_word() {
+        assert!(announce("<<EOF").is_some());
+        assert!(announce("<<\"E F\"").is_some());
+        assert!(announce("<<EOF cat > /x").is_none());
+        assert!(announce("<<").is_none());
     }
 
     #[test]

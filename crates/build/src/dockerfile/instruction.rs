@@ -71,7 +71,7 @@ fn instruction(
 ) -> Result<Instruction, String> {
     Ok(match name {
         "ADD" => {
-            flags.refuse(&["checksum", "keep-git-dir", "unpack"])?;
+            flags.refuse(&["checksum", "keep-git-dir"])?;
             Instruction::Add(copy(name, rest, flags, line)?)
         }
         "ARG" => Instruction::Arg(args(rest, escape)?),
@@ -217,6 +217,7 @@ fn copy(name: &str, rest: &str, flags: &mut Flags, line: &Line) -> Result<Copy, 
     if from.is_some() && !line.heredocs.is_empty() {
         return Err("--from cannot be used with a heredoc".to_owned());
     }
+    let unpack = name == "ADD" && flags.choice("unpack")?.unwrap_or(true);
     let parents = if name == "COPY" { flags.switch("parents")? } else { false };
     Ok(Copy {
         sources: words,
@@ -227,6 +228,7 @@ fn copy(name: &str, rest: &str, flags: &mut Flags, line: &Line) -> Result<Copy, 
         chmod: flags.value("chmod")?,
         link: flags.switch("link")?,
         parents,
+        unpack,
         exclude: flags.values("exclude"),
     })
 }
@@ -330,12 +332,17 @@ impl Flags {
     }
 
     fn switch(&mut self, name: &str) -> Result<bool, String> {
+        Ok(self.choice(name)?.unwrap_or(false))
+    }
+
+    /// A switch that is not the same as its absence when it is off.
+    fn choice(&mut self, name: &str) -> Result<Option<bool>, String> {
         match self.take(name) {
-            None => Ok(false),
-            Some(None) => Ok(true),
+            None => Ok(None),
+            Some(None) => Ok(Some(true)),
             Some(Some(value)) => match value.to_ascii_lowercase().as_str() {
-                "true" => Ok(true),
-                "false" => Ok(false),
+                "true" => Ok(Some(true)),
+                "false" => Ok(Some(false)),
                 _ => Err(format!("expecting boolean value for flag --{name}, not: {value}")),
             },
         }

@@ -6,6 +6,7 @@ use crate::copy::{self, Inline, Placement};
 use crate::dockerfile::{Copy, Step};
 use crate::error::StepError;
 use crate::ignore::Ignore;
+use crate::mode::ModeChange;
 use crate::select::{Options, is_many, select};
 
 impl StageRun<'_, '_> {
@@ -21,6 +22,7 @@ impl StageRun<'_, '_> {
         if let Some(url) = words.iter().find(|word| is_add && is_remote(word)) {
             return Err(StepError::Unsupported(format!("ADD of a remote source ({url})")));
         }
+        let unpack = is_add && copy.unpack;
         let inline = self.inline_files(copy)?;
         let destination = self.expand(&copy.destination)?;
         if destination.is_empty() {
@@ -38,7 +40,7 @@ impl StageRun<'_, '_> {
             Some(chown) => Some(resolve_user(&lower, &self.expand(chown)?)?),
             None => None,
         };
-        let mode = copy.chmod.as_deref().map(|chmod| mode(&self.expand(chmod)?)).transpose()?;
+        let mode = copy.chmod.as_deref().map(|chmod| self.mode_change(chmod)).transpose()?;
         let exclude = copy.exclude.iter().map(|word| self.expand(word)).collect::<Result<Vec<_>, _>>()?;
         let exclude =
             Ignore::from_patterns(exclude.iter().map(String::as_str)).map_err(StepError::Invalid)?;
@@ -54,10 +56,10 @@ impl StageRun<'_, '_> {
             .add("files", &digest)
             .list("inline", inline.iter().flat_map(|file| [&file.name, &file.content]))
             .add("destination", &destination)
-            .add("placement", format!("{owner:?} {mode:?} {is_add} {}", copy.parents))
+            .add("placement", format!("{owner:?} {mode:?} {unpack} {}", copy.parents))
             .finish();
         let mut placement =
-            Placement { destination, owner, mode, many: false, parents: copy.parents, unpack: is_add };
+            Placement { destination, owner, mode, many: false, parents: copy.parents, unpack };
         self.settle(&key, running, step.text.clone(), |run| {
             let selection = match selection {
                 Some(selection) => selection,
@@ -70,6 +72,10 @@ impl StageRun<'_, '_> {
                 Ok(steady)
             })
         })
+    }
+
+    fn mode_change(&self, word: &str) -> Result<ModeChange, StepError> {
+        ModeChange::parse(&self.expand(word)?).map_err(StepError::Invalid)
     }
 
     fn inline_files(&self, copy: &Copy) -> Result<Vec<Inline>, StepError> {
@@ -85,14 +91,4 @@ impl StageRun<'_, '_> {
 
 fn is_remote(word: &str) -> bool {
     ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|prefix| word.starts_with(prefix))
-}
-
-fn mode(text: &str) -> Result<u32, StepError> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mode) if mode <= 0o7777 => Ok(mode),
-        _ if text.contains(['+', '-', '=']) => {
-            Err(StepError::Unsupported(format!("--chmod={text} (only octal modes)")))
-        }
-        _ => Err(StepError::Invalid(format!("invalid chmod parameter: '{text}'. it should be octal string"))),
-    }
 }

@@ -138,7 +138,7 @@ fn copy_and_add() {
         ("COPY a d /x", "when using COPY with more than one source file"),
         ("COPY a /bin/busybox/x", "cannot copy to non-directory"),
         ("COPY --chown=nosuch a /", "no user \"nosuch\" in the image"),
-        ("COPY --chmod=u+x a /", "--chmod=u+x (only octal modes) is not supported"),
+        ("COPY --chmod=u+q a /", "invalid chmod parameter: 'u+q'"),
         ("ADD https://example.com/x /", "ADD of a remote source (https://example.com/x) is not supported"),
     ] {
         let error = fixture.fails(&format!("FROM busybox\n{line}"));

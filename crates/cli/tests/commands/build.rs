@@ -94,7 +94,9 @@ fn errors_name_file_line_and_instruction() {
     fails("FROM nowhere:1\n", &["nowhere:1"]);
     fails("FROM busybox\nENV A\n", &["Dockerfile:2", "ENV"]);
     fails("FROM busybox\nRUN <<EOF\nnever ends\n", &["Dockerfile:2", "EOF"]);
-    fails("FROM busybox\nCOPY --from=absent / /\n", &["absent"]);
+    fails("FROM busybox\nCOPY --from=absent / /\n", &["Dockerfile:2", "absent"]);
+    fails("FROM busybox\nCOPY --chmod=u+q file /\n", &["Dockerfile:2", "u+q"]);
+    fails("FROM scratch\nRUN true\n", &["Dockerfile:2", "exec: \"/bin/sh\": stat /bin/sh: no such file"]);
     fails("FROM busybox\nUSER nobody-here\nRUN true\n", &["nobody-here"]);
     world.hull(["build", "empty"]).status(1).says("empty");
     world.file("empty/file", "");
@@ -104,4 +106,22 @@ fn errors_name_file_line_and_instruction() {
     world.hull(["build", "--platform", "linux/s390x", "bad"]).says("s390x");
     assert_eq!(world.hull(["images", "--format", "{{.Repository}}"]).success().text(), "busybox");
     assert_eq!(world.hull(["ps", "-aq"]).success().text(), "");
+}
+
+#[test]
+fn modes_archives_and_heredocs() {
+    let world = world();
+    world.file("ctx/f", "x");
+    let mut tar = std::process::Command::new("tar");
+    tar.args(["-cf", "a.tar", "f"]).current_dir(world.scratch().join("ctx"));
+    assert!(tar.status().expect("tar is part of Debian").success());
+    world.file(
+        "ctx/Dockerfile",
+        "FROM busybox\nCOPY --chmod=u=rwx,go= f /f\nADD --unpack=false a.tar /kept/\nADD a.tar /unpacked/\n\
+         RUN <<EOF cat > /heredoc\nfirst\nEOF\nRUN stat -c %a /f; ls /kept /unpacked; cat /heredoc\n",
+    );
+    let built = world.hull(["build", "--progress", "plain", "ctx"]).success();
+    for line in [" 700\n", " a.tar\n", " f\n", " first\n"] {
+        assert!(built.stderr.contains(line), "{line:?} is missing\n{built}");
+    }
 }

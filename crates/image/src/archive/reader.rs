@@ -1,6 +1,7 @@
 //! Reading archives entry by entry: ustar, GNU and pax, every length bounded.
 
-use std::io::{self, BufRead};
+use std::fs::File;
+use std::io::{self, BufRead, Seek, SeekFrom, Write};
 
 use super::header::{BLOCK, Entry, Header, Kind};
 use super::pax::Extended;
@@ -41,6 +42,22 @@ impl From<io::Error> for TarError {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::Truncated,
             _ => Self::Read(error),
+        }
+    }
+}
+
+/// Why an entry's data did not arrive in a file.
+#[derive(Debug)]
+pub enum DataError {
+    Archive(TarError),
+    Write(io::Error),
+}
+
+impl From<DataError> for io::Error {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::Archive(error) => Self::new(io::ErrorKind::InvalidData, error),
+            DataError::Write(error) => error,
         }
     }
 }
@@ -114,6 +131,34 @@ impl<R: BufRead> Reader<R> {
         }
         let length = usize::try_from(self.remaining).map_or(bytes.len(), |left| bytes.len().min(left));
         Ok(&bytes[..length])
+    }
+
+    /// Writes the data of `entry`, which is the current one, to the empty `file`, with its holes.
+    ///
+    /// # Errors
+    /// [`DataError`] says which side failed.
+    pub fn write_data(&mut self, entry: &Entry, file: &mut File) -> Result<(), DataError> {
+        let Some(map) = &entry.sparse else { return self.copy(file, u64::MAX) };
+        for &(offset, length) in &map.0 {
+            file.seek(SeekFrom::Start(offset)).map_err(DataError::Write)?;
+            self.copy(file, length)?;
+        }
+        file.set_len(entry.size).map_err(DataError::Write)
+    }
+
+    /// Copies at most `limit` bytes of the current entry's data.
+    fn copy(&mut self, file: &mut File, mut limit: u64) -> Result<(), DataError> {
+        while limit > 0 {
+            let data = self.data().map_err(DataError::Archive)?;
+            if data.is_empty() {
+                break;
+            }
+            let length = usize::try_from(limit).map_or(data.len(), |limit| data.len().min(limit));
+            file.write_all(&data[..length]).map_err(DataError::Write)?;
+            self.consume(length);
+            limit -= length as u64;
+        }
+        Ok(())
     }
 
     /// Bytes of the current entry's data that are left.

@@ -13,7 +13,7 @@ mod paths;
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, BufRead, Seek, SeekFrom, Write};
+use std::io::{self, BufRead};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ use diag::{Class, Diagnose};
 use sys::fs::{self, FileType, Node, OFlags};
 
 use super::header::{Entry, Kind};
-use super::reader::{Reader, TarError};
+use super::reader::{DataError, Reader, TarError};
 use super::{OPAQUE_WHITEOUT, OVERLAY_OPAQUE, WHITEOUT_PREFIX, xattr_travels};
 use directories::Pending;
 use paths::{Name, Parents, name_of};
@@ -304,16 +304,10 @@ impl Unpacker<'_> {
         if self.total.bytes > self.options.max_bytes {
             return Err(UnpackError::TooManyBytes(self.options.max_bytes));
         }
-        match &entry.sparse {
-            None => copy(archive, &mut file, u64::MAX, &entry.path)?,
-            Some(map) => {
-                for &(offset, length) in &map.0 {
-                    file.seek(SeekFrom::Start(offset)).map_err(error("write"))?;
-                    copy(archive, &mut file, length, &entry.path)?;
-                }
-                file.set_len(entry.size).map_err(error("write"))?;
-            }
-        }
+        archive.write_data(entry, &mut file).map_err(|failed| match failed {
+            DataError::Archive(damage) => damage.into(),
+            DataError::Write(source) => error("write")(source),
+        })?;
         let (uid, gid) = self.options.owner.unwrap_or((entry.uid, entry.gid));
         fs::chown(&file, uid, gid).map_err(error("change the owner of"))?;
         if entry.mode & (self.umask | 0o7000) != 0 {
@@ -364,30 +358,6 @@ impl Unpacker<'_> {
             other => other.map_err(error),
         }
     }
-}
-
-/// Copies at most `limit` bytes of the current entry's data.
-fn copy<R: BufRead>(
-    archive: &mut Reader<R>,
-    file: &mut File,
-    mut limit: u64,
-    name: &[u8],
-) -> Result<(), UnpackError> {
-    while limit > 0 {
-        let data = archive.data()?;
-        if data.is_empty() {
-            break;
-        }
-        let length = usize::try_from(limit).map_or(data.len(), |limit| data.len().min(limit));
-        file.write_all(&data[..length]).map_err(|source| UnpackError::Io {
-            action: "write",
-            name: shown(name),
-            source,
-        })?;
-        archive.consume(length);
-        limit -= length as u64;
-    }
-    Ok(())
 }
 
 pub(crate) fn is_whiteout(stat: &fs::Stat) -> bool {
