@@ -219,7 +219,7 @@ fn report(ended: Ended) -> ExitCode {
         }
         Ended::Failed(table, failure) => {
             // Not `eprintln!`, which panics when standard error is a pipe whose reader has gone.
-            crate::context::note(diag::render(&failure));
+            crate::context::note(crate::explain::render(&failure));
             ExitCode::from(diag::exit_status(table, &failure))
         }
         Ended::Reported(status) => ExitCode::from(status),

@@ -8,6 +8,7 @@
 
 mod commands;
 mod context;
+mod explain;
 mod flags;
 mod globals;
 mod help;

@@ -72,9 +72,9 @@ impl Failure {
         self.error.class()
     }
 
-    /// The hint added at the edge, or else the error's own.
+    /// The hint added at the edge, or else the error's own, or else what its innermost cause suggests.
     pub fn hint(&self) -> Option<String> {
-        self.hint.clone().or_else(|| self.error.hint())
+        self.hint.clone().or_else(|| self.error.hint()).or_else(|| hint_of_cause(self.error()))
     }
 
     /// The exit status the wrapped error dictates, when it does.
@@ -110,6 +110,22 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.error, f)
     }
+}
+
+/// What to do about a full disk; every operation that writes can meet one.
+pub const HINT_FULL: &str = "free some space, for example with `hull system prune`";
+
+fn hint_of_cause(error: &(dyn Error + 'static)) -> Option<String> {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if matches!(kind, Some(StorageFull | QuotaExceeded)) {
+            return Some(HINT_FULL.to_owned());
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// The failures of several objects of one command, reported one by one; the first one decides the exit code.
@@ -192,6 +208,14 @@ mod tests {
             render(&failure),
             "error: cannot start container `web`\n  caused by: bind: in use\n  hint: use another port"
         );
+    }
+
+    #[test]
+    fn a_full_disk_is_told_what_to_do_about_it() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert_eq!(Failure::from(Outer(full)).hint().as_deref(), Some(HINT_FULL));
+        let own = Failure::from(Outer(std::io::ErrorKind::StorageFull.into())).with_hint("own");
+        assert_eq!(own.hint().as_deref(), Some("own"));
     }
 
     #[test]

@@ -202,7 +202,10 @@ impl Engine {
     }
 
     /// Takes back a creation whose files could not be made; the caller has the error to report.
+    ///
+    /// Files go first: on a full disk there is no room for the transaction before.
     fn uncreate(&self, container: &Container, made: &[String]) {
+        let _ = sys::fs::remove_tree(&self.data_dir(&container.id));
         let removed: Result<(), NameError> = self.store().database().write(Durability::Full, |writer| {
             containers::remove(writer, container.id.as_str())?;
             for volume in made {
@@ -214,7 +217,6 @@ impl Engine {
             for volume in made {
                 let _ = sys::fs::remove_tree(&self.store().data().join("volumes").join(volume));
             }
-            let _ = sys::fs::remove_tree(&self.data_dir(&container.id));
         }
     }
 }

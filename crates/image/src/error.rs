@@ -85,11 +85,6 @@ impl Diagnose for LayerError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Store(e) => e.hint(),
-            Self::Unpack(UnpackError::Io { source, .. })
-                if source.kind() == std::io::ErrorKind::StorageFull =>
-            {
-                Some("free some space, for example with `hull system prune`".to_owned())
-            }
             _ => None,
         }
     }

@@ -211,8 +211,11 @@ impl State {
     pub(crate) fn save(&self, directory: &Path, name: &str) -> io::Result<()> {
         let json = serde_json::to_vec(self).map_err(io::Error::other)?;
         let new = directory.join(format!(".{name}.new"));
-        fs::write(&new, json)?;
-        fs::rename(&new, directory.join(name))
+        let saved = fs::write(&new, json).and_then(|()| fs::rename(&new, directory.join(name)));
+        if saved.is_err() {
+            let _ = fs::remove_file(&new);
+        }
+        saved
     }
 }
 

@@ -174,7 +174,7 @@ impl Database {
     }
 
     fn error(&self, action: &'static str, source: rusqlite::Error) -> DatabaseError {
-        DatabaseError::File { action, path: self.path(), source }
+        DatabaseError::file(action, self.path(), source)
     }
 
     fn opened<'s>(&self, state: &'s mut Option<Open>) -> Result<&'s mut Open, DatabaseError> {

@@ -45,9 +45,6 @@ impl Diagnose for StoreError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Io { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    Some("free some space, for example with `hull system prune`".to_owned())
-                }
                 io::ErrorKind::PermissionDenied => {
                     Some("run as root, or choose another root with `--root`".to_owned())
                 }

@@ -6,6 +6,7 @@
 pub mod bpf;
 pub mod capability;
 pub mod event;
+pub mod features;
 pub mod fs;
 pub mod mount;
 pub mod namespace;

@@ -12,7 +12,8 @@ pub struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(command: String, output: std::process::Output) -> Self {
+    /// What `command`, as it was typed, ended with.
+    pub fn new(command: String, output: std::process::Output) -> Self {
         Self {
             command,
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

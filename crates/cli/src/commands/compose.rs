@@ -205,7 +205,7 @@ impl Compose<'_> {
             match failure.error().downcast_ref::<StackError>() {
                 Some(StackError::Interrupted) => Ended::Reported(INTERRUPTED),
                 _ if interrupt.is_raised() => {
-                    note(diag::render(&failure));
+                    note(crate::explain::render(&failure));
                     Ended::Reported(INTERRUPTED)
                 }
                 _ => Ended::plain(failure),

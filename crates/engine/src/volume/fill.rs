@@ -55,10 +55,15 @@ impl Engine {
         let filling = directory.with_file_name("_fill");
         sys::fs::remove_tree(&filling)?;
         std::fs::create_dir(&filling)?;
-        let destination = sys::fs::open_dir(&filling)?;
-        copy::tree(source, destination.as_fd())?;
-        sys::fs::syncfs(&destination)?;
-        std::fs::rename(&filling, directory)
+        let filled = sys::fs::open_dir(&filling).and_then(|destination| {
+            copy::tree(source, destination.as_fd())?;
+            sys::fs::syncfs(&destination)
+        });
+        let filled = filled.and_then(|()| std::fs::rename(&filling, directory));
+        if filled.is_err() {
+            let _ = sys::fs::remove_tree(&filling);
+        }
+        filled
     }
 }
 

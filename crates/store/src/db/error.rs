@@ -10,6 +10,9 @@ use diag::{Class, Diagnose};
 pub enum DatabaseError {
     #[error("cannot {action} the database {}", path.display())]
     File { action: &'static str, path: PathBuf, source: rusqlite::Error },
+    /// As an I/O error, which is what it is; SQLite's own text names neither the cause nor the number.
+    #[error("cannot {action}")]
+    Full { action: String, source: io::Error },
     #[error("cannot lock {}", path.display())]
     Lock { path: PathBuf, source: io::Error },
     #[error("cannot access table {table:?}")]
@@ -21,7 +24,25 @@ pub enum DatabaseError {
 impl DatabaseError {
     /// For `map_err` on a statement over `table`.
     pub(crate) fn table(table: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
-        move |source| Self::Table { table, source }
+        move |source| match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::full(format!("write table {table:?}")),
+            _ => Self::Table { table, source },
+        }
+    }
+
+    /// For a failed `action` on the whole of the database at `path`.
+    pub(crate) fn file(action: &'static str, path: PathBuf, source: rusqlite::Error) -> Self {
+        match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => {
+                Self::full(format!("{action} the database {}", path.display()))
+            }
+            _ => Self::File { action, path, source },
+        }
+    }
+
+    fn full(action: String) -> Self {
+        const ENOSPC: i32 = 28;
+        Self::Full { action, source: io::Error::from_raw_os_error(ENOSPC) }
     }
 }
 
@@ -31,12 +52,10 @@ impl Diagnose for DatabaseError {
         match self {
             Self::File { source, .. } | Self::Table { source, .. } => match source.sqlite_error_code() {
                 Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => Class::Denied,
-                Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                    Class::Unavailable
-                }
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Class::Unavailable,
                 _ => Class::Internal,
             },
-            Self::Lock { source, .. } => Class::of_io(source),
+            Self::Lock { source, .. } | Self::Full { source, .. } => Class::of_io(source),
             Self::TooNew { .. } => Class::Unsupported,
         }
     }

@@ -1,0 +1,115 @@
+//! A full disk under the data root: each command that makes something fails as one, leaves nothing, and works again later.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use testkit::World;
+
+/// A small tmpfs as the data root of `world`.
+struct SmallDisk<'w> {
+    world: &'w World,
+}
+
+impl<'w> SmallDisk<'w> {
+    fn new(world: &'w World) -> Self {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=40m", "tmpfs"]).arg(world.data_root());
+        assert!(mount.status().expect("mount is part of Debian").success());
+        Self { world }
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.world.data_root().join("filler")
+    }
+
+    /// Leaves `free` bytes.
+    fn fill(&self, free: u64) {
+        let mut file = File::create(self.filler()).expect("a new name costs nothing");
+        while file.write_all(&[1; 4096]).is_ok() {}
+        let size = file.metadata().expect("it is open").len();
+        file.set_len(size - free).expect("it gets shorter");
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.filler()).expect("it was filled");
+    }
+
+    /// Everything hull keeps but the database, sorted.
+    fn content(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for part in ["blobs", "snapshots", "containers", "volumes", "tmp"] {
+            walk(&self.world.data_root().join(part), &mut found);
+        }
+        found.sort();
+        found
+    }
+}
+
+fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            walk(&entry.path(), found);
+        }
+        found.push(entry.path());
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        self.world.hull(["system", "reset", "--force"]);
+        let _ = Command::new("umount").arg("-l").arg(self.world.data_root()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_one_clear_error() {
+    let world = World::new(env!("CARGO_BIN_EXE_hull"));
+    let disk = SmallDisk::new(&world);
+    world.hull(["import", &testkit::busybox_tar().to_string_lossy(), "busybox"]).success();
+    let megabytes = "dd if=/dev/zero bs=1k count=2000 of=";
+    world.file("big/Dockerfile", "FROM busybox\nCOPY big /big\n");
+    world.file("big/big", &"x".repeat(2_000_000));
+    world.hull(["build", "-q", "-t", "big", "big"]).success();
+    let archive = world.scratch().join("big.tar").to_string_lossy().into_owned();
+    world.hull(["save", "-o", &archive, "big"]).success();
+    let tree = world.scratch().join("tree.tar").to_string_lossy().into_owned();
+    world.hull(["create", "--name", "tree", "big", "true"]).success();
+    world.hull(["export", "-o", &tree, "tree"]).success();
+    world.hull(["rm", "tree"]).success();
+    world.hull(["rmi", "big"]).success();
+    world.hull(["builder", "prune", "-af"]).success();
+    world.file(
+        "data/Dockerfile",
+        &format!("FROM busybox\nRUN mkdir /data && {megabytes}/data/x\nVOLUME /data\n"),
+    );
+    world.hull(["build", "-q", "-t", "data", "data"]).success();
+    world.hull(["run", "--name", "web", "busybox", "sh", "-c", &format!("{megabytes}/x")]).success();
+    let commands: [&[&str]; 6] = [
+        &["import", &tree, "imported"],
+        &["load", "-i", &archive],
+        &["build", "-t", "built", "big"],
+        &["run", "--rm", "data", "true"],
+        &["run", "--name", "named", "-v", "fresh:/data", "data", "true"],
+        &["commit", "web", "committed"],
+    ];
+    let lists: [&[&str]; 4] =
+        [&["ps", "-aq"], &["images", "-aq"], &["volume", "ls", "-q"], &["network", "ls", "-q"]];
+    let listed = || lists.map(|list| world.hull(list).success().stdout);
+    let before = (disk.content(), listed());
+    // With no room for anything, and with room for the database but not for the files.
+    for free in [0, 1 << 20] {
+        for command in commands {
+            disk.fill(free);
+            let output = world.hull(command);
+            disk.free();
+            let status = if command[0] == "run" { 125 } else { 1 };
+            output.status(status).says("No space left on device").says("hint: free some space");
+            assert_eq!((disk.content(), listed()), before, "{command:?} with {free} bytes left something");
+        }
+    }
+    for command in commands {
+        world.hull(command).success();
+    }
+}

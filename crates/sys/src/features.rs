@@ -1,0 +1,39 @@
+//! Which of the system calls that hull cannot do without this kernel refuses to know.
+
+use std::io;
+
+/// What each is called in error messages, its number, and arguments that no kernel which has it accepts.
+const NEEDED: [(&str, libc::c_long, [libc::c_long; 5]); 13] = [
+    ("clone3", libc::SYS_clone3, [0, 0, 0, 0, 0]),
+    ("close_range", libc::SYS_close_range, [1, 0, 0, 0, 0]),
+    ("fsconfig", libc::SYS_fsconfig, [-1, -1, 0, 0, 0]),
+    ("fsmount", libc::SYS_fsmount, [-1, -1, 0, 0, 0]),
+    ("fsopen", libc::SYS_fsopen, [0, -1, 0, 0, 0]),
+    ("mount", libc::SYS_mount, [0, 0, 0, 0, 0]),
+    ("mount_setattr", libc::SYS_mount_setattr, [-1, 0, -1, 0, 0]),
+    ("move_mount", libc::SYS_move_mount, [-1, 0, -1, 0, -1]),
+    ("open_tree", libc::SYS_open_tree, [-1, 0, -1, 0, 0]),
+    ("openat2", libc::SYS_openat2, [-1, 0, 0, 0, 0]),
+    ("pivot_root", libc::SYS_pivot_root, [0, 0, 0, 0, 0]),
+    ("seccomp", libc::SYS_seccomp, [-1, 0, 0, 0, 0]),
+    ("setns", libc::SYS_setns, [-1, 0, 0, 0, 0]),
+];
+
+/// The system calls hull needs that this kernel, or a sandbox around hull, answers with `ENOSYS`.
+pub fn missing_system_calls() -> Vec<&'static str> {
+    let missing = NEEDED.iter().filter(|(_, number, [a, b, c, d, e])| {
+        // SAFETY: every pointer among the arguments is null and every descriptor or flag invalid, so that the kernel reads
+        // and writes no memory of ours and changes nothing; all it can do is to say why it refuses.
+        let result = unsafe { libc::syscall(*number, *a, *b, *c, *d, *e) };
+        result == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS)
+    });
+    missing.map(|(name, ..)| *name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn this_kernel_has_them_all() {
+        assert_eq!(super::missing_system_calls(), [""; 0]);
+    }
+}
