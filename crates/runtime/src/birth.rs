@@ -15,8 +15,9 @@ use crate::plan::{ContainerPlan, Users};
 /// Clones the first process of `plan`, into the cgroup v2 directory `group` when there is one.
 pub fn give_birth(plan: &ContainerPlan<'_>, group: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
     let how = Clone { namespaces: plan.create, cgroup: group, sibling: false };
-    // Where the users stay the same the child joins the rest by itself.
-    let early = |kind: Kind| kind == Kind::Pid || plan.has_other_users();
+    // Where the users stay the same the child joins the rest by itself; a mount namespace always, or the caller would lose its
+    // root and working directory.
+    let early = |kind: Kind| kind == Kind::Pid || (plan.has_other_users() && kind != Kind::Mount);
     let early: Vec<_> =
         plan.join.iter().filter(|(kind, _)| early(*kind)).map(|(kind, fd)| (*kind, fd.as_fd())).collect();
     match &plan.users {

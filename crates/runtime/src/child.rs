@@ -21,7 +21,7 @@ mod rootfs;
 mod terminal;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ::cgroup::Cgroup;
 use oci::runtime::{Hook, State, Status};
@@ -62,22 +62,31 @@ fn build(plan: ContainerPlan<'_>, channel: &Child) -> Result<Never, Fault> {
         grant(&plan.process, "self")?;
     }
     enter_group(plan.cgroup, plan.process.id)?;
+    let join = |(kind, fd): &(Kind, OwnedFd)| {
+        sys::namespace::join(fd.as_fd(), *kind).at(Step::Join, || format!("{} namespace", kind.file()))
+    };
     if !plan.has_other_users() {
-        for (kind, fd) in plan.join.iter().filter(|(kind, _)| *kind != Kind::Pid) {
-            sys::namespace::join(fd.as_fd(), *kind)
-                .at(Step::Join, || format!("{} namespace", kind.file()))?;
-        }
+        let others = |kind: Kind| !matches!(kind, Kind::Pid | Kind::Mount);
+        plan.join.iter().filter(|(kind, _)| others(*kind)).try_for_each(join)?;
+    }
+    if let Some(offsets) = &plan.time_offsets {
+        make_time(offsets)?;
     }
     let id = || plan.process.id.to_owned();
     if plan.cgroup_namespace {
         // Only now: its root is the group this process is in.
         sys::namespace::unshare(KindSet::EMPTY.with(Kind::Cgroup)).at(Step::Cgroup, id)?;
     }
+    // Last of all: from here on paths are others.
+    plan.join.iter().filter(|(kind, _)| *kind == Kind::Mount).try_for_each(join)?;
     let shared = mounts::copy_shared(&plan)?;
     // Slave, not private: a mount that asks for it still receives what the host mounts below its source.
     sys::mount::set_propagation("/", Propagation::Slave, Depth::Recursive).at(Step::Isolate, id)?;
     let null = protect::open_null()?;
-    let root = rootfs::open(plan.rootfs, goods.root.take())?;
+    let root = match goods.root.take() {
+        Some(tree) => rootfs::attach(&plan, tree)?,
+        None => rootfs::open(plan.rootfs)?,
+    };
     become_root(&plan.process)?;
     let made = mounts::make_all(&plan, shared, goods.mounts, root.as_fd())?;
     devices::make_all(&plan, root.as_fd())?;
@@ -128,6 +137,16 @@ const ENOSYS: i32 = 38;
 /// Puts this process into its control group, unless it was born there.
 fn enter_group(group: Option<&Cgroup>, id: &str) -> Result<(), Fault> {
     group.map_or(Ok(()), Cgroup::enter).at(Step::Cgroup, || id.to_owned())
+}
+
+/// Enters a time namespace of its own, whose clocks are set before anybody is in it: then they no longer can be.
+fn make_time(offsets: &str) -> Result<(), Fault> {
+    let object = || "linux.timeOffsets".to_owned();
+    sys::namespace::unshare(KindSet::EMPTY.with(Kind::Time)).at(Step::Limit, object)?;
+    std::fs::write("/proc/self/timens_offsets", offsets).at(Step::Limit, object)?;
+    sys::namespace::open_path("/proc/self/ns/time_for_children".as_ref())
+        .and_then(|namespace| sys::namespace::join(namespace.as_fd(), Kind::Time))
+        .at(Step::Limit, object)
 }
 
 /// What has to be done before anything of the container is touched.

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use cgroup::Cgroup;
+use oci::runtime::NamespaceType;
 use oci::runtime::State;
 use sys::namespace::{Kind, KindSet};
 use sys::process::{Clone, Cloned};
@@ -56,7 +57,11 @@ pub fn exec(request: Exec<'_>) -> Result<Process, LaunchError> {
     let group = group_fd(born_in)?;
     let how = Clone { cgroup: group.as_ref().map(AsFd::as_fd), ..Clone::default() };
     let (caller, callee) = channel::pair().map_err(failed)?;
-    let entry = Entry::new(container, &plan.stdio).map_err(failed)?;
+    let mut entry = Entry::new(container, &plan.stdio).map_err(failed)?;
+    let mut namespaces = linux.iter().flat_map(|linux| &linux.namespaces);
+    if namespaces.any(|namespace| namespace.r#type == NamespaceType::Time) {
+        entry.kinds = entry.kinds.with(Kind::Time);
+    }
     plan.other_users = entry.kinds.contains(Kind::User);
     match birth::give_birth_beside(container, how).map_err(failed)? {
         Cloned::Child => {

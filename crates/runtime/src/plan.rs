@@ -5,12 +5,13 @@ mod refuse;
 mod rights;
 pub mod tuning;
 
+use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use cgroup::Cgroup;
-use oci::runtime::{Linux, NamespaceType, Process, Spec, State, Status};
+use oci::runtime::{Linux, LinuxTimeOffset, NamespaceType, Process, Spec, State, Status};
 use sys::mount::{Depth, Propagation};
 use sys::namespace::{Kind, KindSet};
 
@@ -132,6 +133,8 @@ pub struct ContainerPlan<'a> {
     pub create: KindSet,
     /// Whether the child makes a cgroup namespace once it is in its cgroup.
     pub cgroup_namespace: bool,
+    /// Clock offsets of the time namespace that the child then makes, as timens_offsets wants them.
+    pub time_offsets: Option<String>,
     /// Namespaces to join, in an order that keeps the rights to join the rest.
     pub join: Vec<(Kind, OwnedFd)>,
 }
@@ -172,6 +175,7 @@ impl<'a> ContainerPlan<'a> {
             users: Users::Hosts,
             create: KindSet::EMPTY,
             cgroup_namespace: false,
+            time_offsets: None,
             join: Vec::new(),
         };
         plan.namespaces(launch.join)?;
@@ -194,6 +198,9 @@ impl<'a> ContainerPlan<'a> {
             }
             match path {
                 None if kind == Kind::Cgroup => self.cgroup_namespace = true,
+                None if kind == Kind::Time && !self.offsets().is_empty() => {
+                    self.time_offsets = Some(time_offsets(self.offsets())?);
+                }
                 None if kind == Kind::User => {
                     let linux = self.spec.linux.as_ref();
                     let maps = linux.map(|linux| (&linux.uid_mappings[..], &linux.gid_mappings[..]));
@@ -222,10 +229,33 @@ impl<'a> ContainerPlan<'a> {
         if maps && !matches!(self.users, Users::New(_)) {
             return Err(invalid("linux.uidMappings", "the container has no user namespace of its own"));
         }
-        if !self.create.contains(Kind::Mount) {
+        if !self.offsets().is_empty() && self.time_offsets.is_none() {
+            return Err(invalid("linux.timeOffsets", "the container has no time namespace of its own"));
+        }
+        if !self.create.contains(Kind::Mount) && !self.joins(Kind::Mount) {
             return Err(LaunchError::Unsupported {
-                what: "a container without a mount namespace of its own".to_owned(),
+                what: "a container without a mount namespace".to_owned(),
             });
+        }
+        self.spare_own_mounts()
+    }
+
+    fn offsets(&self) -> &'a BTreeMap<String, LinuxTimeOffset> {
+        const NONE: &BTreeMap<String, LinuxTimeOffset> = &BTreeMap::new();
+        self.spec.linux.as_ref().map_or(NONE, |linux| &linux.time_offsets)
+    }
+
+    /// The root of a joined mount namespace is switched, for everybody in it: that must not be the caller's or the host's.
+    fn spare_own_mounts(&self) -> Result<(), LaunchError> {
+        let Some((_, joined)) = self.join.iter().find(|(kind, _)| *kind == Kind::Mount) else {
+            return Ok(());
+        };
+        let inode = |fd: &OwnedFd| sys::fs::stat(fd).map(|stat| stat.st_ino).ok();
+        // What this process may not even look at, nobody had it join.
+        let inode_at = |path: &str| inode(&sys::namespace::open_path(path.as_ref()).ok()?);
+        if ["/proc/self/ns/mnt", "/proc/1/ns/mnt"].into_iter().any(|path| inode_at(path) == inode(joined)) {
+            let why = "a container there would take the host's root file system away";
+            return Err(invalid("linux.namespaces: mount", why));
         }
         Ok(())
     }
@@ -264,15 +294,15 @@ impl<'a> ContainerPlan<'a> {
         }
     }
 
-    /// Whether the caller mounts the root filesystem.
+    /// Whether the caller mounts the root filesystem: from the child's place it could not, or would see another one.
     pub fn root_from_outside(&self) -> bool {
-        self.has_other_users()
+        self.has_other_users() || self.joins(Kind::Mount)
     }
 
     /// Whether the caller prepares this mount.
     pub fn mount_from_outside(&self, mount: &MountPlan<'_>) -> bool {
         match &mount.source {
-            Source::Bind { .. } => self.has_other_users() || mount.id_map.is_some(),
+            Source::Bind { .. } => self.root_from_outside() || mount.id_map.is_some(),
             Source::New { kind: "tmpfs", .. } => self.has_other_users() && mount.is_dev(),
             Source::New { .. } | Source::Cgroup => false,
         }
@@ -303,6 +333,22 @@ fn kind_of(r#type: NamespaceType) -> Kind {
 
 pub(crate) fn invalid(what: impl Into<String>, why: impl Into<String>) -> LaunchError {
     LaunchError::Invalid { what: what.into(), why: why.into() }
+}
+
+/// Lines for timens_offsets; the clocks are those the kernel has offsets for (time_namespaces(7)).
+fn time_offsets(offsets: &BTreeMap<String, LinuxTimeOffset>) -> Result<String, LaunchError> {
+    let mut lines = String::new();
+    for (clock, LinuxTimeOffset { secs, nanosecs }) in offsets {
+        if !matches!(clock.as_str(), "monotonic" | "boottime") {
+            return Err(invalid("linux.timeOffsets", format!("there is no clock called {clock:?}")));
+        }
+        if *nanosecs > 999_999_999 {
+            let why = format!("{nanosecs} ns are more than a second");
+            return Err(invalid(format!("linux.timeOffsets.{clock}.nanosecs"), why));
+        }
+        lines += &format!("{clock} {secs} {nanosecs}\n");
+    }
+    Ok(lines)
 }
 
 fn root_propagation(spec: &Spec) -> Result<Option<(Propagation, Depth)>, LaunchError> {

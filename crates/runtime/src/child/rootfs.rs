@@ -7,23 +7,28 @@ use std::path::{Path, PathBuf};
 
 use sys::fs::OFlags;
 use sys::mount::{Attributes, Context, Depth, Tree};
+use sys::namespace::Kind;
 
 use crate::Rootfs;
 use crate::channel::{At, Fault};
 use crate::error::Step;
 use crate::overlay::{self, OPTIONS_MAX};
+use crate::plan::ContainerPlan;
 
-/// Mounts the root filesystem and opens it; `prepared` is what the caller mounted already.
-pub fn open(rootfs: &Rootfs, prepared: Option<Tree>) -> Result<OwnedFd, Fault> {
-    if let Some(tree) = prepared {
-        // Any directory would do for a place: nobody else sees this namespace.
-        let (Rootfs::Directory(place) | Rootfs::Overlay { upper: place, .. }) = rootfs;
-        let object = || place.display().to_string();
-        sys::fs::open(place.as_path(), OFlags::PATH | OFlags::DIRECTORY, 0)
-            .and_then(|target| tree.attach(target))
-            .at(Step::Overlay, object)?;
-        return Ok(tree.into_fd());
-    }
+/// Attaches the root filesystem that the caller mounted.
+pub fn attach(plan: &ContainerPlan<'_>, tree: Tree) -> Result<OwnedFd, Fault> {
+    // Any directory would do for a place: nobody else sees this namespace. In a joined one `/` alone is sure to be there.
+    let (Rootfs::Directory(place) | Rootfs::Overlay { upper: place, .. }) = plan.rootfs;
+    let place = if plan.joins(Kind::Mount) { Path::new("/") } else { place.as_path() };
+    let object = || place.display().to_string();
+    sys::fs::open(place, OFlags::PATH | OFlags::DIRECTORY, 0)
+        .and_then(|target| tree.attach(target))
+        .at(Step::Overlay, object)?;
+    Ok(tree.into_fd())
+}
+
+/// Mounts the root filesystem and opens it.
+pub fn open(rootfs: &Rootfs) -> Result<OwnedFd, Fault> {
     match rootfs {
         Rootfs::Directory(path) => bind_onto_itself(path),
         // An overlay needs something below; without it, the writable directory is all there is.

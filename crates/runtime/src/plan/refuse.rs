@@ -1,6 +1,6 @@
 //! What this runtime cannot honour, refused by name.
 
-use oci::runtime::{NamespaceType, Process, Spec};
+use oci::runtime::{Process, Spec};
 use sys::namespace::Kind;
 
 use super::invalid;
@@ -17,12 +17,7 @@ fn absent(settings: &[(&str, bool)]) -> Result<(), LaunchError> {
 
 pub fn spec(spec: &Spec, seccomp: &Seccomp) -> Result<(), LaunchError> {
     let Some(linux) = &spec.linux else { return Ok(()) };
-    let lists = |kind| linux.namespaces.iter().any(|n| n.r#type == kind);
-    let joins_mounts = linux.namespaces.iter().any(|n| n.r#type == NamespaceType::Mount && n.path.is_some());
     absent(&[
-        ("a time namespace", lists(NamespaceType::Time)),
-        ("linux.timeOffsets", !linux.time_offsets.is_empty()),
-        ("joining a mount namespace", joins_mounts),
         ("linux.netDevices", !linux.net_devices.is_empty()),
         ("linux.mountLabel", linux.mount_label.as_deref().is_some_and(|label| !label.is_empty())),
         ("linux.seccomp beside another filter", linux.seccomp.is_some() && *seccomp != Seccomp::of(spec)),

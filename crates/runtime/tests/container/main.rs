@@ -12,6 +12,7 @@ mod init;
 mod isolation;
 mod lifetime;
 mod mounts;
+mod namespaces;
 mod program;
 mod rights;
 mod root;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         lifetime::TESTS,
         tuning::TESTS,
         root::TESTS,
+        namespaces::TESTS,
     ];
     let mut failed = Vec::new();
     let selected =
