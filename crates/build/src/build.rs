@@ -96,6 +96,7 @@ pub fn build(context: &BuildContext<'_>, request: BuildRequest) -> Result<BuildO
         options: SolveOptions {
             no_cache: request.no_cache,
             network: request.network,
+            users: runtime::ids::Policy::from_environment()?,
             secrets: request.secrets,
             shm_size_bytes: request.shm_size_bytes,
             hosts: hosts(&request.add_hosts),

@@ -83,6 +83,8 @@ pub enum BuildError {
         #[source]
         source: Cause,
     },
+    #[error(transparent)]
+    Users(#[from] runtime::ids::PolicyError),
     #[error("build cancelled")]
     Cancelled,
 }
@@ -169,7 +171,7 @@ impl Diagnose for BuildError {
     fn class(&self) -> Class {
         match self {
             Self::Read { source, .. } => io_class(source),
-            Self::Syntax { .. } | Self::Request { .. } => Class::Invalid,
+            Self::Syntax { .. } | Self::Request { .. } | Self::Users(_) => Class::Invalid,
             Self::NoSuchTarget { .. } => Class::NotFound,
             Self::Step { error, .. } => error.class(),
             Self::Storage { source, .. } => source.0.class(),

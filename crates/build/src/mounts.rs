@@ -184,7 +184,7 @@ pub fn realise(
                 let (path, lock) =
                     cache_dir(solve, id, *sharing, Owner { mode: *mode, uid: *uid, gid: *gid })?;
                 real._locks.extend(lock);
-                real.mounts.push(bind(&path, target, *read_only));
+                real.mounts.push(mapped(bind(&path, target, *read_only)));
             }
             What::Tmpfs { size_bytes } => {
                 let mut options = vec!["nosuid".to_owned(), "nodev".to_owned(), "mode=1777".to_owned()];
@@ -246,6 +246,12 @@ fn bind(source: &Path, destination: &Path, read_only: bool) -> SpecMount {
     }
 }
 
+/// A mount whose files show the owners they have, whatever user ids the step runs with.
+fn mapped(mut mount: SpecMount) -> SpecMount {
+    mount.options.push("idmap".to_owned());
+    mount
+}
+
 /// Files of the context are copied, so that they are what the key says; layers are mounted where they are.
 fn files(
     origin: &Origin<'_>,
@@ -280,13 +286,13 @@ fn files(
         origin.tree().host_paths(&entry).map_err(StepError::io("read", source))?
     };
     match lower.as_slice() {
-        [path] if !writable => Ok(bind(path, target, true)),
+        [path] if !writable => Ok(mapped(bind(path, target, true))),
         [path] if !entry.is_dir() => {
             // Writes to the one file go to a copy of it.
             fs::create_dir_all(scratch).map_err(io(scratch))?;
             let copy = scratch.join("writable");
             fs::copy(path, &copy).map_err(io(&copy))?;
-            Ok(bind(&copy, target, false))
+            Ok(mapped(bind(&copy, target, false)))
         }
         _ => {
             let mut options: Vec<String> =

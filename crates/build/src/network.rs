@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use net::{EndpointPlan, EndpointSource, Netns};
+use runtime::ids::{Lease, Policy, Pool};
 
 use crate::RunNetwork;
 use crate::error::StepError;
@@ -18,14 +19,31 @@ pub struct StageNetwork<'a> {
     context: &'a net::Context,
     endpoints: &'a dyn EndpointSource,
     workspace: &'a Workspace,
+    policy: Policy,
+    /// The user ids of the steps, once there are any.
+    lease: Option<Lease>,
     bridge: Option<Attached>,
-    isolated: Option<OwnedFd>,
+    isolated: Option<Namespaces>,
 }
 
 struct Attached {
-    netns: OwnedFd,
+    namespaces: Namespaces,
     endpoint: EndpointPlan,
     note: PathBuf,
+}
+
+/// A network namespace, and the user namespace it belongs to unless that is the host's.
+struct Namespaces {
+    netns: OwnedFd,
+    users: Option<OwnedFd>,
+}
+
+/// What a step joins.
+#[derive(Clone, Copy)]
+pub struct Joined<'a> {
+    pub netns: BorrowedFd<'a>,
+    /// The user namespace, and the host's id of its root.
+    pub users: Option<(BorrowedFd<'a>, u32)>,
 }
 
 impl<'a> StageNetwork<'a> {
@@ -33,59 +51,87 @@ impl<'a> StageNetwork<'a> {
         context: &'a net::Context,
         endpoints: &'a dyn EndpointSource,
         workspace: &'a Workspace,
+        policy: Policy,
     ) -> Self {
-        Self { context, endpoints, workspace, bridge: None, isolated: None }
+        Self { context, endpoints, workspace, policy, lease: None, bridge: None, isolated: None }
     }
 
-    /// The namespace to join; `None` is the host's.
+    /// The namespaces to join; `None` are the host's.
     ///
     /// # Errors
     /// A lease that cannot be had, an interface that cannot be made.
-    pub fn namespace(&mut self, network: RunNetwork) -> Result<Option<BorrowedFd<'_>>, StepError> {
-        match network {
-            RunNetwork::Host => Ok(None),
+    pub fn namespace(&mut self, network: RunNetwork) -> Result<Option<Joined<'_>>, StepError> {
+        let namespaces = match network {
+            RunNetwork::Host => return Ok(None),
             RunNetwork::None => {
                 if self.isolated.is_none() {
-                    let netns = net::new_netns().map_err(StepError::io("make", "a network namespace"))?;
-                    net::loopback_up(netns.as_fd()).map_err(StepError::engine("set up the network"))?;
-                    self.isolated = Some(netns);
+                    let made = self.new_namespaces()?;
+                    net::loopback_up(made.netns.as_fd()).map_err(StepError::engine("set up the network"))?;
+                    self.isolated = Some(made);
                 }
-                Ok(self.isolated.as_ref().map(AsFd::as_fd))
+                self.isolated.as_ref()
             }
             RunNetwork::Default => {
                 if self.bridge.is_none() {
                     self.bridge = Some(self.attach()?);
                 }
-                Ok(self.bridge.as_ref().map(|attached| attached.netns.as_fd()))
+                self.bridge.as_ref().map(|attached| &attached.namespaces)
             }
-        }
+        };
+        let first = self.lease.as_ref().map(Lease::first);
+        Ok(namespaces.map(|namespaces| Joined {
+            netns: namespaces.netns.as_fd(),
+            users: namespaces.users.as_ref().map(AsFd::as_fd).zip(first),
+        }))
     }
 
-    fn attach(&self) -> Result<Attached, StepError> {
+    fn attach(&mut self) -> Result<Attached, StepError> {
         let endpoint = self.endpoints.acquire().map_err(|failure| StepError::Engine {
             what: "lease an address".to_owned(),
             source: crate::error::Cause::from(failure),
         })?;
-        let release = |error| {
-            self.endpoints.release(&endpoint);
-            error
-        };
         let note = self.workspace.path().join(format!("endpoint-{}", self.workspace.next()));
         let json = serde_json::to_vec(&endpoint).unwrap_or_default();
-        fs::write(&note, json).map_err(|error| release(StepError::io("write", note.display())(error)))?;
-        let netns =
-            net::new_netns().map_err(|error| release(StepError::io("make", "a network namespace")(error)))?;
-        net::attach(self.context, netns.as_fd(), &endpoint)
-            .map_err(|error| release(StepError::engine("set up the network")(error)))?;
-        Ok(Attached { netns, endpoint, note })
+        let made = fs::write(&note, json)
+            .map_err(StepError::io("write", note.display()))
+            .and_then(|()| self.new_namespaces())
+            .and_then(|namespaces| {
+                net::attach(self.context, namespaces.netns.as_fd(), &endpoint)
+                    .map(|()| namespaces)
+                    .map_err(StepError::engine("set up the network"))
+            });
+        match made {
+            Ok(namespaces) => Ok(Attached { namespaces, endpoint, note }),
+            Err(error) => {
+                self.endpoints.release(&endpoint);
+                Err(error)
+            }
+        }
+    }
+
+    /// A network namespace in which the steps' root is root. Where that cannot be had it is the host's root's, and the step
+    /// sees, and says, what that means for it.
+    fn new_namespaces(&mut self) -> Result<Namespaces, StepError> {
+        if self.policy != Policy::Host {
+            if self.lease.is_none() {
+                self.lease = Pool::of_host().and_then(Pool::lease).ok();
+            }
+            if let Some(lease) = &self.lease
+                && let Ok((users, netns)) = crate::step::make_namespaces(lease.first())
+            {
+                return Ok(Namespaces { netns, users: Some(users) });
+            }
+        }
+        let netns = net::new_netns().map_err(StepError::io("make", "a network namespace"))?;
+        Ok(Namespaces { netns, users: None })
     }
 }
 
 impl Drop for StageNetwork<'_> {
     fn drop(&mut self) {
-        if let Some(Attached { netns, endpoint, note }) = self.bridge.take() {
+        if let Some(Attached { namespaces, endpoint, note }) = self.bridge.take() {
             let _ = net::detach(self.context, &endpoint, Netns::Ending);
-            drop(netns);
+            drop(namespaces);
             self.endpoints.release(&endpoint);
             let _ = fs::remove_file(note);
         }

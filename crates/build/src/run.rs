@@ -7,13 +7,14 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use oci::runtime::{Mount as SpecMount, NamespaceType, Spec};
 use runtime::Rootfs;
+use runtime::ids::Users;
 use sys::event::{PollFd, PollFlags};
 
 use crate::RunNetwork;
@@ -22,8 +23,9 @@ use crate::error::StepError;
 use crate::filesystem::Filesystem;
 use crate::metadata::StageImage;
 use crate::mounts::{Places, Planned, Realised, What};
+use crate::network::Joined;
 use crate::solve::Solve;
-use crate::step::{CONTROL_FD, JOIN, NETNS_FD, PLAN_FILE, Report, StepPlan};
+use crate::step::{CONTROL_FD, JOIN, NETNS_FD, PLAN_FILE, Report, StepPlan, USERS_FD};
 use crate::tree::Tree;
 
 pub use output::Output;
@@ -102,7 +104,7 @@ pub fn execute(
     invocation: &Invocation<'_>,
     below: &Filesystem,
     ground: &Ground<'_>,
-    netns: Option<BorrowedFd<'_>>,
+    joined: Option<Joined<'_>>,
     output: &mut Output<'_>,
 ) -> Result<bool, StepError> {
     let lower = below.tree(solve.store)?;
@@ -111,10 +113,17 @@ pub fn execute(
     let (upper, work) = (ground.scratch.join("upper"), ground.scratch.join("work"));
     prepare_upper(&upper, &work, &lower).map_err(StepError::io("make", upper.display()))?;
     let spec = specification(solve, invocation, &real)?;
+    let users = match invocation.network {
+        // What is the host's is not theirs.
+        RunNetwork::Host => Users::Given,
+        _ => solve.options.users.into(),
+    };
     let destinations: Vec<PathBuf> = spec.mounts.iter().map(|mount| mount.destination.clone()).collect();
     let plan = StepPlan {
         id: ground.group.clone(),
         spec,
+        users,
+        first_id: joined.and_then(|joined| joined.users).map(|(_, first)| first),
         rootfs: Rootfs::Overlay {
             lower: below.lower_dirs(solve.store),
             upper: upper.clone(),
@@ -127,7 +136,7 @@ pub fn execute(
     let path = ground.bundle.join(PLAN_FILE);
     let json = serde_json::to_vec(&plan).map_err(|error| StepError::Invalid(error.to_string()))?;
     fs::write(&path, json).map_err(StepError::io("write", path.display()))?;
-    let report = supervise(solve, &ground.bundle, netns, &plan.group, output)?;
+    let report = supervise(solve, &ground.bundle, joined, &plan.group, output)?;
     match report {
         Report::Exit { code: 0 } => {}
         _ if solve.stop.is_set() => return Err(StepError::Cancelled),
@@ -188,7 +197,7 @@ fn specification(solve: &Solve<'_>, invocation: &Invocation<'_>, real: &Realised
 fn supervise(
     solve: &Solve<'_>,
     bundle: &Path,
-    netns: Option<BorrowedFd<'_>>,
+    joined: Option<Joined<'_>>,
     group: &str,
     output: &mut Output<'_>,
 ) -> Result<Report, StepError> {
@@ -196,16 +205,24 @@ fn supervise(
     let (ours, theirs) = UnixStream::pair().map_err(io())?;
     let (reader, writer) = io::pipe().map_err(io())?;
     let program = runtime::seal::program().map_err(io())?;
+    let program = sys::spawn::duplicate_above(program.as_fd(), USERS_FD + 1).map_err(io())?;
     let program = PathBuf::from(sys::fs::fd_path(&program));
     let mut args = vec![OsStr::new("hull"), OsStr::new("build-step"), bundle.as_os_str()];
     let mut fds = vec![(writer.as_fd(), 1), (writer.as_fd(), 2), (theirs.as_fd(), CONTROL_FD)];
-    if let Some(netns) = netns {
+    // Not under a number that is given away before its turn.
+    let mut copies = Vec::new();
+    if let Some(joined) = joined {
         args.push(OsStr::new(JOIN));
-        fds.push((netns, NETNS_FD));
+        fds.push((joined.netns, NETNS_FD));
+        fds.extend(joined.users.map(|(users, _)| (users, USERS_FD)));
     }
+    for (fd, _) in &fds {
+        copies.push(sys::spawn::duplicate_above(*fd, USERS_FD + 1).map_err(io())?);
+    }
+    let fds: Vec<_> = copies.iter().zip(&fds).map(|(copy, (_, number))| (copy.as_fd(), *number)).collect();
     let request = sys::spawn::Spawn { program: &program, args: &args, fds: &fds, new_session: true };
     let pid = sys::spawn::spawn(&request).map_err(io())?;
-    drop((writer, theirs));
+    drop((writer, theirs, copies));
     let child = Child { pidfd: sys::process::open(pid).map_err(io())? };
     sys::event::set_nonblocking(reader.as_fd(), true).map_err(io())?;
     let mut asked: Option<Instant> = None;

@@ -1,5 +1,6 @@
 //! All stages of one build: each on its own thread, waiting for others only where a step needs their files.
 
+use runtime::ids::Policy;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -88,6 +89,8 @@ impl<'a> std::ops::Deref for Solve<'a> {
 pub struct SolveOptions {
     pub no_cache: bool,
     pub network: RunNetwork,
+    /// Whose user ids steps have.
+    pub users: Policy,
     pub secrets: Vec<Secret>,
     pub shm_size_bytes: Option<u64>,
     /// Host names and addresses as they stand in /etc/hosts.

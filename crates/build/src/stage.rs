@@ -69,7 +69,12 @@ impl<'s, 'a> StageRun<'s, 'a> {
             index,
             image: StageImage::new(config, solve.file.escape),
             filesystem,
-            network: StageNetwork::new(solve.network_context, solve.endpoints, solve.workspace),
+            network: StageNetwork::new(
+                solve.network_context,
+                solve.endpoints,
+                solve.workspace,
+                solve.options.users,
+            ),
             number: 0,
         };
         // The base's triggers are among this stage's steps now; only its own ONBUILD instructions go into its image.

@@ -112,6 +112,8 @@ struct Place {
     root: OwnedFd,
     path: PathBuf,
     read_only: bool,
+    /// The host's id of the container's 0, as the tree's owners show it; 0 when they are the container's own ids.
+    first_id: u32,
 }
 
 impl Engine {
@@ -145,14 +147,19 @@ impl Engine {
             |source| ArchiveError::Read { path: path.to_owned(), name: container.name.clone(), source };
         match found.target {
             Target::Directory(fd) => {
-                let options = PackOptions { prefix: found.stat.name.as_bytes(), ..PackOptions::default() };
+                let options = PackOptions {
+                    prefix: found.stat.name.as_bytes(),
+                    first_id: place.first_id,
+                    ..PackOptions::default()
+                };
                 archive::pack(&mut writer, fd.as_fd(), &options).map_err(pack_error)?;
             }
             Target::Other { parent, name } => {
                 let stat = sys::fs::stat_at(&parent, name.as_c_str()).map_err(read_error)?;
                 let mut entry = Entry::file(&found.stat.name, 0);
                 entry.mode = stat.st_mode & 0o7777;
-                (entry.uid, entry.gid) = (stat.st_uid, stat.st_gid);
+                let inner = |id: u32| id.checked_sub(place.first_id).unwrap_or(id);
+                (entry.uid, entry.gid) = (inner(stat.st_uid), inner(stat.st_gid));
                 entry.mtime = (stat.st_mtime, 0);
                 entry.link = found.stat.link_target.clone().into_bytes();
                 match FileType::from_raw_mode(stat.st_mode) {
@@ -217,10 +224,15 @@ impl Engine {
         let unpack = UnpackOptions {
             keep_kinds: options.keep_kinds,
             owner: options.owner,
+            first_id: place.first_id,
             devices: archive::Devices::Create,
             ..UnpackOptions::default()
         };
         let (_, decoded) = archive::decode(input).map_err(ArchiveError::Write)?;
+        // Through the container's id maps only who has an id in them can make files.
+        let ids = (place.first_id > 0).then(|| sys::process::own_files_as(place.first_id, place.first_id));
+        let _ids =
+            ids.transpose().map_err(|source| ArchiveError::Root { name: container.name.clone(), source })?;
         archive::unpack(decoded, directory.as_fd(), &unpack).map_err(|source| ArchiveError::Unpack {
             path: path.to_owned(),
             name: container.name.clone(),
@@ -262,7 +274,7 @@ impl Engine {
         if state.status.is_active() && state.pid != 0 {
             // The kernel itself refuses writes below read-only mounts of a running container.
             let root = sys::fs::open_dir(format!("/proc/{}/root", state.pid).as_str()).map_err(error)?;
-            return Ok(Place { root, path, read_only: false });
+            return Ok(Place { root, path, read_only: false, first_id: state.first_id.unwrap_or(0) });
         }
         let mounts = container.doc.mounts.iter().filter(|mount| path.starts_with(&mount.target));
         if let Some(mount) = mounts.max_by_key(|mount| mount.target.len()) {
@@ -275,12 +287,13 @@ impl Engine {
             if let Some(source) = source.filter(|source| source.is_dir()) {
                 let below = path.strip_prefix(&mount.target).unwrap_or(Path::new(""));
                 let root = sys::fs::open_dir(source.as_path()).map_err(error)?;
-                return Ok(Place { root, path: Path::new("/").join(below), read_only: mount.read_only });
+                let path = Path::new("/").join(below);
+                return Ok(Place { root, path, read_only: mount.read_only, first_id: 0 });
             }
         }
         let root = rootfs::writable(self.store(), &container.layers, &self.data_dir(&container.id))
             .map_err(error)?;
-        Ok(Place { root, path, read_only: read_only_root })
+        Ok(Place { root, path, read_only: read_only_root, first_id: 0 })
     }
 }
 

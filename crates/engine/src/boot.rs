@@ -82,7 +82,7 @@ impl Engine {
                 self.wait_healthy(&dependency.id);
             }
         }
-        let started = self.start(container.id.as_str()).map_err(Failure::from);
+        let started = self.start(container.id.as_str()).map(drop).map_err(Failure::from);
         outcomes.push((container.name.clone(), started));
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod limits;
 mod mounts;
 mod process;
 mod spec;
+pub(crate) mod users;
 
 pub(crate) use limits::resources;
 pub(crate) use process::process;
@@ -17,9 +18,11 @@ use crate::record::{Container, Endpoint, NetworkDoc};
 use crate::start::StartError;
 use monitor::plan::{HealthPlan, LaunchPlan, LogPlan, Networking, VERSION, health_command};
 use net::{EndpointPlan, NetworkPlan};
+use oci::runtime::Spec;
 use runtime::seccomp::{Profile, Seccomp};
 use runtime::{Rootfs, UserSpec};
 use std::io;
+use std::path::PathBuf;
 use store::db::networks;
 
 impl Engine {
@@ -28,7 +31,9 @@ impl Engine {
         let (spec, process) = (&container.doc.spec, &container.doc.spec.process);
         let data_dir = self.data_dir(&container.id);
         let network = self.networking(container)?;
-        let oci = self.oci_spec(container, &network)?;
+        let mut oci = self.oci_spec(container, &network)?;
+        let users = self.users(container, &mut oci)?;
+        let own_files = self.own_files(container, &mut oci);
         let rootfs = Rootfs::Overlay {
             lower: self.store().snapshots().lower_dirs(&container.layers),
             upper: data_dir.join("upper"),
@@ -46,6 +51,8 @@ impl Engine {
             image: spec.image.clone(),
             labels: spec.labels.clone(),
             spec: oci,
+            users,
+            own_files,
             seccomp: seccomp(container)?,
             user: UserSpec::Named(process.user.clone().unwrap_or_default()),
             extra_groups: process.groups.clone(),
@@ -67,6 +74,23 @@ impl Engine {
             data_dir,
             events: self.events_path(),
         })
+    }
+
+    /// The generated files, when they are this container's own. They are given to its root instead of being mapped, which not
+    /// every kernel can do where they are, on a tmpfs.
+    fn own_files(&self, container: &Container, spec: &mut Spec) -> Vec<PathBuf> {
+        let directory = self.run_dir(&container.id);
+        let mut files = Vec::new();
+        for mount in &mut spec.mounts {
+            let Some(source) = mount.source.as_ref() else { continue };
+            if directory.parent().is_some_and(|all| source.starts_with(all)) {
+                mount.options.retain(|option| !matches!(option.as_str(), "idmap" | "ridmap"));
+            }
+            if source.parent() == Some(&directory) {
+                files.push(source.clone());
+            }
+        }
+        files
     }
 
     fn reap_command(&self, container: &Container) -> Vec<String> {

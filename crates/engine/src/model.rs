@@ -18,7 +18,7 @@ mod volume;
 
 pub use container::{
     ContainerSpec, Device, HealthCommand, HealthSpec, IpcMode, Isolation, LogSpec, NamespaceMode,
-    ProcessSpec, RestartPolicy, SeccompChoice,
+    ProcessSpec, RestartPolicy, SeccompChoice, UserNamespace,
 };
 pub use inspect::{
     ContainerInspect, ContainerState, ContainerSummary, EndpointInfo, Health, HealthResult, HealthStatus,

@@ -13,7 +13,9 @@ pub use mount::{mount, tmpfs, volume};
 pub use network::{extra_host, network, subnet};
 pub use port::{expose, ports};
 pub(crate) use process::RLIMITS;
-pub use process::{device, env_file, ipc_mode, namespace_mode, restart_policy, security_opt, ulimit};
+pub use process::{
+    device, env_file, ipc_mode, namespace_mode, restart_policy, security_opt, ulimit, user_namespace,
+};
 pub use size::{cpus, duration_ns, size_bytes, timestamp_ns};
 
 use diag::{Class, Diagnose};

@@ -4,6 +4,7 @@ use crate::create::{CreateError, Created, InvalidSpec, validate};
 use crate::engine::Engine;
 use crate::ids;
 use crate::launch::files;
+use crate::launch::users::may_have_own_users;
 use crate::lookup::{LookupError, make_private_dir};
 use crate::model::{ContainerId, ContainerSpec, NetworkMode, RemoveOptions};
 use crate::network::NetworkError;
@@ -13,6 +14,7 @@ use diag::{Class, Diagnose};
 use monitor::client::{self, AttachOptions, AttachStream, LaunchFailure, Launched, NetworkHint, Prepared};
 use monitor::plan::{LaunchPlan, Networking};
 use monitor::state::Status;
+use runtime::ids::PolicyError;
 use runtime::seccomp::SeccompError;
 use std::io;
 use std::path::PathBuf;
@@ -44,6 +46,8 @@ pub enum StartError {
     Files { name: String, source: io::Error },
     #[error("cannot open hull's own program")]
     Program(#[source] io::Error),
+    #[error(transparent)]
+    Users(#[from] PolicyError),
     #[error("cannot get random bytes for an id")]
     Random(#[source] io::Error),
     #[error(transparent)]
@@ -62,7 +66,7 @@ impl Diagnose for StartError {
             Self::Paused { .. } | Self::JoinStopped { .. } => Class::Conflict,
             Self::Invalid(error) => error.class(),
             Self::Seccomp(error) => error.class(),
-            Self::NotADevice { .. } => Class::Invalid,
+            Self::NotADevice { .. } | Self::Users(_) => Class::Invalid,
             Self::Device { source, .. } => Class::of_io(source),
             Self::Files { .. } | Self::Program(_) | Self::Random(_) => Class::Internal,
             Self::Network(error) => error.class(),
@@ -131,8 +135,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`StartError`]; a container that could not be started occupies nothing.
-    pub fn start(&self, name: &str) -> Result<(), StartError> {
-        self.start_with(name, None).map(drop)
+    ///
+    /// Returns what it does without although it was to have it.
+    pub fn start(&self, name: &str) -> Result<Vec<String>, StartError> {
+        Ok(self.start_with(name, None)?.map(|launched| launched.warnings).unwrap_or_default())
     }
 
     /// Starts a container and attaches to it before its first instruction; `None` when it ran already.
@@ -155,7 +161,7 @@ impl Engine {
             Status::Created | Status::Exited => {}
         }
         self.rejoin_networks(&mut container)?;
-        let prepared = self.prepare(&container.id, &container.doc.spec.network.mode)?;
+        let prepared = self.prepare(&container.id, &container.doc.spec)?;
         // After a power cut they may be missing.
         self.make_directories(&container).map_err(|error| StartError::Directories(Box::new(error)))?;
         let launched = self.launch(&container, prepared, attach);
@@ -200,12 +206,15 @@ impl Engine {
         validate::spec(&spec).map_err(CreateError::from)?;
         let id = ContainerId::from_string(ids::random().map_err(CreateError::Random)?);
         // Before the work of creating, so that the exec happens beside it. Dropped on failure, it leaves without a trace.
-        let prepared = self.prepare(&id, &spec.network.mode);
+        let prepared = self.prepare(&id, &spec);
         let (container, warnings) = self.create_validated(id, spec)?;
-        let created = Created { id: container.id.clone(), name: container.name.clone(), warnings };
+        let mut created = Created { id: container.id.clone(), name: container.name.clone(), warnings };
         let started = prepared.and_then(|prepared| self.launch(&container, prepared, attach));
         match started {
-            Ok(launched) => Ok((created, launched)),
+            Ok(launched) => {
+                created.warnings.extend(launched.warnings.iter().cloned());
+                Ok((created, launched))
+            }
             Err(source) => {
                 if container.doc.spec.auto_remove {
                     // The error to report is that of the start.
@@ -217,8 +226,10 @@ impl Engine {
     }
 
     /// Starts the monitor of a container; it waits for its plan.
-    fn prepare(&self, id: &ContainerId, network: &NetworkMode) -> Result<Prepared, StartError> {
-        let hint = match network {
+    fn prepare(&self, id: &ContainerId, spec: &ContainerSpec) -> Result<Prepared, StartError> {
+        let hint = match spec.network.mode {
+            // A container with users of its own makes a namespace that belongs to them.
+            _ if may_have_own_users(spec) => NetworkHint::Shared,
             NetworkMode::Default | NetworkMode::None | NetworkMode::Networks(_) => NetworkHint::Private,
             NetworkMode::Host | NetworkMode::Container(_) => NetworkHint::Shared,
         };
@@ -243,7 +254,7 @@ impl Engine {
         loop {
             let ready = match prepared.take() {
                 Some(prepared) => prepared,
-                None => self.prepare(&container.id, &container.doc.spec.network.mode)?,
+                None => self.prepare(&container.id, &container.doc.spec)?,
             };
             match ready.begin(&plan, attach).and_then(client::Launching::finish) {
                 Err(taken) if taken.class() == Class::Conflict => {

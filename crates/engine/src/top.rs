@@ -70,7 +70,8 @@ impl Engine {
     pub fn top(&self, name: &str, options: &[String]) -> Result<Top, TopError> {
         let columns = columns(options)?;
         let container = self.find(name)?;
-        if !self.observe(&container)?.state.status.is_active() {
+        let state = self.observe(&container)?.state;
+        if !state.status.is_active() {
             return Err(TopError::NotRunning { id: container.id });
         }
         let error = |source| TopError::Cgroup { name: container.name.clone(), source };
@@ -79,7 +80,11 @@ impl Engine {
         pids.sort_unstable();
         let host = Host::read();
         // A process that ended since the group was read has no row.
-        let processes: Vec<Process> = pids.into_iter().filter_map(Process::read).collect();
+        let mut processes: Vec<Process> = pids.into_iter().filter_map(Process::read).collect();
+        for process in &mut processes {
+            // The user as the container knows it.
+            process.uid = process.uid.checked_sub(state.first_id.unwrap_or(0)).unwrap_or(process.uid);
+        }
         let rows = processes
             .iter()
             .map(|process| columns.iter().map(|column| process.cell(column, &host)).collect());

@@ -97,7 +97,7 @@ impl Client {
     /// Stops it and launches it again, in its network namespace; returns the new pid and the published ports.
     pub fn restart(&mut self, options: StopOptions) -> Result<(i32, Vec<net::Published>), RequestError> {
         match self.ask(&Request::Restart(options))? {
-            Reply::Started { pid, ports } => Ok((pid, ports)),
+            Reply::Started { pid, ports, .. } => Ok((pid, ports)),
             other => Err(self.unexpected(&other)),
         }
     }

@@ -11,6 +11,8 @@ use runtime::seccomp::Seccomp;
 use runtime::{Rootfs, UserSpec};
 use serde::{Deserialize, Serialize};
 
+pub use runtime::ids::Users;
+
 /// Name of the plan in the run directory.
 pub const LAUNCH_FILE: &str = "launch.json";
 /// The version of [`LaunchPlan`] this monitor writes and reads.
@@ -33,6 +35,9 @@ pub struct LaunchPlan {
     pub user: UserSpec,
     /// More supplementary groups, by name or number.
     pub extra_groups: Vec<String>,
+    pub users: Users,
+    /// Files made for this container alone, which its root is to own.
+    pub own_files: Vec<PathBuf>,
     pub rootfs: Rootfs,
     pub seccomp: Seccomp,
     /// Name of the control group below each hierarchy's root: `hull-<instance>/<id>`.

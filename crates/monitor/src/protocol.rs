@@ -59,7 +59,7 @@ pub enum Request {
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     Done,
-    Started { pid: i32, ports: Vec<net::Published> },
+    Started { pid: i32, ports: Vec<net::Published>, warnings: Vec<String> },
     Attached { tty: bool },
     Exited(Ended),
     Failed(Remote),

@@ -14,6 +14,7 @@ use net::dns;
 use net::names::NamesDir;
 use net::{EndpointPlan, Netns, Published};
 use oci::runtime::NamespaceType;
+use runtime::ids::Identity;
 
 use crate::client::NetworkHint;
 use crate::plan::{LaunchPlan, Networking};
@@ -22,6 +23,7 @@ use crate::process::MonitorError;
 #[derive(Debug)]
 pub(crate) struct Sandbox {
     pub(crate) cgroup: Cgroup,
+    pub(crate) identity: Identity,
     netns: Option<OwnedFd>,
     /// A namespace that nothing is in yet, for the container's network.
     fresh_netns: Option<OwnedFd>,
@@ -63,13 +65,19 @@ impl Groundwork {
 impl Sandbox {
     /// Makes the control group; the network follows when the container's first process exists.
     pub(crate) fn create(plan: &LaunchPlan, groundwork: Groundwork) -> Result<Self, Failure> {
+        let identity = Identity::establish(plan.users).map_err(|source| MonitorError::Io {
+            action: "get a range of user ids for",
+            what: plan.id.clone(),
+            source,
+        })?;
         let hierarchy = groundwork.hierarchy?;
         // What was made here belongs to the host's users: a container with users of its own needs one that belongs to those.
-        let own_users = plan.spec.linux.as_ref().is_some_and(|linux| {
+        let joins_users = plan.spec.linux.as_ref().is_some_and(|linux| {
             linux.namespaces.iter().any(|namespace| namespace.r#type == NamespaceType::User)
         });
+        let hosts_users = identity.first().is_none() && !joins_users;
         let private = matches!(plan.network, Networking::Private { .. });
-        let fresh_netns = groundwork.netns.filter(|_| private && !own_users);
+        let fresh_netns = groundwork.netns.filter(|_| private && hosts_users);
         // Before the clone: where the container has no group of its own, it inherits this one. It matters only to systemd, so
         // a failure is no reason not to run.
         let membership = cgroup::Supervisor::enter(&hierarchy, plan.cgroup_parent(), 0).ok();
@@ -77,7 +85,8 @@ impl Sandbox {
             plan.spec.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
         match Cgroup::create(&hierarchy, &plan.cgroup, &resources) {
             Ok(cgroup) => {
-                Ok(Self { cgroup, netns: None, fresh_netns, network: None, oom_kills_seen: 0, membership })
+                let (netns, network) = (None, None);
+                Ok(Self { cgroup, identity, netns, fresh_netns, network, oom_kills_seen: 0, membership })
             }
             Err(error) => {
                 membership.into_iter().for_each(cgroup::Supervisor::leave);

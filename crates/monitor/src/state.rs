@@ -86,6 +86,10 @@ pub struct State {
     /// How often the restart policy has started it again.
     pub restart_count: u32,
     pub health: Option<Health>,
+    /// The host's id of the container's user 0; `None` when they are the same.
+    pub first_id: Option<u32>,
+    /// What the container does without although it was to have it.
+    pub warnings: Vec<String>,
     /// Published ports with the host ports they got.
     pub ports: Vec<net::Published>,
     /// Whether the container occupies anything on the host (process, control group, names, ports) its monitor has to undo.

@@ -177,6 +177,8 @@ impl Supervisor {
             finished_at_ns: self.state.finished_at_ns,
             restart_count: self.state.restart_count,
             health: run.checker.as_ref().map(|_| Health::default()),
+            first_id: self.sandbox.identity.first(),
+            warnings: self.sandbox.identity.warning.iter().cloned().collect(),
             ports: self.sandbox.ports(),
             occupied: true,
             ..State::default()
@@ -187,6 +189,14 @@ impl Supervisor {
         self.plan.spec = oci::runtime::Spec::default();
         self.event("start", &[]);
         self.save();
+    }
+
+    fn started_reply(&self) -> Reply {
+        Reply::Started {
+            pid: self.state.pid,
+            ports: self.state.ports.clone(),
+            warnings: self.state.warnings.clone(),
+        }
     }
 
     /// Tells the launcher; its channel becomes an attached client if it asked for that.
@@ -201,7 +211,7 @@ impl Supervisor {
             what: self.plan.id.clone(),
             source,
         })?;
-        client.reply(&Reply::Started { pid: self.state.pid, ports: self.state.ports.clone() });
+        client.reply(&self.started_reply());
         client.attached = attach;
         if attach.is_none() {
             client.close();

@@ -259,6 +259,7 @@ fn memory_beyond_the_limit_is_reported() {
 fn a_container_in_the_hosts_network_needs_no_namespace() {
     let mut one = Box::new("host", "readlink /proc/self/ns/net");
     one.plan.network = Networking::Host;
+    one.plan.users = monitor::plan::Users::Given;
     let namespaces = &mut one.plan.spec.linux.as_mut().unwrap().namespaces;
     namespaces.retain(|namespace| namespace.r#type != oci::runtime::NamespaceType::Network);
     let launched = one.try_launch(Some(ATTACH)).unwrap();

@@ -37,23 +37,33 @@ pub fn give_birth_beside(container: BorrowedFd<'_>, how: Clone<'_>) -> io::Resul
     cloned
 }
 
-/// Clones inside `namespaces` and puts this process back into its own. For a pid namespace that is about children only.
+/// Clones inside `namespaces`; for a pid namespace that is about children only.
 fn in_namespaces(
     namespaces: &[(Kind, BorrowedFd<'_>)],
     clone: impl FnOnce() -> io::Result<Cloned>,
 ) -> io::Result<Cloned> {
+    // The child stays there.
+    visit(namespaces, clone, |cloned| matches!(cloned, Cloned::Child))
+}
+
+/// Does `work` inside `namespaces` and puts this process back into its own, unless it `stays`.
+pub fn visit<T>(
+    namespaces: &[(Kind, BorrowedFd<'_>)],
+    work: impl FnOnce() -> io::Result<T>,
+    stays: impl FnOnce(&T) -> bool,
+) -> io::Result<T> {
     let own: Vec<(Kind, OwnedFd)> = namespaces
         .iter()
         .map(|(kind, _)| Ok((*kind, sys::namespace::open_own(*kind)?)))
         .collect::<io::Result<_>>()?;
     let joined = namespaces.iter().try_for_each(|(kind, fd)| sys::namespace::join(*fd, *kind));
-    let cloned = joined.and_then(|()| clone());
-    if !matches!(cloned, Ok(Cloned::Child)) {
+    let done = joined.and_then(|()| work());
+    if !done.as_ref().is_ok_and(stays) {
         for (kind, fd) in &own {
             sys::namespace::join(fd.as_fd(), *kind)?;
         }
     }
-    cloned
+    done
 }
 
 /// Clones inside the user namespace `users`. Nobody comes back from there, so a go-between enters it and clones the process as

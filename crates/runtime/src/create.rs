@@ -89,6 +89,11 @@ impl Created {
         sys::namespace::open(self.pid(), Kind::Network)
     }
 
+    /// Opens the container's user namespace.
+    pub fn userns_fd(&self) -> io::Result<OwnedFd> {
+        sys::namespace::open(self.pid(), Kind::User)
+    }
+
     /// Waits until the container is ready and lets it execute its program.
     ///
     /// The process may have ended again when this returns; an exec that failed is the error.

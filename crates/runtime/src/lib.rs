@@ -22,6 +22,7 @@ mod defaults;
 mod error;
 mod exec;
 pub mod hooks;
+pub mod ids;
 mod launch;
 mod listener;
 mod outside;

@@ -9,6 +9,7 @@ mod root;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use oci::runtime::Status;
 use sys::mount::Tree;
@@ -18,7 +19,7 @@ use crate::channel::{At, Caller, Fault};
 use crate::error::Step;
 use crate::plan::{ContainerPlan, IdMap, MountPlan, Source, Users};
 use crate::users::IdMaps;
-use crate::{Stdio, child, hooks};
+use crate::{Stdio, birth, child, hooks};
 
 /// Does all of it for the container whose first process is `pid`, and lets that go on.
 pub fn prepare(plan: &ContainerPlan<'_>, pid: i32, channel: &Caller) -> Result<(), Fault> {
@@ -49,6 +50,28 @@ pub fn prepare(plan: &ContainerPlan<'_>, pid: i32, channel: &Caller) -> Result<(
     }
     let fds: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
     channel.hand_over(pid, &fds).at(Step::Channel, id)
+}
+
+/// Makes the file system that shows a namespace of `kind` which is not the container's own.
+fn view(
+    plan: &ContainerPlan<'_>,
+    kind: Kind,
+    mount: &MountPlan<'_>,
+    source: Option<&Path>,
+    data: &[(&str, Option<&str>)],
+) -> Result<Tree, Fault> {
+    let Source::New { kind: file_system, .. } = mount.source else {
+        unreachable!("only a new file system is a view");
+    };
+    let object = || mount.destination.display().to_string();
+    let joined: Vec<_> = plan
+        .join
+        .iter()
+        .filter(|(joined, _)| *joined == kind)
+        .map(|(kind, fd)| (*kind, fd.as_fd()))
+        .collect();
+    let tree = birth::visit(&joined, || Ok(child::new_tree(mount, file_system, source, data)), |_| false);
+    tree.at(Step::Mount, object)?
 }
 
 /// The user namespace of the container, when it has one.
@@ -91,6 +114,11 @@ pub fn give_streams(maps: &IdMaps, stdio: &Stdio) -> io::Result<()> {
 fn mount_tree(plan: &ContainerPlan<'_>, mount: &MountPlan<'_>, world: Option<&World>) -> Result<Tree, Fault> {
     let (path, depth) = match &mount.source {
         Source::Bind { path, depth } => (*path, *depth),
+        Source::New { kind: "overlay", data, .. } => return root::overlay_mount(mount, data, world),
+        Source::New { kind: "sysfs", source, data } => {
+            return view(plan, Kind::Network, mount, *source, data);
+        }
+        Source::New { kind: "mqueue", source, data } => return view(plan, Kind::Ipc, mount, *source, data),
         Source::New { data, .. } => return dev::prepare(plan.spec, mount, data, world),
         Source::Cgroup => unreachable!("the container's own process mounts its control groups"),
     };

@@ -5,7 +5,7 @@ pub const OPTIONS_MAX: usize = 4095;
 
 /// `redirect_dir`, `metacopy` and `index` would make `upper` unreadable without these very layers below it; it must stay
 /// a layer by itself.
-pub fn options(lower: &[Vec<u8>], upper: &[u8], work: &[u8], volatile: bool) -> Vec<u8> {
+pub fn options(lower: &[Vec<u8>], over: Option<(&[u8], &[u8])>, volatile: bool) -> Vec<u8> {
     let mut options = b"index=off,redirect_dir=off,metacopy=off,".to_vec();
     if volatile {
         options.extend(b"volatile,");
@@ -17,10 +17,12 @@ pub fn options(lower: &[Vec<u8>], upper: &[u8], work: &[u8], volatile: bool) -> 
         }
         escape(&mut options, name);
     }
-    options.extend(b",upperdir=");
-    escape(&mut options, upper);
-    options.extend(b",workdir=");
-    escape(&mut options, work);
+    if let Some((upper, work)) = over {
+        options.extend(b",upperdir=");
+        escape(&mut options, upper);
+        options.extend(b",workdir=");
+        escape(&mut options, work);
+    }
     options
 }
 

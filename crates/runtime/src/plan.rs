@@ -304,6 +304,13 @@ impl<'a> ContainerPlan<'a> {
         match &mount.source {
             Source::Bind { .. } => self.root_from_outside() || mount.id_map.is_some(),
             Source::New { kind: "tmpfs", .. } => self.has_other_users() && mount.is_dev(),
+            // They show a namespace, to those who have rights over it.
+            Source::New { kind: "sysfs", .. } => {
+                self.has_other_users() && !self.create.contains(Kind::Network)
+            }
+            Source::New { kind: "mqueue", .. } => self.has_other_users() && !self.create.contains(Kind::Ipc),
+            // Its directories are the host's.
+            Source::New { kind: "overlay", .. } => self.has_other_users(),
             Source::New { .. } | Source::Cgroup => false,
         }
     }

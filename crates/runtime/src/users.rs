@@ -57,17 +57,27 @@ impl IdMaps {
 
     /// Makes a user namespace with these maps that no process lives in, for mapping the owners of a mount.
     pub fn open_namespace(&self) -> io::Result<OwnedFd> {
-        let how = Clone { namespaces: KindSet::EMPTY.with(Kind::User), ..Clone::default() };
+        let [users] = self.open_namespaces([Kind::User])?;
+        Ok(users)
+    }
+
+    /// Makes namespaces that no process lives in, the user namespace with these maps among them and the owner of the others.
+    pub fn open_namespaces<const N: usize>(&self, kinds: [Kind; N]) -> io::Result<[OwnedFd; N]> {
+        let namespaces = kinds.into_iter().fold(KindSet::EMPTY, KindSet::with);
+        let how = Clone { namespaces, ..Clone::default() };
         match sys::process::clone(how)? {
             Cloned::Child => loop {
                 // Until the caller has what it wants.
                 let _ = sys::signal::wait();
             },
             Cloned::Parent { pid, pidfd } => {
-                let namespace = self.write(pid).and_then(|()| sys::namespace::open(pid, Kind::User));
+                let open = |kind| sys::namespace::open(pid, kind);
+                let opened = self
+                    .write(pid)
+                    .and_then(|()| kinds.into_iter().map(open).collect::<io::Result<Vec<_>>>());
                 let _ = sys::process::send_signal(pidfd.as_fd(), SIGKILL);
                 let _ = sys::process::wait(pidfd.as_fd());
-                namespace
+                Ok(opened?.try_into().expect("one for each kind"))
             }
         }
     }

@@ -71,9 +71,9 @@ impl StageRun<'_, '_> {
         let bundle = solve.workspace.path().join(format!("step-{step}"));
         std::fs::create_dir(&bundle).map_err(StepError::io("make", bundle.display()))?;
         let ground = Ground { scratch: scratch.path(), bundle, group: solve.workspace.group_name(step) };
-        let netns = self.network.namespace(invocation.network)?;
+        let joined = self.network.namespace(invocation.network)?;
         let mut output = Output::new(solve.progress, running.id, running.start);
-        let changed = run::execute(solve, invocation, &self.filesystem, &ground, netns, &mut output);
+        let changed = run::execute(solve, invocation, &self.filesystem, &ground, joined, &mut output);
         *tail = output.into_tail();
         let _ = sys::fs::remove_tree(&ground.bundle);
         let layer = if changed? { Some(self.commit(&scratch.path().join("upper"))?) } else { None };

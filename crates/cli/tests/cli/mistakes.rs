@@ -22,7 +22,7 @@ fn bad_flags_name_flag_and_value() {
         (["--env-file", "/none/such"], "/none/such"),
         (["--name", "bad name"], "bad name"),
         (["--stop-signal", "SIGFROB"], "SIGFROB"),
-        (["--userns", "private"], "--userns"),
+        (["--userns", "remap"], "--userns"),
         (["--link", "a:b"], "--link"),
         (["--runtime", "runsc"], "--runtime"),
         (["--log-driver", "syslog"], "syslog"),

@@ -17,6 +17,7 @@ mod supervision;
 mod system;
 mod terminal;
 mod trouble;
+mod users;
 mod volumes;
 
 use testkit::World;

@@ -13,7 +13,10 @@ fn changed_user(world: &World, name: &str, flags: &[&str]) -> String {
     let pid = world.inspect(name, "{{.State.Pid}}");
     eventually("it has changed its user", 20, || {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        status.contains("Uid:\t1000\t").then_some(())
+        let uid =
+            status.lines().find_map(|line| line.strip_prefix("Uid:\t")?.split('\t').next()?.parse().ok());
+        // The container's 1000, wherever its range of ids begins.
+        uid.is_some_and(|uid: u32| uid % 65_536 == 1000).then_some(())
     });
     pid
 }

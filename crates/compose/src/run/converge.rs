@@ -316,7 +316,8 @@ impl Stack<'_> {
     pub(crate) fn start_target(&self, target: &Target) -> Result<(), Failure> {
         let object = Object { kind: Kind::Container, name: &target.name };
         self.reporter.progress(object, Status::Doing("Starting"));
-        self.reported(object, || self.engine.start(&target.id).map_err(Failure::from))?;
+        let warnings = self.reported(object, || self.engine.start(&target.id).map_err(Failure::from))?;
+        warnings.iter().for_each(|warning| self.reporter.warning(&format!("{}: {warning}", target.name)));
         self.reporter.progress(object, Status::Done("Started"));
         Ok(())
     }

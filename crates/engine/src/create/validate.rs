@@ -2,9 +2,10 @@
 //!
 //! Texts are Docker's wherever Docker refuses the same.
 
+use crate::launch::users::needs_host;
 use crate::model::{
     ContainerSpec, HealthCommand, HealthSpec, Limits, Mount, MountKind, NamespaceMode, NetworkMode,
-    RestartPolicy, Ulimit,
+    RestartPolicy, Ulimit, UserNamespace,
 };
 use crate::names;
 use crate::parse::{FlagError, RLIMITS};
@@ -132,6 +133,11 @@ fn isolation(spec: &ContainerSpec) -> Checked {
         refuse_if(!(-1000..=1000).contains(&adjustment), || {
             format!("Invalid value {adjustment}, range for oom score adj is [-1000, 1000]")
         })?;
+    }
+    if isolation.users == UserNamespace::Private
+        && let Some(flag) = needs_host(isolation, &spec.network.mode)
+    {
+        return Err(InvalidSpec::new(format!("conflicting options: --userns=private and {flag}")));
     }
     for rule in &isolation.device_rules {
         device_rule(rule)?;

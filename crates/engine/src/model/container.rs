@@ -98,6 +98,8 @@ pub struct Isolation {
     pub security_opts: Vec<String>,
     /// `--read-only`.
     pub read_only: bool,
+    /// `--userns`.
+    pub users: UserNamespace,
     /// `--pid`.
     pub pid: NamespaceMode,
     /// `--ipc`.
@@ -134,6 +136,19 @@ pub enum SeccompChoice {
     Unconfined,
     /// The text of a profile in Docker's JSON format.
     Profile(String),
+}
+
+/// Whose user ids a container has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UserNamespace {
+    /// Its own, unless the request needs the host's or the host is set up otherwise; see
+    /// [`Policy`](runtime::ids::Policy).
+    #[default]
+    Default,
+    /// Its own, or it does not start.
+    Private,
+    /// The host's.
+    Host,
 }
 
 /// Whose namespace a container uses.

@@ -1,7 +1,9 @@
 //! Flags about the process: namespaces, devices, rlimits, restart policy, environment files.
 
 use super::FlagError;
-use crate::model::{Device, IpcMode, Isolation, NamespaceMode, RestartPolicy, SeccompChoice, Ulimit};
+use crate::model::{
+    Device, IpcMode, Isolation, NamespaceMode, RestartPolicy, SeccompChoice, Ulimit, UserNamespace,
+};
 use std::path::PathBuf;
 
 /// `--pid`, `--uts`, `--cgroupns`: empty, `private`, `host` or `container:NAME`.
@@ -15,6 +17,16 @@ pub fn namespace_mode(flag: &str, text: &str) -> Result<NamespaceMode, FlagError
             }
             _ => Err(FlagError::new(format!("--{flag}: invalid {} mode", flag.to_uppercase()))),
         },
+    }
+}
+
+/// `--userns`: empty, `private` or `host`.
+pub fn user_namespace(text: &str) -> Result<UserNamespace, FlagError> {
+    match text {
+        "" => Ok(UserNamespace::Default),
+        "private" => Ok(UserNamespace::Private),
+        "host" => Ok(UserNamespace::Host),
+        _ => Err(FlagError::new(format!("--userns: invalid USER mode: {text}"))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::model::{
     BindPropagation, BlockRate, ContainerInspect, IpcMode, Mount, MountKind, MountSyntax, NamespaceMode,
-    NetworkMode, RestartPolicy,
+    NetworkMode, RestartPolicy, UserNamespace,
 };
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -267,7 +267,11 @@ pub(super) fn host_config(inspect: &ContainerInspect) -> Value {
         "ShmSize": isolation.shm_size_bytes.unwrap_or(64 << 20),
         "UTSMode": namespace(&isolation.uts),
         "Ulimits": ulimits,
-        "UsernsMode": "",
+        "UsernsMode": match isolation.users {
+            UserNamespace::Default => "",
+            UserNamespace::Private => "private",
+            UserNamespace::Host => "host",
+        },
         "VolumeDriver": "",
     });
     if let Value::Object(map) = &mut out {

@@ -23,6 +23,8 @@ pub struct PackOptions<'a> {
     pub whiteouts: Whiteouts,
     /// Gives every entry this owner.
     pub owner: Option<(u32, u32)>,
+    /// What the ids of the tree are more than those of the archive; see [`UnpackOptions::first_id`](super::UnpackOptions::first_id).
+    pub first_id: u32,
     /// Put before every name, without a slash at its end; empty for none.
     pub prefix: &'a [u8],
     /// Whether a path (relative, without prefix) is packed; what is below a directory left out is left out with it.
@@ -31,7 +33,7 @@ pub struct PackOptions<'a> {
 
 impl Default for PackOptions<'_> {
     fn default() -> Self {
-        Self { whiteouts: Whiteouts::Plain, owner: None, prefix: b"", filter: None }
+        Self { whiteouts: Whiteouts::Plain, owner: None, first_id: 0, prefix: b"", filter: None }
     }
 }
 
@@ -253,7 +255,8 @@ impl<W: Write> Packer<'_, W> {
         if kind == Kind::Directory {
             path.push(b'/');
         }
-        let (uid, gid) = self.options.owner.unwrap_or((stat.st_uid, stat.st_gid));
+        let inner = |id: u32| id.checked_sub(self.options.first_id).unwrap_or(id);
+        let (uid, gid) = self.options.owner.unwrap_or((inner(stat.st_uid), inner(stat.st_gid)));
         Entry {
             path,
             kind,

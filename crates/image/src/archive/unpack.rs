@@ -33,11 +33,22 @@ pub struct UnpackOptions {
     pub devices: Devices,
     /// Gives every entry this owner instead of the archive's.
     pub owner: Option<(u32, u32)>,
+    /// What the ids of the tree are more than those of the archive: the host's id of a container's 0, when the tree is that of
+    /// a running container whose ids are not the host's.
+    pub first_id: u32,
     /// Refuses to put a directory where something else is and the other way round, as `docker cp` does.
     pub keep_kinds: bool,
     /// The most bytes all files together may have; holes count nothing.
     pub max_bytes: u64,
     pub max_entries: u64,
+}
+
+impl UnpackOptions {
+    /// Whose a file of the archive is in the tree.
+    fn owner_of(&self, entry: &Entry) -> (u32, u32) {
+        let (uid, gid) = self.owner.unwrap_or((entry.uid, entry.gid));
+        (uid.saturating_add(self.first_id), gid.saturating_add(self.first_id))
+    }
 }
 
 /// What `.wh.` names mean.
@@ -64,6 +75,7 @@ impl Default for UnpackOptions {
             whiteouts: Whiteouts::Plain,
             devices: Devices::Refuse,
             owner: None,
+            first_id: 0,
             keep_kinds: false,
             max_bytes: 1 << 44,
             max_entries: 1 << 26,
@@ -170,7 +182,7 @@ impl Unpacker<'_> {
     fn entry<R: BufRead>(&mut self, archive: &mut Reader<R>, entry: &Entry) -> Result<(), UnpackError> {
         let (parent, last) = match name_of(&entry.path)? {
             Name::Root if entry.kind == Kind::Directory => {
-                self.pending.add(PathBuf::from("."), entry, self.options.owner, false);
+                self.pending.add(PathBuf::from("."), entry, self.options.owner_of(entry), false);
                 return Ok(());
             }
             Name::Root => return Err(UnpackError::Name(shown(&entry.path))),
@@ -266,7 +278,7 @@ impl Unpacker<'_> {
             }
             Err(e) => return Err(error("create")(e)),
         }
-        self.pending.add(place.path, entry, self.options.owner, opaque);
+        self.pending.add(place.path, entry, self.options.owner_of(entry), opaque);
         Ok(())
     }
 
@@ -308,7 +320,7 @@ impl Unpacker<'_> {
             DataError::Archive(damage) => damage.into(),
             DataError::Write(source) => error("write")(source),
         })?;
-        let (uid, gid) = self.options.owner.unwrap_or((entry.uid, entry.gid));
+        let (uid, gid) = self.options.owner_of(entry);
         fs::chown(&file, uid, gid).map_err(error("change the owner of"))?;
         if entry.mode & (self.umask | 0o7000) != 0 {
             fs::chmod(&file, entry.mode).map_err(error("change the mode of"))?;
@@ -319,7 +331,7 @@ impl Unpacker<'_> {
 
     fn attributes_at(&mut self, entry: &Entry, place: &Place) -> Result<(), UnpackError> {
         let error = |action| io_error(action, &entry.path);
-        let (uid, gid) = self.options.owner.unwrap_or((entry.uid, entry.gid));
+        let (uid, gid) = self.options.owner_of(entry);
         fs::chown_at(&place.parent, &*place.name, uid, gid).map_err(error("change the owner of"))?;
         if entry.kind != Kind::Symlink {
             fs::chmod_at(&place.parent, &*place.name, entry.mode).map_err(error("change the mode of"))?;

@@ -107,6 +107,8 @@ pub struct Launched {
     /// The monitor, a child of this process: one that lives on owes it a wait after its end.
     pub monitor_pid: i32,
     pub ports: Vec<net::Published>,
+    /// What it does without although it was to have it.
+    pub warnings: Vec<String>,
     /// The stream asked for; it has everything the container wrote since its first instruction.
     pub stream: Option<AttachStream>,
 }
@@ -181,8 +183,9 @@ impl Launching {
     /// Waits until the container's program runs, or until the launch has failed and been undone.
     pub fn finish(mut self) -> Result<Launched, LaunchFailure> {
         match receive_line(&mut self.socket) {
-            Ok(Some(Reply::Started { pid, ports })) => Ok(Launched {
+            Ok(Some(Reply::Started { pid, ports, warnings })) => Ok(Launched {
                 pid,
+                warnings,
                 monitor_pid: self.pid,
                 ports,
                 stream: self.attached.then(|| AttachStream::new(self.socket, self.tty)),

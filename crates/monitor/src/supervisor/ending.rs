@@ -118,7 +118,7 @@ impl Supervisor {
                 if !by_policy {
                     self.event("restart", &[]);
                 }
-                let reply = Reply::Started { pid: self.state.pid, ports: self.state.ports.clone() };
+                let reply = self.started_reply();
                 self.answer(Waiting::Restart, &reply);
                 self.state.save_durably(&self.plan, false);
             }

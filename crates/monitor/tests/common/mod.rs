@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use monitor::client::{self, AttachOptions, Client, Frame, LaunchFailure, Launched};
 use monitor::logs::{Query, Stream};
-use monitor::plan::{LaunchPlan, LogPlan, Networking, RestartPolicy};
+use monitor::plan::{LaunchPlan, LogPlan, Networking, RestartPolicy, Users};
 use monitor::state::{Observed, State};
 use runtime::{Rootfs, UserSpec};
 
@@ -39,6 +39,8 @@ impl Box {
         let process = spec.process.as_mut().unwrap();
         process.args = ["sh", "-c", script].map(str::to_owned).to_vec();
         let plan = LaunchPlan {
+            users: Users::Own { required: true },
+            own_files: Vec::new(),
             version: monitor::plan::VERSION,
             id: id.clone(),
             name: name.to_owned(),

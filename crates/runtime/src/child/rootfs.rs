@@ -54,12 +54,12 @@ fn bind_onto_itself(path: &Path) -> Result<OwnedFd, Fault> {
 fn mount_overlay(lower: &[PathBuf], upper: &Path, work: &Path, volatile: bool) -> Result<(), Fault> {
     let object = || upper.display().to_string();
     let (names, base) = short_names(lower);
-    let (upper_name, work_name) = (upper.as_os_str().as_bytes(), work.as_os_str().as_bytes());
-    let mut options = overlay::options(&names, upper_name, work_name, volatile);
+    let over = Some((upper.as_os_str().as_bytes(), work.as_os_str().as_bytes()));
+    let mut options = overlay::options(&names, over, volatile);
     if options.len() > OPTIONS_MAX {
         enter_links(lower)?;
         let names: Vec<Vec<u8>> = (0..lower.len()).map(|n| n.to_string().into_bytes()).collect();
-        options = overlay::options(&names, upper_name, work_name, volatile);
+        options = overlay::options(&names, over, volatile);
     } else if let Some(base) = base {
         std::env::set_current_dir(base).at(Step::Overlay, || base.display().to_string())?;
     }
@@ -100,7 +100,7 @@ mod tests {
         let lower = [PathBuf::from("/s/a"), PathBuf::from("/s/b:c")];
         let (names, base) = short_names(&lower);
         assert_eq!(base, Some(Path::new("/s")));
-        let options = overlay::options(&names, b"/u,1", b"/w", true);
+        let options = overlay::options(&names, Some((b"/u,1", b"/w")), true);
         assert_eq!(
             String::from_utf8_lossy(&options),
             "index=off,redirect_dir=off,metacopy=off,volatile,lowerdir=a:b\\:c,upperdir=/u\\,1,workdir=/w"

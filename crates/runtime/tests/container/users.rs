@@ -175,19 +175,16 @@ fn namespaces_of_others_are_joined() {
     let net = sys::namespace::open(first.pid(), Kind::Network).unwrap();
     let link =
         |kind: &str| fs::read_link(format!("/proc/{}/ns/{kind}", first.pid())).unwrap().display().to_string();
-    let mut sandbox = shell("readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; ip link set lo up");
+    let mut sandbox = shell(
+        "readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; ls /sys/class/net; ls -d /dev/mqueue; ip link set lo up",
+    );
     sandbox.process().capabilities = Some(runtime::capabilities(sys::capability::bounding().iter()));
     let namespaces = &mut sandbox.linux().namespaces;
     namespaces.retain(|namespace| !matches!(namespace.r#type, NamespaceType::Network | NamespaceType::Ipc));
     namespaces.push(LinuxNamespace::at(NamespaceType::Ipc, format!("/proc/{}/ns/ipc", first.pid())));
     namespaces.push(LinuxNamespace::at(NamespaceType::Network, sys::fs::fd_path(&net)));
-    // Neither belongs to the container: their file systems cannot be mounted in it.
-    sandbox
-        .spec
-        .mounts
-        .retain(|mount| !matches!(mount.r#type.as_deref(), Some("mqueue" | "sysfs" | "cgroup")));
     let Output { out, err, .. } = sandbox.output().unwrap();
-    assert_eq!(out, format!("{}\n{}\n", link("net"), link("ipc")));
+    assert_eq!(out, format!("{}\n{}\nlo\n/dev/mqueue\n", link("net"), link("ipc")), "{err}");
     assert!(err.contains("Operation not permitted"), "the network is somebody else's: {err}");
     first.kill(9).unwrap();
     first.wait().unwrap();

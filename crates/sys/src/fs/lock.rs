@@ -1,7 +1,8 @@
-//! Advisory locks on whole files (flock(2)); they belong to the open file and vanish with it, however its holder dies.
+//! Advisory locks on whole files (flock(2)) and on single bytes of them (fcntl(2)); they belong to the open file and vanish with
+//! it, however its holder dies.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -67,5 +68,27 @@ impl FileLock {
 impl AsFd for FileLock {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// Locks the byte at `offset` of an open file exclusively; `false` when another open file holds it.
+///
+/// The byte need not exist. One open file may hold many; they are released when it is closed.
+pub fn try_lock_byte(fd: impl AsFd, offset: i64) -> io::Result<bool> {
+    let lock = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: offset,
+        l_len: 1,
+        l_pid: 0,
+    };
+    // SAFETY: F_OFD_SETLK reads one structure, which outlives the call; the borrow keeps the descriptor open.
+    let result = unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
+    match result {
+        -1 => match io::Error::last_os_error() {
+            error if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+            error => Err(error),
+        },
+        _ => Ok(true),
     }
 }

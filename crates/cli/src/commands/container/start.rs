@@ -2,7 +2,7 @@
 
 use crate::commands::many::each;
 use crate::commands::{Invocation, Outcome, parse, usage};
-use crate::context::Context;
+use crate::context::{Context, note};
 use crate::session::DetachKeys;
 
 use super::foreground::Foreground;
@@ -27,7 +27,11 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
     let engine = context.engine()?;
     if !args.attach && !args.interactive {
-        return each(&args.containers, |name| Ok(engine.start(name)?));
+        return each(&args.containers, |name| {
+            let warnings = engine.start(name)?;
+            warnings.iter().for_each(|warning| note(format_args!("WARNING: {warning}")));
+            Ok(())
+        });
     }
     let [name] = args.containers.as_slice() else {
         return Err(usage(&invocation.path, "you cannot start and attach multiple containers at once"));

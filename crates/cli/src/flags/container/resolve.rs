@@ -48,10 +48,6 @@ impl ContainerFlags {
                 "put both containers on one network: `hull network create`, then `--network`",
             );
         }
-        match self.userns.as_deref() {
-            None | Some("" | "host") => {}
-            Some(other) => return refuse(format!("--userns={other}"), "only `host` is known yet"),
-        }
         match self.runtime.as_deref() {
             None | Some("" | "hull" | "runc" | "io.containerd.runc.v2") => {}
             Some(other) => return refuse(format!("--runtime={other}"), "hull runs containers itself"),
@@ -136,6 +132,7 @@ impl ContainerFlags {
             device_rules: self.device_cgroup_rule.clone(),
             shm_size_bytes: optional("--shm-size", &self.shm_size, parse::size_bytes)?,
             oom_score_adj: self.oom_score_adj,
+            users: optional("--userns", &self.userns, parse::user_namespace)?.unwrap_or_default(),
             ..Isolation::default()
         };
         for option in &self.security_opt {

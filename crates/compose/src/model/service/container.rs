@@ -68,11 +68,9 @@ pub(super) fn isolation(section: &Section, project: &Project) -> Result<Isolatio
         device_rules: section.texts("device_cgroup_rules")?,
         shm_size_bytes: section.parsed("shm_size", str::parse)?,
         oom_score_adj: section.int("oom_score_adj", -1000..=1000)?,
+        users: section.parsed("userns_mode", engine::parse::user_namespace)?.unwrap_or_default(),
         ..Isolation::default()
     };
-    if section.text("userns_mode")?.is_some_and(|mode| !matches!(mode.as_str(), "host" | "")) {
-        section.unsupported("userns_mode", "user namespaces are not there yet")?;
-    }
     section.parsed_list("security_opt", |text| {
         engine::parse::security_opt(&mut isolation, text, |path| {
             std::fs::read_to_string(project.directory.join(path))

@@ -24,9 +24,9 @@ struct Directory {
 }
 
 impl Pending {
-    pub fn add(&mut self, path: PathBuf, entry: &Entry, owner: Option<(u32, u32)>, opaque: bool) {
+    pub fn add(&mut self, path: PathBuf, entry: &Entry, owner: (u32, u32), opaque: bool) {
         let mut entry = entry.clone();
-        (entry.uid, entry.gid) = owner.unwrap_or((entry.uid, entry.gid));
+        (entry.uid, entry.gid) = owner;
         let mut opaque = opaque;
         if let Some(index) = self.by_path.insert(path.clone(), self.directories.len()) {
             opaque |= self.directories[index].take().is_some_and(|earlier| earlier.opaque);

@@ -1,0 +1,168 @@
+//! User ids: root in a container is nobody on the host, and files have the owners people expect on both sides.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use crate::world;
+
+fn uid_on_host(world: &testkit::World, container: &str) -> u32 {
+    let pid = world.inspect(container, "{{.State.Pid}}");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:")).expect("every process has one");
+    line.split_whitespace().next().and_then(|uid| uid.parse().ok()).expect("a number")
+}
+
+#[test]
+fn root_inside_is_nobody_outside_and_no_two_share_ids() {
+    let world = world();
+    for name in ["one", "two"] {
+        world.hull(["run", "-d", "--name", name, "busybox", "sleep", "1000"]).success();
+    }
+    let (one, two) = (uid_on_host(&world, "one"), uid_on_host(&world, "two"));
+    assert!(one >= 65_536 && two >= 65_536 && one.abs_diff(two) >= 65_536, "{one} {two}");
+    assert_eq!(world.hull(["exec", "one", "id", "-u"]).success().text(), "0");
+    assert_eq!(world.hull(["exec", "-u", "user", "one", "id", "-u"]).success().text(), "1000");
+    // The same user by the host's number.
+    assert_eq!(uid_on_host(&world, "one"), one);
+    let top = world.hull(["top", "one", "-o", "user,pid,cmd"]).success();
+    assert!(top.stdout.contains("root"), "{top}");
+    // What the host's root may do to itself, a container's may not to the host.
+    let probe =
+        "cat /proc/sysrq-trigger; echo 1 > /proc/sys/kernel/panic; mknod /tmp/x b 7 0; mount -t tmpfs x /mnt";
+    let refused = world.hull(["exec", "--privileged", "one", "sh", "-c", probe]);
+    assert_ne!(refused.status, Some(0), "{refused}");
+}
+
+#[test]
+fn the_hosts_ids_are_kept_where_asked_for_or_needed() {
+    let world = world();
+    for flags in [
+        &["--userns", "host"][..],
+        &["--privileged"],
+        &["--pid", "host"],
+        &["--network", "host"],
+        &["--ipc", "host"],
+    ] {
+        let args = [&["run", "--rm"][..], flags, &["busybox", "cat", "/proc/self/uid_map"]].concat();
+        let map = world.hull(args).success();
+        assert!(map.text().ends_with("4294967295"), "{flags:?}: {map}");
+    }
+    world
+        .hull(["run", "--rm", "--userns", "private", "--privileged", "busybox", "true"])
+        .status(125)
+        .says("conflicting options: --userns=private and --privileged");
+    world.hull(["create", "--name", "host", "--userns", "host", "busybox", "true"]).success();
+    assert_eq!(world.inspect("host", "{{.HostConfig.UsernsMode}}"), "host");
+}
+
+#[test]
+fn files_of_volumes_binds_and_copies_have_the_expected_owners() {
+    let world = world();
+    let bind = world.scratch().join("bind");
+    fs::create_dir(&bind).expect("a fresh directory");
+    fs::write(bind.join("theirs"), "").expect("it is ours");
+    std::os::unix::fs::chown(bind.join("theirs"), Some(1000), Some(1000)).expect("we are root");
+    let volume = format!("{}:/b", bind.display());
+    world
+        .hull([
+            "run", "-d", "--name", "web", "-v", &volume, "-v", "data:/d", "--tmpfs", "/t", "busybox",
+            "sleep", "1000",
+        ])
+        .success();
+    let inside = |script: &str| world.hull(["exec", "web", "sh", "-c", script]).success().text().to_owned();
+    assert_eq!(
+        inside("stat -c '%u %n' /b/theirs /d /t /etc/hosts /etc/resolv.conf; touch /b/root /d/root"),
+        "1000 /b/theirs\n0 /d\n0 /t\n0 /etc/hosts\n0 /etc/resolv.conf"
+    );
+    world.hull(["exec", "-u", "1000", "web", "sh", "-c", "echo more >> /b/theirs"]).success();
+    assert_eq!(fs::metadata(bind.join("root")).expect("it was made").uid(), 0);
+    inside("echo '1.2.3.4 extra' >> /etc/hosts");
+    // Copies, while it runs and when it does not.
+    let (file, back) = (world.scratch().join("file"), world.scratch().join("back"));
+    fs::write(&file, "text").expect("a fresh file");
+    std::os::unix::fs::chown(&file, Some(1000), Some(1000)).expect("we are root");
+    let copy = |from: &str, to: &str| world.hull(["cp", "-a", from, to]).success();
+    copy(&file.display().to_string(), "web:/root/in");
+    assert_eq!(inside("stat -c %u /root/in; chown 33 /root/in; cat /root/in"), "1000\ntext");
+    copy("web:/root/in", &back.display().to_string());
+    assert_eq!(fs::metadata(&back).expect("it was copied").uid(), 33);
+    world.hull(["stop", "-t", "0", "web"]).success();
+    copy("web:/root/in", &back.display().to_string());
+    assert_eq!(fs::metadata(&back).expect("it was copied").uid(), 33);
+    copy(&file.display().to_string(), "web:/root/again");
+    world.hull(["start", "web"]).success();
+    assert_eq!(inside("stat -c %u /root/in /root/again /b/theirs"), "33\n1000\n1000");
+    // An image made of it has the owners, and whoever runs it sees them.
+    world.hull(["commit", "web", "copy"]).success();
+    let seen = world.hull(["run", "--rm", "copy", "stat", "-c", "%u", "/root/in", "/root/again"]).success();
+    assert_eq!(seen.text(), "33\n1000");
+}
+
+#[test]
+fn a_container_that_joins_another_shares_its_ids() {
+    let world = world();
+    world.hull(["run", "-d", "--name", "one", "busybox", "sleep", "1000"]).success();
+    let script = "readlink /proc/self/ns/user; readlink /proc/self/ns/net";
+    let alone = world.hull(["exec", "one", "sh", "-c", script]).success();
+    let joined =
+        world.hull(["run", "--rm", "--network", "container:one", "busybox", "sh", "-c", script]).success();
+    assert_eq!(joined.text(), alone.text());
+    let pids = world.hull([
+        "run",
+        "--rm",
+        "--pid",
+        "container:one",
+        "busybox",
+        "sh",
+        "-c",
+        "cat /proc/1/comm; kill -0 1",
+    ]);
+    assert_eq!(pids.success().text(), "sleep");
+}
+
+#[test]
+fn a_restart_finds_the_network_it_had() {
+    let world = world();
+    world.hull(["run", "-d", "--name", "web", "-p", "127.0.0.1:0:80", "busybox", "sleep", "1000"]).success();
+    let address = "ip -o -4 addr show eth0 | wc -l; ip link set lo mtu 1234 2>&1 | grep -c permitted";
+    let before = world.hull(["exec", "web", "sh", "-c", address]).success();
+    world.hull(["restart", "-t", "0", "web"]).success();
+    assert_eq!(world.hull(["exec", "web", "sh", "-c", address]).success().text(), before.text());
+}
+
+#[test]
+fn the_environment_says_what_is_the_default() {
+    let world = world();
+    let map = |policy: &str| {
+        let mut command = world.command(["run", "--rm", "busybox", "cat", "/proc/self/uid_map"]);
+        let output = command.env("HULL_USERNS", policy).output().expect("the binary was built");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+        )
+    };
+    assert!(map("host").1.trim_end().ends_with("4294967295"));
+    assert!(map("require").1.trim_end().ends_with("65536"));
+    let (status, text) = map("sometimes");
+    assert!(text.contains("HULL_USERNS is \"sometimes\", not one of private, require and host"), "{text}");
+    assert_eq!(status, Some(125));
+}
+
+#[test]
+fn a_build_step_has_ids_of_its_own() {
+    let world = world();
+    let context = world.scratch().join("context");
+    fs::create_dir(&context).expect("a fresh directory");
+    let dockerfile = "FROM busybox\nRUN cat /proc/self/uid_map > /map && touch /mine && chown 33 /mine\n\
+                      RUN --mount=type=cache,target=/c --mount=type=secret,id=s stat -c '%u' /c /run/secrets/s > /owners && cat /run/secrets/s\n\
+                      COPY --from=busybox /bin/busybox /copy\n";
+    fs::write(context.join("Dockerfile"), dockerfile).expect("a fresh file");
+    fs::write(world.scratch().join("secret"), "hush").expect("a fresh file");
+    let secret = format!("id=s,src={}", world.scratch().join("secret").display());
+    world.hull(["build", "-q", "-t", "made", "--secret", &secret, &context.display().to_string()]).success();
+    let seen =
+        world.hull(["run", "--rm", "made", "sh", "-c", "cat /map /owners; stat -c %u /mine /copy"]).success();
+    let lines: Vec<&str> = seen.text().lines().collect();
+    assert!(lines[0].ends_with("65536") && !lines[0].contains(" 0  "), "{seen}");
+    assert_eq!(lines[1..], ["0", "0", "33", "0"], "{seen}");
+}
