@@ -4,6 +4,7 @@
 //! when it does. Names are the specification's, with its `Linux` prefix where it has one. Nothing is interpreted here; what
 //! `runtime` cannot honour it refuses by name.
 
+mod features;
 mod linux;
 mod process;
 mod resources;
@@ -13,6 +14,7 @@ mod state;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use features::*;
 pub use linux::*;
 pub use process::*;
 pub use resources::*;

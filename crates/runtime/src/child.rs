@@ -10,6 +10,7 @@
 
 mod account;
 mod cgroup;
+mod copy_up;
 pub mod devices;
 mod finish;
 mod lookup;
@@ -89,7 +90,7 @@ fn build(plan: ContainerPlan<'_>, channel: &Child) -> Result<Never, Fault> {
     };
     become_root(&plan.process)?;
     let made = mounts::make_all(&plan, shared, goods.mounts, root.as_fd())?;
-    devices::make_all(&plan, root.as_fd())?;
+    devices::make_all(&plan, goods.shelf, root.as_fd())?;
     let terminal = terminal::open_in_root(&plan.process.stdio, plan.process.process, root.as_fd())?;
     mounts::sysctls(plan.spec, made.proc.as_ref().map(AsFd::as_fd))?;
     create_working_directory(&plan, root.as_fd())?;
@@ -112,6 +113,8 @@ struct Goods {
     /// This process as the caller sees it.
     pid: i32,
     root: Option<Tree>,
+    /// The device nodes to be bound.
+    shelf: Option<Tree>,
     /// For each mount of the plan; empty when there is none at all.
     mounts: Vec<Option<Tree>>,
 }
@@ -122,9 +125,10 @@ impl Goods {
         let mut trees = fds.into_iter().map(Tree::from_fd);
         let mut next = || trees.next().ok_or(Fault::Abandoned).map(Some);
         let root = if plan.root_from_outside() { next()? } else { None };
+        let shelf = if plan.shelf.is_empty() { None } else { next()? };
         let wanted = plan.mounts.iter().map(|mount| plan.mount_from_outside(mount));
         let mounts = wanted.map(|wanted| if wanted { next() } else { Ok(None) }).collect::<Result<_, _>>()?;
-        Ok(Self { pid, root, mounts })
+        Ok(Self { pid, root, shelf, mounts })
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod dev;
 mod root;
+mod shelf;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -44,6 +45,9 @@ pub fn prepare(plan: &ContainerPlan<'_>, pid: i32, channel: &Caller) -> Result<(
     let mut trees = Vec::new();
     if plan.root_from_outside() {
         trees.push(root::prepare(plan.rootfs, world.as_ref())?);
+    }
+    if !plan.shelf.is_empty() {
+        trees.push(shelf::prepare(&plan.shelf, world.as_ref())?);
     }
     for mount in plan.mounts.iter().filter(|mount| plan.mount_from_outside(mount)) {
         trees.push(mount_tree(plan, mount, world.as_ref())?);
@@ -120,7 +124,7 @@ fn mount_tree(plan: &ContainerPlan<'_>, mount: &MountPlan<'_>, world: Option<&Wo
         }
         Source::New { kind: "mqueue", source, data } => return view(plan, Kind::Ipc, mount, *source, data),
         Source::New { data, .. } => return dev::prepare(plan.spec, mount, data, world),
-        Source::Cgroup => unreachable!("the container's own process mounts its control groups"),
+        Source::Cgroup | Source::Remount { .. } => unreachable!("the container's own process does it"),
     };
     let tree = Tree::copy(path, depth).at(Step::Source, || path.display().to_string())?;
     let object = || format!("{} to the ids of the container", path.display());

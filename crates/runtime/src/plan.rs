@@ -11,16 +11,17 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use cgroup::Cgroup;
-use oci::runtime::{Linux, LinuxTimeOffset, NamespaceType, Process, Spec, State, Status};
+use oci::runtime::{Linux, LinuxDevice, LinuxTimeOffset, NamespaceType, Process, Spec, State, Status};
 use sys::mount::{Depth, Propagation};
 use sys::namespace::{Kind, KindSet};
 
+use crate::child::devices;
 use crate::listener::Listener;
 use crate::seccomp::{Program, Seccomp};
 use crate::users::IdMaps;
 use crate::{Launch, LaunchError, Lifetime, Rootfs, Stdio, UserSpec};
 
-pub use mounts::{IdMap, MountPlan, Source};
+pub use mounts::{Datum, IdMap, MountPlan, OPTIONS as MOUNT_OPTIONS, Source};
 pub use rights::{Limit, Rights, warnings};
 pub use tuning::Tuning;
 
@@ -128,6 +129,8 @@ pub struct ContainerPlan<'a> {
     /// How the mount of the root spreads; a slave of the host's when nothing else is said.
     pub root_propagation: Option<(Propagation, Depth)>,
     pub mounts: Vec<MountPlan<'a>>,
+    /// Device nodes that the caller makes and the child binds to their places.
+    pub shelf: Vec<LinuxDevice>,
     pub users: Users,
     /// Namespaces to make at the clone.
     pub create: KindSet,
@@ -172,6 +175,7 @@ impl<'a> ContainerPlan<'a> {
             no_pivot: launch.no_pivot,
             root_propagation: root_propagation(spec)?,
             mounts: spec.mounts.iter().map(MountPlan::new).collect::<Result<_, _>>()?,
+            shelf: Vec::new(),
             users: Users::Hosts,
             create: KindSet::EMPTY,
             cgroup_namespace: false,
@@ -180,6 +184,9 @@ impl<'a> ContainerPlan<'a> {
         };
         plan.namespaces(launch.join)?;
         plan.process.other_users = plan.has_other_users();
+        if plan.process.other_users {
+            plan.shelf = devices::for_shelf(&plan);
+        }
         if !plan.owns_names() && (spec.hostname.is_some() || spec.domainname.is_some()) {
             return Err(invalid("host name", "the container has no uts namespace of its own"));
         }
@@ -311,7 +318,7 @@ impl<'a> ContainerPlan<'a> {
             Source::New { kind: "mqueue", .. } => self.has_other_users() && !self.create.contains(Kind::Ipc),
             // Its directories are the host's.
             Source::New { kind: "overlay", .. } => self.has_other_users(),
-            Source::New { .. } | Source::Cgroup => false,
+            Source::New { .. } | Source::Cgroup | Source::Remount { .. } => false,
         }
     }
 

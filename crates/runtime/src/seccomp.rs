@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use sys::capability::CapabilitySet;
 use sys::seccomp::{Flags, Instruction, MAX_INSTRUCTIONS};
 
+pub(crate) use filter::FLAGS;
 use filter::Unknown;
 pub use profile::{Conditions, Profile, ProfileRule};
 

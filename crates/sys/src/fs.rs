@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timestamps};
 pub use rustix::path::Arg;
@@ -83,15 +83,22 @@ pub fn open_plain(root: impl AsFd, path: impl Arg, flags: OFlags, mode: u32) -> 
 
 /// Makes every missing directory of `path` below `root` (links resolved inside it) and opens the last one.
 ///
-/// A component that exists as something other than a directory is `ENOTDIR`.
+/// A link that leads nowhere has its target made, inside the root as well. A component that exists as something other than a
+/// directory is `ENOTDIR`.
 pub fn create_dir_all_in_root(root: impl AsFd, path: &Path, mode: u32) -> io::Result<OwnedFd> {
-    let root = root.as_fd();
+    create_dirs(root.as_fd(), path, mode, 0)
+}
+
+/// As many links as the kernel follows in one path.
+const MAX_LINKS: u32 = 40;
+
+fn create_dirs(root: BorrowedFd<'_>, path: &Path, mode: u32, links: u32) -> io::Result<OwnedFd> {
     let directory = OFlags::PATH | OFlags::DIRECTORY;
     match open_in_root(root, path, directory, 0) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         other => return other,
     }
-    let mut reached = std::path::PathBuf::from("/");
+    let mut reached = PathBuf::from("/");
     let mut current = open_in_root(root, "/", directory, 0)?;
     for component in path.components() {
         let name = match component {
@@ -107,9 +114,17 @@ pub fn create_dir_all_in_root(root: impl AsFd, path: &Path, mode: u32) -> io::Re
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(e) => return Err(e.into()),
         }
+        let parent = reached.clone();
         // Reached again from the root, because an existing component may be a link and must then resolve inside it.
         reached.push(name);
-        current = open_in_root(root, &reached, directory, 0)?;
+        current = match open_in_root(root, &reached, directory, 0) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && links < MAX_LINKS => {
+                let target = read_link_at(&current, name)?;
+                let target = parent.join(std::ffi::OsStr::from_bytes(target.to_bytes()));
+                create_dirs(root, &target, mode, links + 1)?
+            }
+            other => other?,
+        };
     }
     Ok(current)
 }

@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::CWD;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-    UnmountFlags,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags,
 };
 use rustix::path::Arg;
 
@@ -103,6 +103,12 @@ impl Context {
         Ok(Self(rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?))
     }
 
+    /// Starts to change the file system `fd` is on, which exists.
+    pub fn pick(fd: impl AsFd) -> io::Result<Self> {
+        let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+        Ok(Self(rustix::mount::fspick(fd, c"", flags)?))
+    }
+
     /// Sets the option `key=value`.
     pub fn set(&self, key: &str, value: impl Arg) -> io::Result<()> {
         Ok(rustix::mount::fsconfig_set_string(self.0.as_fd(), key, value)?)
@@ -118,6 +124,11 @@ impl Context {
         rustix::mount::fsconfig_create(self.0.as_fd())?;
         let attributes = MountAttrFlags::from_bits_retain(attributes.0 as u32);
         Ok(Tree(rustix::mount::fsmount(self.0.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?))
+    }
+
+    /// Changes the file system that was [picked](Self::pick).
+    pub fn reconfigure(&self) -> io::Result<()> {
+        Ok(rustix::mount::fsconfig_reconfigure(self.0.as_fd())?)
     }
 
     /// What the kernel says about the last failure, when it says anything.

@@ -23,11 +23,18 @@ pub fn mount(group: Option<&Cgroup>, mount: &MountPlan<'_>, root: BorrowedFd<'_>
     let tree = Context::open(kind).and_then(|context| context.mount(first)).at(Step::Mount, object)?;
     let target = target(root, mount, &tree)?;
     tree.attach(target).at(Step::Mount, object)?;
-    let Some(views) = views else { return Ok(()) };
+    let Some(views) = views else { return spread(mount, &tree) };
     for (controllers, path) in views {
         add_view(tree.as_fd(), controllers, path, attributes).at(Step::Mount, object)?;
     }
-    tree.change(Change::set(attributes), Depth::One).at(Step::Mount, object)
+    tree.change(Change::set(attributes), Depth::One).at(Step::Mount, object)?;
+    spread(mount, &tree)
+}
+
+fn spread(mount: &MountPlan<'_>, tree: &Tree) -> Result<(), Fault> {
+    let Some((propagation, depth)) = mount.propagation else { return Ok(()) };
+    let change = Change { propagation: Some(propagation), ..Change::default() };
+    tree.change(change, depth).at(Step::Mount, || format!("cgroup at {}", mount.destination.display()))
 }
 
 /// Binds the group's directory in one v1 hierarchy: cheaper than mounting the hierarchy anew, and shows the same.

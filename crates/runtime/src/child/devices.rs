@@ -6,6 +6,7 @@ use std::path::{Component, Path};
 
 use oci::runtime::{LinuxDevice, Spec};
 use sys::fs::{FileType, Node, OFlags};
+use sys::mount::{Depth, Tree};
 
 use crate::channel::{At, Fault};
 use crate::error::Step;
@@ -25,31 +26,89 @@ const LINKS: [(&str, &str); 6] = [
     ("ptmx", "pts/ptmx"),
 ];
 
-/// Fills the container's `/dev`, beneath its root.
-pub fn make_all(plan: &ContainerPlan<'_>, root: BorrowedFd<'_>) -> Result<(), Fault> {
+/// Fills the container's `/dev`, beneath its root, and makes the devices elsewhere.
+pub fn make_all(plan: &ContainerPlan<'_>, shelf: Option<Tree>, root: BorrowedFd<'_>) -> Result<(), Fault> {
     let mounted = plan.mounts.iter().find(|mount| mount.is_dev());
-    if mounted.is_some_and(|mount| matches!(mount.source, Source::Bind { .. })) {
-        // Whoever mounts a /dev of the host wants that one, unchanged.
-        return Ok(());
-    }
-    let dev = sys::fs::create_dir_all_in_root(root, Path::new("/dev"), 0o755)
-        .at(Step::Device, || "/dev".to_owned())?;
-    for (name, target) in LINKS {
-        match sys::fs::symlink_at(target, &dev, name) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other.at(Step::Device, || format!("/dev/{name}"))?,
+    // Whoever mounts a /dev of the host wants that one, unchanged.
+    let given = mounted.is_some_and(|mount| matches!(mount.source, Source::Bind { .. }));
+    if !given {
+        let dev = sys::fs::create_dir_all_in_root(root, Path::new("/dev"), 0o755)
+            .at(Step::Device, || "/dev".to_owned())?;
+        for (name, target) in LINKS {
+            match sys::fs::symlink_at(target, &dev, name) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other.at(Step::Device, || format!("/dev/{name}"))?,
+            }
+        }
+        if !plan.has_other_users() {
+            make_nodes(plan.spec, dev.as_fd(), |uid, gid| (uid, gid))?;
         }
     }
-    let ready = mounted.is_some_and(|mount| plan.mount_from_outside(mount));
-    let devices = plan.spec.linux.iter().flat_map(|linux| &linux.devices);
-    if !ready {
-        make_nodes(plan.spec, dev.as_fd(), |uid, gid| (uid, gid))?;
+    if plan.has_other_users() {
+        return shelf.map_or(Ok(()), |shelf| bind_all(&plan.shelf, &shelf, root));
     }
+    let devices = plan.spec.linux.iter().flat_map(|linux| &linux.devices);
     for device in devices.filter(|device| in_dev(device).is_none()) {
         let object = || device.path.display().to_string();
         add(root, &device.path, device, (device.uid, device.gid)).at(Step::Device, object)?;
     }
     Ok(())
+}
+
+/// The nodes that are not in a `/dev` that the caller prepares, for a container whose own process may make none.
+pub fn for_shelf(plan: &ContainerPlan<'_>) -> Vec<LinuxDevice> {
+    let mounted = plan.mounts.iter().find(|mount| mount.is_dev());
+    let given = mounted.is_some_and(|mount| matches!(mount.source, Source::Bind { .. }));
+    let ready = given || mounted.is_some_and(|mount| plan.mount_from_outside(mount));
+    let usual = NODES.iter().filter(|_| !ready).map(|(name, major, minor)| LinuxDevice {
+        path: Path::new("/dev").join(name),
+        r#type: "c".to_owned(),
+        major: (*major).into(),
+        minor: (*minor).into(),
+        ..LinuxDevice::default()
+    });
+    let devices = plan.spec.linux.iter().flat_map(|linux| &linux.devices);
+    usual.chain(devices.filter(|device| !ready || in_dev(device).is_none()).cloned()).collect()
+}
+
+/// Binds each node of the shelf to its place.
+fn bind_all(devices: &[LinuxDevice], shelf: &Tree, root: BorrowedFd<'_>) -> Result<(), Fault> {
+    let object = || "the directory of device nodes".to_owned();
+    // Before Linux 6.15 only attached mounts can be copied. Over the old root nobody sees it, and it goes with that.
+    sys::fs::open("/", OFlags::PATH | OFlags::DIRECTORY, 0)
+        .and_then(|place| shelf.attach(place))
+        .at(Step::Device, object)?;
+    for (number, device) in devices.iter().enumerate() {
+        bind(shelf, &number.to_string(), device, root)
+            .at(Step::Device, || device.path.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn bind(shelf: &Tree, name: &str, device: &LinuxDevice, root: BorrowedFd<'_>) -> io::Result<()> {
+    let wanted = sys::fs::stat_at(shelf, name)?;
+    let (parent, file) = split(&device.path)?;
+    let parent = sys::fs::create_dir_all_in_root(root, parent, 0o755)?;
+    match sys::fs::open_at(&parent, file, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY, 0o600) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let found = sys::fs::stat_at(&parent, file)?;
+            let kind = FileType::from_raw_mode(found.st_mode);
+            if kind == FileType::from_raw_mode(wanted.st_mode) && found.st_rdev == wanted.st_rdev {
+                return Ok(());
+            }
+            // An empty file is what another runtime left for the same purpose.
+            if kind != FileType::RegularFile || found.st_size != 0 {
+                return Err(error);
+            }
+        }
+        other => drop(other?),
+    }
+    Tree::copy_at(shelf, name, Depth::One)?.attach(sys::fs::open_at(&parent, file, OFlags::PATH, 0)?)
+}
+
+/// The directory of a node and its name in it.
+fn split(path: &Path) -> io::Result<(&Path, &std::ffi::OsStr)> {
+    Ok((path.parent().unwrap_or(Path::new("/")), path.file_name().ok_or(io::ErrorKind::InvalidInput)?))
 }
 
 /// Makes the nodes of every container and those of `spec` that lie there in `dev`; `owner` says whose they are.
@@ -88,7 +147,7 @@ fn in_dev(device: &LinuxDevice) -> Option<&Path> {
 }
 
 /// Makes the node of `device` at `path` beneath `root`.
-fn add(
+pub fn add(
     root: BorrowedFd<'_>,
     path: &Path,
     device: &LinuxDevice,
@@ -102,8 +161,7 @@ fn add(
         "p" => Node::Fifo,
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     };
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let parent = path.parent().unwrap_or(Path::new("/"));
+    let (parent, name) = split(path)?;
     let parent = sys::fs::create_dir_all_in_root(root, parent, 0o755)?;
     let mode = device.file_mode.unwrap_or(0o666) & 0o777;
     make(&parent, name, node, mode)?;

@@ -1,17 +1,18 @@
 //! The mounts of the specification, attached by descriptor beneath the root.
 
 use std::io::Write;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use oci::runtime::Spec;
 use sys::fs::{FileType, OFlags};
-use sys::mount::{Change, Context, Depth, PROC_MAGIC, Propagation, Tree};
+use sys::mount::{Attributes, Change, Context, Depth, PROC_MAGIC, Propagation, Tree};
 
-use super::cgroup;
+use super::{cgroup, copy_up};
 use crate::channel::{At, Fault};
 use crate::error::Step;
-use crate::plan::{ContainerPlan, MountPlan, Source};
+use crate::plan::{ContainerPlan, Datum, MountPlan, Source};
 
 /// What later steps need of the mounts.
 pub struct Made {
@@ -46,13 +47,20 @@ pub fn make_all(
                 Some(tree) => tree,
                 None => new_tree(mount, kind, *source, data)?,
             },
+            Source::Remount { data } => {
+                remount(mount, data, root)?;
+                continue;
+            }
             Source::Cgroup => {
                 cgroup::mount(plan.cgroup, mount, root)?;
                 continue;
             }
         };
         let target = target(root, mount, &tree)?;
-        tree.attach(&target).at(Step::Mount, object)?;
+        if mount.copy_up {
+            copy_up(mount, &target, &tree)?;
+        }
+        tree.attach(&target).map_err(|error| explain(error, &tree, &target)).at(Step::Mount, object)?;
         if let Some((propagation, depth)) = mount.propagation {
             let change = Change { propagation: Some(propagation), ..Change::default() };
             tree.change(change, depth).at(Step::Mount, object)?;
@@ -65,6 +73,19 @@ pub fn make_all(
     }
     Ok(made)
 }
+
+/// The kernel calls it invalid when a file would go over a directory, or a directory over a file.
+fn explain(error: std::io::Error, tree: &Tree, target: &OwnedFd) -> std::io::Error {
+    let kind = |fd: BorrowedFd<'_>| sys::fs::stat(fd).map(|s| FileType::from_raw_mode(s.st_mode));
+    match (kind(tree.as_fd()), kind(target.as_fd())) {
+        (Ok(tree), Ok(target)) if (tree == FileType::Directory) != (target == FileType::Directory) => {
+            std::io::Error::from_raw_os_error(ENOTDIR)
+        }
+        _ => error,
+    }
+}
+
+const ENOTDIR: i32 = 20;
 
 fn bind(mount: &MountPlan<'_>, copied: Option<Tree>, path: &Path, depth: Depth) -> Result<Tree, Fault> {
     let object = || mount.destination.display().to_string();
@@ -87,27 +108,75 @@ fn bind(mount: &MountPlan<'_>, copied: Option<Tree>, path: &Path, depth: Depth) 
     Ok(tree)
 }
 
+/// Changes what is mounted at the destination.
+fn remount(mount: &MountPlan<'_>, data: &[Datum<'_>], root: BorrowedFd<'_>) -> Result<(), Fault> {
+    let object = || format!("{} again", mount.destination.display());
+    let target = sys::fs::open_in_root(root, mount.destination, OFlags::PATH, 0).at(Step::Mount, object)?;
+    if !data.is_empty() {
+        let context = Context::pick(&target).at(Step::Mount, object)?;
+        configure(&context, data, &object)?;
+        context.reconfigure().at(Step::Mount, || format!("{}{}", object(), complaint(&context)))?;
+    }
+    for (change, depth) in [(mount.change, Depth::One), (mount.recursive, Depth::Recursive)] {
+        if !change.is_empty() {
+            sys::mount::change(&target, change, depth).at(Step::Mount, object)?;
+        }
+    }
+    if let Some((propagation, depth)) = mount.propagation {
+        let change = Change { propagation: Some(propagation), ..Change::default() };
+        sys::mount::change(&target, change, depth).at(Step::Mount, object)?;
+    }
+    Ok(())
+}
+
+/// Fills the new tmpfs with what it is about to cover.
+fn copy_up(mount: &MountPlan<'_>, target: &OwnedFd, tree: &Tree) -> Result<(), Fault> {
+    let object = || format!("a copy at {}", mount.destination.display());
+    // Again, for reading; the descriptor leads to the directory itself.
+    let from = sys::fs::open_dir_at(target, ".").at(Step::Mount, object)?;
+    let Source::New { data, .. } = &mount.source else { return Ok(()) };
+    copy_up::copy_directory(from.as_fd(), tree.as_fd()).at(Step::Mount, object)?;
+    if !data.iter().any(|(key, _)| matches!(*key, "mode" | "uid" | "gid")) {
+        let own = sys::fs::open_dir_at(tree, ".").at(Step::Mount, object)?;
+        sys::fs::stat(&from)
+            .and_then(|stat| copy_up::copy_attributes(from.as_fd(), own.as_fd(), &stat))
+            .at(Step::Mount, object)?;
+    }
+    tree.change(Change::set(attributes(mount)), Depth::One).at(Step::Mount, object)
+}
+
+/// What a new mount starts with.
+fn attributes(mount: &MountPlan<'_>) -> Attributes {
+    mount.change.set.with(mount.recursive.set)
+}
+
 /// Makes the file system, attached to nothing.
 pub fn new_tree(
     mount: &MountPlan<'_>,
     kind: &str,
     source: Option<&Path>,
-    data: &[(&str, Option<&str>)],
+    data: &[Datum<'_>],
 ) -> Result<Tree, Fault> {
     let object = || format!("{kind} at {}", mount.destination.display());
     let context = Context::open(kind).at(Step::Mount, object)?;
     if let Some(source) = source {
         context.set("source", source).at(Step::Mount, object)?;
     }
+    configure(&context, data, &object)?;
+    // What is to be filled first is writable for that long.
+    let first = if mount.copy_up { Attributes::NONE } else { attributes(mount) };
+    context.mount(first).at(Step::Mount, || format!("{}{}", object(), complaint(&context)))
+}
+
+fn configure(context: &Context, data: &[Datum<'_>], object: &impl Fn() -> String) -> Result<(), Fault> {
     for (key, value) in data {
         match value {
             Some(value) => context.set(key, *value),
             None => context.flag(key),
         }
-        .at(Step::Mount, || format!("{} with option {key:?}{}", object(), complaint(&context)))?;
+        .at(Step::Mount, || format!("{} with option {key:?}{}", object(), complaint(context)))?;
     }
-    let attributes = mount.change.set.with(mount.recursive.set);
-    context.mount(attributes).at(Step::Mount, || format!("{}{}", object(), complaint(&context)))
+    Ok(())
 }
 
 fn complaint(context: &Context) -> String {
@@ -184,10 +253,24 @@ fn create(root: BorrowedFd<'_>, path: &Path, directory: bool) -> std::io::Result
     if directory {
         return sys::fs::create_dir_all_in_root(root, path, 0o755);
     }
+    create_file(root, path, 0)
+}
+
+/// As many links as the kernel follows in one path.
+const MAX_LINKS: u32 = 40;
+
+/// Makes an empty file; where the path is a link that leads nowhere, what it leads to, beneath the root as well.
+fn create_file(root: BorrowedFd<'_>, path: &Path, links: u32) -> std::io::Result<OwnedFd> {
     let (parent, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
-    let parent = sys::fs::create_dir_all_in_root(root, parent, 0o755)?;
-    drop(sys::fs::open_at(&parent, name, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY, 0o644)?);
-    sys::fs::open_at(&parent, name, OFlags::PATH, 0)
+    let directory = sys::fs::create_dir_all_in_root(root, parent, 0o755)?;
+    match sys::fs::open_at(&directory, name, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY, 0o644) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && links < MAX_LINKS => {
+            let target = sys::fs::read_link_at(&directory, name)?;
+            let target = parent.join(std::ffi::OsStr::from_bytes(target.to_bytes()));
+            create_file(root, &target, links + 1)
+        }
+        other => other.and_then(|_| sys::fs::open_at(&directory, name, OFlags::PATH, 0)),
+    }
 }
 
 /// `path` relative to the root.

@@ -9,13 +9,13 @@ use super::World;
 use crate::channel::{At, Fault};
 use crate::child::{self, devices};
 use crate::error::Step;
-use crate::plan::MountPlan;
+use crate::plan::{Datum, MountPlan};
 
 /// Makes the tmpfs with every node in it, all of it the property of the container's root.
 pub fn prepare(
     spec: &Spec,
     mount: &MountPlan<'_>,
-    data: &[(&str, Option<&str>)],
+    data: &[Datum<'_>],
     world: Option<&World>,
 ) -> Result<Tree, Fault> {
     let tree = child::new_tree(mount, "tmpfs", None, data)?;

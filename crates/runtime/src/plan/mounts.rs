@@ -19,6 +19,8 @@ pub struct MountPlan<'a> {
     /// For it and all below it.
     pub recursive: Change,
     pub propagation: Option<(Propagation, Depth)>,
+    /// Whether a new tmpfs starts with a copy of what it covers.
+    pub copy_up: bool,
     /// Whether and how the owners of its files are shown as others.
     pub id_map: Option<IdMap>,
 }
@@ -31,13 +33,18 @@ pub struct IdMap {
     pub depth: Depth,
 }
 
+/// An option of a file system itself, with or without a value.
+pub type Datum<'a> = (&'a str, Option<&'a str>);
+
 /// What is mounted.
 #[derive(Debug)]
 pub enum Source<'a> {
     /// A file or directory of the host.
     Bind { path: &'a Path, depth: Depth },
-    /// A new file system; the data are its own options.
-    New { kind: &'a str, source: Option<&'a Path>, data: Vec<(&'a str, Option<&'a str>)> },
+    /// A new file system.
+    New { kind: &'a str, source: Option<&'a Path>, data: Vec<Datum<'a>> },
+    /// Nothing: what is mounted there already is changed.
+    Remount { data: Vec<Datum<'a>> },
     /// The container's control groups.
     Cgroup,
 }
@@ -58,6 +65,7 @@ impl<'a> MountPlan<'a> {
             change: Change::default(),
             recursive: Change::default(),
             propagation: None,
+            copy_up: false,
             id_map: None,
         };
         let maps = match (&mount.uid_mappings[..], &mount.gid_mappings[..]) {
@@ -67,6 +75,7 @@ impl<'a> MountPlan<'a> {
         let mut id_depth = maps.is_some().then_some(Depth::One);
         let kind = mount.r#type.as_deref().unwrap_or("bind");
         let mut bind = (kind == "bind").then_some(Depth::One);
+        let mut remount = false;
         let mut data = Vec::new();
         for option in &mount.options {
             match Word::parse(option) {
@@ -80,27 +89,36 @@ impl<'a> MountPlan<'a> {
                 Word::Bind(depth) => bind = Some(depth),
                 Word::IdMap(depth) => id_depth = Some(depth),
                 Word::Propagation(kind, depth) => plan.propagation = Some((kind, depth)),
-                Word::Unsupported => {
-                    let what = format!("option {option:?} of the mount at {}", destination.display());
-                    return Err(LaunchError::Unsupported { what });
+                Word::Remount => remount = true,
+                Word::CopyUp => plan.copy_up = true,
+                Word::Users => {
+                    return Err(refuse(format!("{option:?} is for mount(8), not for the kernel")));
                 }
                 Word::Data(key, value) => data.push((key, value)),
             }
         }
+        if plan.copy_up && (bind.is_some() || kind != "tmpfs" || remount) {
+            return Err(refuse("only a new tmpfs can start with a copy (tmpcopyup)".to_owned()));
+        }
+        if let (true, Some((key, _))) = (bind.is_some() || kind.starts_with("cgroup"), data.first()) {
+            return Err(refuse(format!("a mount of type {kind} has no option {key:?} here")));
+        }
         plan.source = match (bind, kind) {
+            (_, kind) if remount && id_depth.is_some() => {
+                return Err(refuse(format!("a mount of type {kind} that exists cannot be id-mapped")));
+            }
+            _ if remount => Source::Remount { data },
             (Some(depth), _) => {
                 let path = mount
                     .source
                     .as_deref()
                     .ok_or_else(|| refuse("a bind mount needs a source".to_owned()))?;
-                if let Some((key, _)) = data.first() {
-                    return Err(refuse(format!("a bind mount has no option {key:?}")));
-                }
                 Source::Bind { path, depth }
             }
             (None, kind) if id_depth.is_some() => {
                 return Err(refuse(format!("only a bind mount can be id-mapped, not one of type {kind}")));
             }
+            (None, "none" | "") => return Err(refuse("it has neither a type nor bind".to_owned())),
             (None, "cgroup" | "cgroup2") => Source::Cgroup,
             (None, kind) => Source::New { kind, source: mount.source.as_deref(), data },
         };
@@ -125,7 +143,10 @@ enum Word<'a> {
     Bind(Depth),
     IdMap(Depth),
     Propagation(Propagation, Depth),
-    Unsupported,
+    Remount,
+    CopyUp,
+    /// Of those that mount(8) keeps from the kernel.
+    Users,
     /// For the file system itself.
     Data(&'a str, Option<&'a str>),
 }
@@ -142,12 +163,20 @@ impl<'a> Word<'a> {
             return Self::Change { set, clear, depth: Depth::Recursive };
         }
         match option {
-            "" | "defaults" | "async" | "loud" | "nomand" | "nolazytime" => Self::Nothing,
+            // What is the case anyway. The kernel's messages go to whoever mounts, not into its log: that is silent.
+            "" | "defaults" | "async" | "loud" | "silent" | "nomand" | "nolazytime" | "noiversion" => {
+                Self::Nothing
+            }
             "bind" => Self::Bind(Depth::One),
             "rbind" => Self::Bind(Depth::Recursive),
             "idmap" => Self::IdMap(Depth::One),
             "ridmap" => Self::IdMap(Depth::Recursive),
-            "remount" | "tmpcopyup" | "mand" | "silent" => Self::Unsupported,
+            "remount" => Self::Remount,
+            "tmpcopyup" => Self::CopyUp,
+            "nofail" | "_netdev" | "auto" | "noauto" | "user" | "nouser" | "users" | "owner" | "group" => {
+                Self::Users
+            }
+            _ if option.starts_with("x-") || option.starts_with("X-") => Self::Users,
             _ => match option.split_once('=') {
                 Some((key, value)) => Self::Data(key, Some(value)),
                 None => Self::Data(option, None),
@@ -193,6 +222,72 @@ fn attributes(option: &str) -> Option<(Attributes, Attributes)> {
     })
 }
 
+/// Every word that is understood here; others are for the file system.
+pub const OPTIONS: [&str; 62] = [
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "dirsync",
+    "exec",
+    "idmap",
+    "iversion",
+    "lazytime",
+    "loud",
+    "mand",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "noiversion",
+    "nolazytime",
+    "nomand",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "nosymfollow",
+    "private",
+    "ratime",
+    "rbind",
+    "rdev",
+    "rdiratime",
+    "relatime",
+    "remount",
+    "rexec",
+    "ridmap",
+    "rnoatime",
+    "rnodev",
+    "rnodiratime",
+    "rnoexec",
+    "rnorelatime",
+    "rnostrictatime",
+    "rnosuid",
+    "rnosymfollow",
+    "ro",
+    "rprivate",
+    "rrelatime",
+    "rro",
+    "rrw",
+    "rshared",
+    "rslave",
+    "rstrictatime",
+    "rsuid",
+    "rsymfollow",
+    "runbindable",
+    "rw",
+    "shared",
+    "silent",
+    "slave",
+    "strictatime",
+    "suid",
+    "symfollow",
+    "sync",
+    "tmpcopyup",
+    "unbindable",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,7 +325,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_honoured_is_refused() {
-        for options in [&["remount"][..], &["tmpcopyup"], &["bind", "size=1"]] {
+        for options in [&["tmpcopyup"][..], &["bind", "size=1"], &["sync"], &["nofail"], &["x-a.b"]] {
             let mount = Mount {
                 destination: "/d".into(),
                 source: Some("/s".into()),

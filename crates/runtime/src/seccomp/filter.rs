@@ -116,19 +116,24 @@ fn abis(names: &[String]) -> Result<Vec<Abi>, SeccompError> {
     Ok(abis)
 }
 
+/// The flags of the specification.
+pub const FLAGS: [(&str, Flags); 4] = [
+    ("SECCOMP_FILTER_FLAG_TSYNC", Flags::TSYNC),
+    ("SECCOMP_FILTER_FLAG_LOG", Flags::LOG),
+    ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", Flags::SPEC_ALLOW),
+    ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", Flags::WAIT_KILLABLE_RECV),
+];
+
 fn flags(names: &[String]) -> Result<Flags, SeccompError> {
     if names.is_empty() {
         // As runc: containers are not slowed down against speculative store bypass unless asked for.
         return Ok(Flags::SPEC_ALLOW);
     }
     names.iter().try_fold(Flags::NONE, |flags, name| {
-        let flag = match name.as_str() {
-            "SECCOMP_FILTER_FLAG_TSYNC" => Flags::TSYNC,
-            "SECCOMP_FILTER_FLAG_LOG" => Flags::LOG,
-            "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => Flags::SPEC_ALLOW,
-            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => Flags::WAIT_KILLABLE_RECV,
-            _ => return Err(SeccompError::Unknown { kind: "flag", name: name.clone() }),
+        let Some((_, flag)) = FLAGS.iter().find(|(known, _)| known == name) else {
+            return Err(SeccompError::Unknown { kind: "flag", name: name.clone() });
         };
+        let flag = *flag;
         match sys::seccomp::flags_are_supported(flag) {
             true => Ok(flags | flag),
             false => Err(SeccompError::Unsupported { what: name.clone() }),

@@ -5,6 +5,7 @@
 
 mod account;
 mod cgroups;
+mod devices;
 mod exec;
 mod filter;
 mod hooks;
@@ -13,6 +14,7 @@ mod isolation;
 mod lifetime;
 mod mounts;
 mod namespaces;
+mod options;
 mod program;
 mod rights;
 mod root;
@@ -61,6 +63,8 @@ fn main() -> ExitCode {
         tuning::TESTS,
         root::TESTS,
         namespaces::TESTS,
+        options::TESTS,
+        devices::TESTS,
     ];
     let mut failed = Vec::new();
     let selected =

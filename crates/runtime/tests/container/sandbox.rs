@@ -32,7 +32,7 @@ impl Base {
         }
         fs::copy("/bin/busybox", lower.join("bin/busybox")).expect("busybox-static is installed");
         let applets = "sh true false cat id ls echo sleep kill hostname mount readlink stat env pwd touch stty grep ps mkdir \
-                       wc head tty umask seq test ip mknod chroot dd rm tail cut tr setsid nohup ulimit sync sort find ionice uname unshare";
+                       wc head tty umask seq test ip mknod chroot dd rm tail cut tr setsid nohup ulimit sync sort find ionice uname unshare df";
         for applet in applets.split_whitespace() {
             symlink("busybox", lower.join("bin").join(applet)).unwrap();
         }

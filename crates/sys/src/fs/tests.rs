@@ -58,6 +58,13 @@ fn directories_are_made_inside_the_root() {
     create_dir_all_in_root(&fd, Path::new("out/c"), 0o755).unwrap();
     assert!(root.join("real/a/b").is_dir() && root.join("c").is_dir());
     assert!(create_dir_all_in_root(&fd, Path::new("file/x"), 0o755).is_err());
+    symlink("/run/nowhere", root.join("dangling")).unwrap();
+    symlink("../../../../up", root.join("real/dangling")).unwrap();
+    create_dir_all_in_root(&fd, Path::new("/dangling/a"), 0o755).unwrap();
+    create_dir_all_in_root(&fd, Path::new("/real/dangling/b"), 0o755).unwrap();
+    assert!(root.join("run/nowhere/a").is_dir() && root.join("up/b").is_dir());
+    symlink("circle", root.join("circle")).unwrap();
+    assert!(create_dir_all_in_root(&fd, Path::new("/circle/a"), 0o755).is_err());
     assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 1);
 }
 
