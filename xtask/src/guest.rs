@@ -17,7 +17,7 @@ use std::time::Instant;
 use crate::{run, setup};
 
 /// What the emulator and the disk need here.
-const PACKAGES: &[&str] = &["binutils", "busybox-static", "e2fsprogs", "qemu-system-x86"];
+const PACKAGES: &[&str] = &["binutils", "busybox-static", "e2fsprogs", "qemu-system-x86", "systemd"];
 
 /// Crates whose tests ask something of the kernel.
 const CRATES: &[&str] = &["cgroup", "engine", "image", "monitor", "net", "runtime", "store", "sys"];

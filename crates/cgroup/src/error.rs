@@ -15,6 +15,8 @@ pub enum CgroupError {
     NotMounted,
     #[error("{what} needs the {controller} controller, which is not available here")]
     MissingController { what: String, controller: &'static str },
+    #[error("{what} needs `{file}`, which the control groups of this kernel do not have")]
+    MissingFile { what: String, file: String },
     #[error("{what} is not possible with {version}")]
     Unsupported { what: String, version: Version },
     #[error("invalid {what}: `{value}`")]
@@ -25,6 +27,10 @@ pub enum CgroupError {
     Write { path: PathBuf, value: String, source: io::Error },
     #[error("cannot read `{path}`")]
     Read { path: PathBuf, source: io::Error },
+    #[error("cannot have a scope {unit}: systemd does not answer at `{socket}`")]
+    NoSystemd { unit: String, socket: PathBuf, source: io::Error },
+    #[error("systemd refuses {call} for {unit}: {why}")]
+    Systemd { call: &'static str, unit: String, why: String },
     #[error("cannot move process {pid} into control group `{path}`")]
     Join { path: PathBuf, pid: i32, source: io::Error },
     #[error("cannot set the device rules of control group `{path}`")]
@@ -40,10 +46,13 @@ pub enum CgroupError {
 impl Diagnose for CgroupError {
     fn class(&self) -> Class {
         match self {
-            Self::NotMounted | Self::MissingController { .. } | Self::Unsupported { .. } => {
-                Class::Unsupported
-            }
+            Self::NotMounted
+            | Self::MissingController { .. }
+            | Self::MissingFile { .. }
+            | Self::NoSystemd { .. }
+            | Self::Unsupported { .. } => Class::Unsupported,
             Self::Invalid { .. } => Class::Invalid,
+            Self::Systemd { .. } => Class::Internal,
             Self::FreezeTimeout { .. } => Class::Unavailable,
             Self::Create { source, .. }
             | Self::Write { source, .. }
@@ -64,8 +73,11 @@ impl Diagnose for CgroupError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NotMounted => "mount cgroup2 at /sys/fs/cgroup: `mount -t cgroup2 cgroup2 /sys/fs/cgroup`",
-            Self::MissingController { .. } => {
+            Self::MissingController { .. } | Self::MissingFile { .. } => {
                 "enable it on the kernel command line, or run without that limit"
+            }
+            Self::NoSystemd { .. } => {
+                "where systemd does not run, use a path (`/a/b`) and no --systemd-cgroup"
             }
             Self::Create { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "run hull as root, or delegate a control group to this user"

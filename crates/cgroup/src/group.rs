@@ -7,18 +7,31 @@ mod remove;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use oci::runtime::LinuxResources;
 
 use crate::files::write_plain;
-use crate::{CgroupError, Hierarchy, Version};
+use crate::hierarchy::Memberships;
+use crate::{CgroupError, Hierarchy, V1Mount, Version};
 
 /// A control group by its name, whether it exists or not.
 #[derive(Clone, Debug)]
 pub struct Cgroup {
     name: String,
     layout: Layout,
+    origin: Origin,
+}
+
+/// Whose the directories around a group are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// hull's own: a parent goes with its last child.
+    Ours,
+    /// Somebody else's, who said where to put the group: parents are made, but never removed.
+    Given,
+    /// The group's too: systemd made it.
+    Adopted,
 }
 
 #[derive(Clone, Debug)]
@@ -38,6 +51,18 @@ struct V1Directory {
     path: PathBuf,
     mount: PathBuf,
     controllers: Vec<String>,
+}
+
+impl Layout {
+    fn v1(mounts: &[V1Mount], path: impl Fn(&V1Mount) -> PathBuf) -> Self {
+        let of_controllers = mounts.iter().filter(|m| !m.controllers.iter().any(|c| c.starts_with("name=")));
+        let directory = |m: &V1Mount| V1Directory {
+            path: path(m),
+            mount: m.point.clone(),
+            controllers: m.controllers.clone(),
+        };
+        Self::V1 { directories: of_controllers.map(directory).collect() }
+    }
 }
 
 impl V1Directory {
@@ -64,8 +89,66 @@ impl Cgroup {
         resources: &LinuxResources,
     ) -> Result<Self, CgroupError> {
         let group = Self::open(hierarchy, name)?;
-        group.create_directories(resources).inspect_err(|_| group.undo())?;
+        group.create_all(resources)?;
         Ok(group)
+    }
+
+    fn create_all(&self, resources: &LinuxResources) -> Result<(), CgroupError> {
+        let mut made = Vec::new();
+        self.create_directories(resources, &mut made).inspect_err(|_| self.undo(&made))
+    }
+
+    /// Creates the group at `path` below each hierarchy's root, as `linux.cgroupsPath` gives it; see [`Self::at`].
+    ///
+    /// # Errors
+    /// Nothing is left behind when this fails; a group with processes in it is an error.
+    pub(crate) fn create_at(
+        hierarchy: &Hierarchy,
+        path: &Path,
+        resources: &LinuxResources,
+    ) -> Result<Self, CgroupError> {
+        let group = Self::at(hierarchy, path)?;
+        group.create_all(resources)?;
+        Ok(group)
+    }
+
+    /// Takes over the group at `path`, which systemd has made, and sets its limits.
+    pub(crate) fn adopt(
+        hierarchy: &Hierarchy,
+        path: &Path,
+        resources: &LinuxResources,
+    ) -> Result<Self, CgroupError> {
+        let group = Self { origin: Origin::Adopted, ..Self::at(hierarchy, path)? };
+        group.create_all(resources)?;
+        Ok(group)
+    }
+
+    /// Names the group at `path`, nested like that in every v1 hierarchy, without looking whether it exists.
+    ///
+    /// An absolute path starts at the root of the hierarchies. A relative one is, as with runc, below the caller's own group on
+    /// v1 (in the hierarchy that stands for all), and beside it on v2, where a group with processes can have none below.
+    pub fn at(hierarchy: &Hierarchy, path: &Path) -> Result<Self, CgroupError> {
+        let name = path.display().to_string();
+        let invalid = || CgroupError::Invalid { what: "linux.cgroupsPath", value: name.clone() };
+        let mut parts =
+            path.components().filter(|part| !matches!(part, Component::RootDir | Component::CurDir));
+        let plain = parts.clone().all(|part| matches!(part, Component::Normal(_))) && !name.contains('\0');
+        if parts.next().is_none() || !plain {
+            return Err(invalid());
+        }
+        let own = if path.is_absolute() { Memberships::default() } else { Memberships::of_caller()? };
+        let inner = |path: &Path| path.strip_prefix("/").unwrap_or(path).to_owned();
+        let layout = match hierarchy {
+            Hierarchy::V1 { mounts, .. } => {
+                let path = inner(own.v1(mounts)).join(inner(path));
+                Layout::v1(mounts, |mount| mount.point.join(&path))
+            }
+            Hierarchy::V2 { point } => {
+                let beside = own.v2().parent().unwrap_or(Path::new("/"));
+                Layout::V2 { mount: point.clone(), directory: point.join(inner(beside)).join(inner(path)) }
+            }
+        };
+        Ok(Self { name, layout, origin: Origin::Given })
     }
 
     /// Names the group `name` without looking whether it exists.
@@ -77,20 +160,11 @@ impl Cgroup {
         let layout = match hierarchy {
             Hierarchy::V1 { mounts, .. } => {
                 let flat = name.replace('/', "-");
-                let directories = mounts
-                    .iter()
-                    .filter(|m| !m.controllers.iter().any(|c| c.starts_with("name=")))
-                    .map(|m| V1Directory {
-                        path: m.point.join(&flat),
-                        mount: m.point.clone(),
-                        controllers: m.controllers.clone(),
-                    })
-                    .collect();
-                Layout::V1 { directories }
+                Layout::v1(mounts, |mount| mount.point.join(&flat))
             }
             Hierarchy::V2 { point } => Layout::V2 { mount: point.clone(), directory: point.join(name) },
         };
-        Ok(Self { name: name.to_string(), layout })
+        Ok(Self { name: name.to_string(), layout, origin: Origin::Ours })
     }
 
     /// Every group below `parent` (`hull-<instance>`) that exists, for the command that looks for leftovers.
@@ -116,6 +190,17 @@ impl Cgroup {
     /// The name given at its creation.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its path below the root of each hierarchy, where [`Self::at`] finds it again.
+    pub(crate) fn path(&self) -> PathBuf {
+        let directory = self.main_directory();
+        let mount = match &self.layout {
+            Layout::V1 { directories } => directories.iter().find(|d| d.path == directory).map(|d| &d.mount),
+            Layout::V2 { mount, .. } => Some(mount),
+        };
+        let inner = mount.and_then(|mount| directory.strip_prefix(mount).ok()).unwrap_or(directory);
+        Path::new("/").join(inner)
     }
 
     /// Whether it exists.
@@ -201,8 +286,7 @@ impl Cgroup {
     fn main_directory(&self) -> &Path {
         match &self.layout {
             Layout::V1 { directories } => {
-                let order = ["pids", "memory", "cpuacct", "cpu", "devices"];
-                let found = order.iter().find_map(|c| directories.iter().find(|d| d.has(c)));
+                let found = MAIN.iter().find_map(|c| directories.iter().find(|d| d.has(c)));
                 // `Hierarchy` is v1 only when there is some controller.
                 &found.unwrap_or(&directories[0]).path
             }
@@ -229,6 +313,9 @@ impl Cgroup {
         }
     }
 }
+
+/// The v1 controllers whose hierarchy stands for all, the first that there is.
+pub(crate) const MAIN: [&str; 5] = ["pids", "memory", "cpuacct", "cpu", "devices"];
 
 fn subdirectories(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(path)

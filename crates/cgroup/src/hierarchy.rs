@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::CgroupError;
 
@@ -123,6 +123,35 @@ impl Hierarchy {
     }
 }
 
+/// The groups a process is in, from `/proc/<pid>/cgroup`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memberships(String);
+
+impl Memberships {
+    pub fn of_caller() -> Result<Self, CgroupError> {
+        crate::files::read(Path::new("/proc/self/cgroup")).map(Self)
+    }
+
+    /// The group in the v1 hierarchy that stands for all of `mounts`; the root where the process is in none.
+    pub fn v1(&self, mounts: &[V1Mount]) -> &Path {
+        let there = |name: &&&str| mounts.iter().any(|mount| mount.controllers.iter().any(|c| c == **name));
+        let main = crate::group::MAIN.iter().find(there).copied().unwrap_or_default();
+        self.find(|controllers| controllers.split(',').any(|one| one == main))
+    }
+
+    pub fn v2(&self) -> &Path {
+        self.find(str::is_empty)
+    }
+
+    fn find(&self, wanted: impl Fn(&str) -> bool) -> &Path {
+        let group = self.0.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            wanted(controllers).then_some(path)
+        });
+        Path::new(group.unwrap_or("/"))
+    }
+}
+
 /// The v1 controllers, to tell them from the other mount options (`rw`, `clone_children`, `release_agent=...`).
 const KNOWN: [&str; 14] = [
     "cpu",
@@ -167,8 +196,6 @@ fn unescape(field: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn v1(point: &str, controllers: &[&str]) -> V1Mount {
@@ -209,6 +236,15 @@ mod tests {
     fn v2_beside_a_named_v1_hierarchy_is_v2() {
         let text = "1 1 0:1 / /c rw - cgroup2 x rw\n2 1 0:2 / /s rw - cgroup x rw,name=systemd\n";
         assert_eq!(Hierarchy::parse(text), Some(Hierarchy::V2 { point: "/c".into() }));
+    }
+
+    #[test]
+    fn own_groups() {
+        let own = Memberships("9:cpu,cpuacct:/a\n4:memory:/b:c\n1:name=systemd:/s\n0::/u/v\n".into());
+        assert_eq!(own.v1(&[v1("/x", &["cpu", "cpuacct"])]), Path::new("/a"));
+        assert_eq!(own.v1(&[v1("/x", &["cpu"]), v1("/y", &["memory"])]), Path::new("/b:c"));
+        assert_eq!(own.v1(&[v1("/x", &["pids"])]), Path::new("/"));
+        assert_eq!(own.v2(), Path::new("/u/v"));
     }
 
     #[test]

@@ -22,11 +22,15 @@ mod files;
 mod group;
 mod hierarchy;
 mod limits;
+mod place;
 mod stats;
 mod supervisor;
+mod systemd;
 
 pub use error::CgroupError;
 pub use group::Cgroup;
 pub use hierarchy::{Hierarchy, V1Mount, Version};
+pub use place::{Made, Manager, Place};
 pub use stats::{BlockIo, Cpu, Memory, Pids, Stats, Throttling};
 pub use supervisor::Supervisor;
+pub use systemd::{Placeholder, Scope};

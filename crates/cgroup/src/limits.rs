@@ -102,7 +102,9 @@ fn apply_one(setting: &Setting, directory: &Path) -> Result<(), CgroupError> {
     if setting.optional || fs::metadata(directory).is_err() {
         return Ok(());
     }
-    Err(CgroupError::MissingController { what: setting.what.to_string(), controller: setting.controller })
+    // The controller is there, or the directory would not be.
+    let file = setting.choices[0].0.to_string();
+    Err(CgroupError::MissingFile { what: setting.what.to_string(), file })
 }
 
 /// A memory amount: -1 is written as `unlimited`.

@@ -24,6 +24,7 @@ const TOOLS: &[&str] = &[
     "procps",
     "python3",
     "sed",
+    "systemd",
     "tar",
     "util-linux",
 ];

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci::runtime::LinuxResources;
 use sys::bpf::DeviceRule;
 
-use super::{Cgroup, Layout, V1Directory, collect_pids};
+use super::{Cgroup, Layout, Origin, V1Directory, collect_pids};
 use crate::files::{read, write, write_plain};
 use crate::limits::{self, Setting};
 use crate::{CgroupError, devices};
@@ -17,24 +17,68 @@ const RACES: usize = 100;
 
 impl Cgroup {
     /// Makes the group and sets its limits; the caller undoes what is left of a failure.
-    pub(super) fn create_directories(&self, resources: &LinuxResources) -> Result<(), CgroupError> {
+    /// What it has made so far is in `made`, parents first.
+    pub(super) fn create_directories(
+        &self,
+        resources: &LinuxResources,
+        made: &mut Vec<PathBuf>,
+    ) -> Result<(), CgroupError> {
         let (settings, rules) = self.resolve(resources)?;
         match &self.layout {
             Layout::V1 { directories } => {
                 for directory in directories {
                     let wanted = settings.iter().any(|s| directory.has(s.controller));
                     if wanted || directory.is_basic() {
-                        make_v1(directory)?;
+                        self.make_v1(directory, made)?;
                     }
                 }
             }
             Layout::V2 { mount, directory } => {
-                let parent = directory.parent().unwrap_or(mount);
-                make_v2(parent, directory)?;
+                if self.origin == Origin::Ours {
+                    let parent = directory.parent().unwrap_or(mount);
+                    make_v2(parent, directory)?;
+                    made.push(directory.clone());
+                } else {
+                    self.make_below(mount, directory, |_| Ok(()), made)?;
+                }
                 hand_down(mount, directory, &settings)?;
             }
         }
         self.apply(&settings, &rules)
+    }
+
+    fn make_v1(&self, directory: &V1Directory, made: &mut Vec<PathBuf>) -> Result<(), CgroupError> {
+        let fill = |path: &Path| if directory.has("cpuset") { fill_cpuset(directory, path) } else { Ok(()) };
+        if self.origin == Origin::Ours {
+            make(&directory.path).map_err(|source| cannot_create(&directory.path, source))?;
+            made.push(directory.path.clone());
+            return fill(&directory.path);
+        }
+        self.make_below(&directory.mount, &directory.path, fill, made)
+    }
+
+    /// Makes `directory` and what is missing above it, each with `fill`.
+    fn make_below(
+        &self,
+        mount: &Path,
+        directory: &Path,
+        fill: impl Fn(&Path) -> Result<(), CgroupError>,
+        made: &mut Vec<PathBuf>,
+    ) -> Result<(), CgroupError> {
+        let mut all: Vec<&Path> = directory.ancestors().take_while(|path| *path != mount).collect();
+        all.reverse();
+        for path in all {
+            let is_new = path == directory && self.origin != Origin::Adopted;
+            match if is_new { make(path) } else { fs::create_dir(path) } {
+                Ok(()) => {
+                    made.push(path.to_owned());
+                    fill(path)?;
+                }
+                Err(error) if !is_new && error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(cannot_create(path, source)),
+            }
+        }
+        Ok(())
     }
 
     /// Changes the limits of an existing group; what `resources` does not name stays as it is.
@@ -87,7 +131,7 @@ impl Cgroup {
     /// A process that forks meanwhile leaves its child in the old place only if it had not moved itself yet, so the second look
     /// finds it; the walk ends when one look finds nobody to move.
     pub(super) fn join_late(&self, directory: &V1Directory) -> Result<(), CgroupError> {
-        make_v1(directory)?;
+        self.make_v1(directory, &mut Vec::new())?;
         let procs = directory.path.join("cgroup.procs");
         loop {
             let mut inside = Vec::new();
@@ -123,14 +167,15 @@ fn make(path: &Path) -> io::Result<()> {
     }
 }
 
-fn make_v1(directory: &V1Directory) -> Result<(), CgroupError> {
-    let path = &directory.path;
-    make(path).map_err(|source| CgroupError::Create { path: path.clone(), source })?;
-    if directory.has("cpuset") {
-        // A new v1 cpuset is empty and takes no process; these two are what it inherits with cgroup.clone_children on.
-        for file in ["cpuset.cpus", "cpuset.mems"] {
-            write(&path.join(file), read(&directory.mount.join(file))?.trim())?;
-        }
+fn cannot_create(path: &Path, source: io::Error) -> CgroupError {
+    CgroupError::Create { path: path.to_owned(), source }
+}
+
+/// A new v1 cpuset is empty and takes no process; these two are what it inherits with cgroup.clone_children on.
+fn fill_cpuset(directory: &V1Directory, path: &Path) -> Result<(), CgroupError> {
+    let above = path.parent().unwrap_or(&directory.mount);
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        write(&path.join(file), read(&above.join(file))?.trim())?;
     }
     Ok(())
 }

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Cgroup, Layout, subdirectories};
+use super::{Cgroup, Layout, Origin, subdirectories};
 use crate::CgroupError;
 
 /// How long killed processes get to be gone.
@@ -31,9 +31,9 @@ impl Cgroup {
         first_error.map_or(Ok(()), Err)
     }
 
-    /// Takes back what a failed creation made, without waiting.
-    pub(super) fn undo(&self) {
-        for directory in self.directories() {
+    /// Takes back the directories that a failed creation made, without waiting.
+    pub(super) fn undo(&self, made: &[PathBuf]) {
+        for directory in made.iter().rev() {
             let _ = fs::remove_dir(directory);
         }
         self.remove_parent();
@@ -41,6 +41,9 @@ impl Cgroup {
 
     /// Removes the parent when it is empty: rmdir of a group with children fails, so no look is needed.
     fn remove_parent(&self) {
+        if self.origin != Origin::Ours {
+            return;
+        }
         if let Layout::V2 { mount, directory } = &self.layout {
             let above = directory.ancestors().skip(1).take_while(|a| a.starts_with(mount) && a != mount);
             for ancestor in above {

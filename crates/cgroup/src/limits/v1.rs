@@ -24,8 +24,12 @@ pub fn settings(resources: &LinuxResources) -> Result<Vec<Setting>, CgroupError>
     }
     for page in &resources.hugepage_limits {
         let size = file_name(&page.page_size, "huge page size")?;
-        let file = format!("hugetlb.{size}.limit_in_bytes");
-        out.push(Setting::new("hugetlb", file, page.limit, "a limit of huge pages"));
+        // What is reserved counts, too, where the kernel (5.7) can: a limit on use alone kills with SIGBUS.
+        for (file, optional) in [("rsvd.limit_in_bytes", true), ("limit_in_bytes", false)] {
+            let file = format!("hugetlb.{size}.{file}");
+            let setting = Setting::new("hugetlb", file, page.limit, format!("a limit of {size} huge pages"));
+            out.push(Setting { optional, ..setting });
+        }
     }
     if let Some(network) = &resources.network {
         if let Some(class) = network.class_id {
@@ -112,6 +116,19 @@ fn memory(memory: &LinuxMemory, out: &mut Vec<Setting>) -> Result<(), CgroupErro
             return Err(CgroupError::Invalid { what: "swappiness", value: swappiness.to_string() });
         }
         out.push(Setting::new("memory", "memory.swappiness", swappiness, "a swappiness"));
+    }
+    if let Some(hierarchical) = memory.use_hierarchy {
+        let value = u8::from(hierarchical);
+        out.push(Setting {
+            // Where the file has gone, every group is hierarchical.
+            optional: hierarchical,
+            ..Setting::new(
+                "memory",
+                "memory.use_hierarchy",
+                value,
+                "memory that is not counted in the groups above",
+            )
+        });
     }
     if memory.disable_oom_killer == Some(true) {
         out.push(Setting::new("memory", "memory.oom_control", 1, "a disabled OOM killer"));

@@ -21,7 +21,12 @@ pub fn settings(resources: &LinuxResources) -> Result<Vec<Setting>, CgroupError>
     }
     for page in &resources.hugepage_limits {
         let size = file_name(&page.page_size, "huge page size")?;
-        out.push(Setting::new("hugetlb", format!("hugetlb.{size}.max"), page.limit, "a limit of huge pages"));
+        // What is reserved counts, too, where the kernel (5.7) can: a limit on use alone kills with SIGBUS.
+        for (file, optional) in [("rsvd.max", true), ("max", false)] {
+            let file = format!("hugetlb.{size}.{file}");
+            let setting = Setting::new("hugetlb", file, page.limit, format!("a limit of {size} huge pages"));
+            out.push(Setting { optional, ..setting });
+        }
     }
     if resources.network.as_ref().is_some_and(|n| n.class_id.is_some() || !n.priorities.is_empty()) {
         return Err(unsupported("a network class or priority"));
@@ -96,6 +101,9 @@ fn memory(memory: &LinuxMemory, out: &mut Vec<Setting>) -> Result<(), CgroupErro
     }
     if memory.disable_oom_killer == Some(true) {
         return Err(unsupported("a disabled OOM killer"));
+    }
+    if memory.use_hierarchy == Some(false) {
+        return Err(unsupported("memory that is not counted in the groups above"));
     }
     let limit = memory.limit.filter(|&l| l != 0);
     if let Some(swap) = swap_alone(limit, memory.swap.filter(|&s| s != 0))? {
