@@ -13,6 +13,7 @@ mod cgroup;
 mod copy_up;
 pub mod devices;
 mod finish;
+mod labels;
 mod lookup;
 mod mounts;
 mod moved;

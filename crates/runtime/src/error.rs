@@ -109,6 +109,7 @@ steps! {
     IdMaps: "make the user namespace of",
     MapOwners: "map the owners of",
     Listener: "pass the seccomp listener to",
+    NetDevice: "move the network device",
 }
 
 impl Step {

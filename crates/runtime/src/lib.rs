@@ -40,5 +40,6 @@ pub use error::{LaunchError, Step};
 pub use exec::{Exec, exec};
 pub use features::{OLDEST_VERSION, features};
 pub use launch::{Launch, Lifetime, Rootfs, Stdio, UserSpec};
+pub use outside::rdt::remove as leave_intel_rdt;
 pub use plan::warnings;
 pub use process::{Exit, Process};

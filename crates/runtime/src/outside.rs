@@ -5,6 +5,8 @@
 //! prepared attached to nothing and handed over as a descriptor, which the first process attaches in its own mount namespace.
 
 mod dev;
+mod netdev;
+pub mod rdt;
 mod root;
 mod shelf;
 
@@ -32,6 +34,12 @@ pub fn prepare(plan: &ContainerPlan<'_>, pid: i32, channel: &Caller) -> Result<(
         child::grant(&plan.process, &pid.to_string())?;
         child::grant_ahead(&plan.process, pid)?;
     }
+    if let (Some(rdt), Some(root)) =
+        (plan.spec.linux.as_ref().and_then(|linux| linux.intel_rdt.as_ref()), &plan.resctrl)
+    {
+        rdt::assign(root, rdt, plan.process.id, pid)?;
+    }
+    netdev::move_all(plan, pid)?;
     if let Some(all) = &plan.spec.hooks {
         let state = plan.state(Status::Creating, pid);
         for (point, hooks) in [("prestart", &all.prestart), ("createRuntime", &all.create_runtime)] {

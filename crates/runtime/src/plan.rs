@@ -1,5 +1,6 @@
 //! The caller's half of the work: everything the child will need, parsed and checked before it exists.
 
+mod labels;
 mod mounts;
 mod refuse;
 mod rights;
@@ -8,7 +9,7 @@ pub mod tuning;
 use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cgroup::Cgroup;
 use oci::runtime::{Linux, LinuxDevice, LinuxTimeOffset, NamespaceType, Process, Spec, State, Status};
@@ -21,6 +22,7 @@ use crate::seccomp::{Program, Seccomp};
 use crate::users::IdMaps;
 use crate::{Launch, LaunchError, Lifetime, Rootfs, Stdio, UserSpec};
 
+pub use labels::Labels;
 pub use mounts::{Datum, IdMap, MountPlan, OPTIONS as MOUNT_OPTIONS, Source};
 pub use rights::{Limit, Rights, warnings};
 pub use tuning::Tuning;
@@ -38,6 +40,7 @@ pub struct ProcessPlan<'a> {
     pub listener: Option<Listener>,
     pub limits: Vec<Limit>,
     pub tuning: Tuning,
+    pub labels: Labels,
     pub stdio: Stdio,
     /// The host's `/dev/null`, for streams that are not given.
     pub null: OwnedFd,
@@ -71,7 +74,6 @@ impl<'a> ProcessPlan<'a> {
         seccomp: &Seccomp,
         stdio: Stdio,
     ) -> Result<Self, LaunchError> {
-        refuse::process(process)?;
         rights::check_oom_score(process)?;
         if process.args.is_empty() {
             return Err(invalid("process.args", "no command specified"));
@@ -107,6 +109,7 @@ impl<'a> ProcessPlan<'a> {
             listener: None,
             limits: rights::limits(process)?,
             tuning: Tuning::new(process, linux)?,
+            labels: Labels::new(process)?,
             stdio,
             null,
             init: false,
@@ -129,6 +132,8 @@ pub struct ContainerPlan<'a> {
     /// How the mount of the root spreads; a slave of the host's when nothing else is said.
     pub root_propagation: Option<(Propagation, Depth)>,
     pub mounts: Vec<MountPlan<'a>>,
+    /// Where groups for `linux.intelRdt` are, when it asks for one.
+    pub resctrl: Option<PathBuf>,
     /// Device nodes that the caller makes and the child binds to their places.
     pub shelf: Vec<LinuxDevice>,
     pub users: Users,
@@ -175,6 +180,7 @@ impl<'a> ContainerPlan<'a> {
             no_pivot: launch.no_pivot,
             root_propagation: root_propagation(spec)?,
             mounts: spec.mounts.iter().map(MountPlan::new).collect::<Result<_, _>>()?,
+            resctrl: refuse::resctrl(spec)?,
             shelf: Vec::new(),
             users: Users::Hosts,
             create: KindSet::EMPTY,
@@ -182,6 +188,9 @@ impl<'a> ContainerPlan<'a> {
             time_offsets: None,
             join: Vec::new(),
         };
+        if let Some(label) = labels::of_mounts(spec.linux.as_ref())? {
+            plan.mounts.iter_mut().for_each(|mount| mount.set_label(label));
+        }
         plan.namespaces(launch.join)?;
         plan.process.other_users = plan.has_other_users();
         if plan.process.other_users {
@@ -192,7 +201,11 @@ impl<'a> ContainerPlan<'a> {
         }
         plan.process.listener =
             Listener::new(plan.process.filter.as_ref(), || plan.state_without_pid(Status::Created))?;
-        refuse::sysctls(spec, |kind| plan.create.contains(kind) || plan.joins(kind))?;
+        refuse::net_devices(spec, plan.create.contains(Kind::Network) || plan.joins(Kind::Network))?;
+        refuse::sysctls(spec, |kind| match kind {
+            Kind::User => plan.has_other_users(),
+            kind => plan.create.contains(kind) || plan.joins(kind),
+        })?;
         Ok(plan)
     }
 
@@ -281,8 +294,13 @@ impl<'a> ContainerPlan<'a> {
 
     /// Whether the first process waits for the caller's share of the set-up.
     pub fn waits_for_caller(&self) -> bool {
+        let devices = self.spec.linux.as_ref().is_some_and(|linux| !linux.net_devices.is_empty());
         let hooks = self.spec.hooks.as_ref().is_some_and(|hooks| !hooks.are_none_before_start());
-        hooks || self.root_from_outside() || self.mounts.iter().any(|mount| self.mount_from_outside(mount))
+        hooks
+            || devices
+            || self.resctrl.is_some()
+            || self.root_from_outside()
+            || self.mounts.iter().any(|mount| self.mount_from_outside(mount))
     }
 
     /// What hooks are told; `pid` is that of the first process as the caller sees it.

@@ -11,7 +11,7 @@ use sys::process::Vectors;
 
 use super::account::{self, Account};
 use super::terminal::Terminal;
-use super::{Never, lookup, reaper};
+use super::{Never, labels, lookup, reaper};
 use crate::Stdio;
 use crate::channel::{At, Child, Fault, GO, GO_ON};
 use crate::error::Step;
@@ -207,7 +207,8 @@ fn tune(plan: &ProcessPlan<'_>) -> Result<(), Fault> {
         sys::capability::set(ThreadSets { effective: own.permitted, ..own }).at(Step::Rights, object)?;
         plan.tuning.schedule(0)?;
     }
-    plan.tuning.adapt()
+    plan.tuning.adapt()?;
+    labels::apply(&plan.labels)
 }
 
 /// Leaves exactly `rights`.

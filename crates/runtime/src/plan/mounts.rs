@@ -126,6 +126,17 @@ impl<'a> MountPlan<'a> {
         Ok(plan)
     }
 
+    /// Labels the files of a new file system that has no labels of its own, as `linux.mountLabel` says.
+    pub fn set_label(&mut self, label: &'a str) {
+        if let Source::New { kind, data, .. } = &mut self.source
+            // The kernel labels these itself, and lets nobody else.
+            && !matches!(*kind, "proc" | "sysfs" | "mqueue")
+            && !data.iter().any(|(key, _)| *key == "context")
+        {
+            data.push(("context", Some(label)));
+        }
+    }
+
     /// Whether this is the directory of the device nodes.
     pub fn is_dev(&self) -> bool {
         self.destination == Path::new("/dev")

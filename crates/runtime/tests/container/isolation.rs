@@ -96,9 +96,21 @@ fn sysctls_are_set_where_they_belong() {
     sandbox.linux().sysctl.insert("kernel.panic".to_owned(), "1".to_owned());
     assert_eq!(
         sandbox.error().to_string(),
-        "invalid sysctl kernel.panic: it is not in a separate kernel namespace"
+        "invalid linux.sysctl kernel.panic: it is not in a separate kernel namespace"
     );
     sandbox.linux().sysctl.remove("kernel.panic");
+    for name in ["net/../kernel/panic", "net..core", "net.", "/net/core", "net/./core"] {
+        let mut sandbox = Sandbox::new(&["true"]);
+        sandbox.linux().sysctl.insert(name.to_owned(), "1".to_owned());
+        let expected = format!("invalid linux.sysctl {name}: it is not the name of a kernel parameter");
+        assert_eq!(sandbox.error().to_string(), expected);
+    }
+    let mut other = Sandbox::new(&["true"]);
+    other.linux().sysctl.insert("user.max_net_namespaces".to_owned(), "7".to_owned());
+    assert_eq!(
+        other.error().to_string(),
+        "invalid linux.sysctl user.max_net_namespaces: it is not allowed in the host's user namespace"
+    );
     sandbox.linux().namespaces.retain(|namespace| namespace.r#type != NamespaceType::Network);
     assert!(matches!(sandbox.error(), LaunchError::Invalid { .. }));
 }
@@ -107,7 +119,4 @@ fn what_is_not_supported_is_refused_by_name() {
     let mut sandbox = Sandbox::new(&["true"]);
     sandbox.linux().namespaces.retain(|namespace| namespace.r#type != NamespaceType::Mount);
     assert_eq!(sandbox.error().to_string(), "a container without a mount namespace is not supported");
-    let mut sandbox = Sandbox::new(&["true"]);
-    sandbox.process().apparmor_profile = Some("docker-default".to_owned());
-    assert_eq!(sandbox.error().to_string(), "process.apparmorProfile is not supported");
 }

@@ -11,9 +11,11 @@ mod filter;
 mod hooks;
 mod init;
 mod isolation;
+mod labels;
 mod lifetime;
 mod mounts;
 mod namespaces;
+mod netdevices;
 mod options;
 mod program;
 mod rights;
@@ -65,6 +67,8 @@ fn main() -> ExitCode {
         namespaces::TESTS,
         options::TESTS,
         devices::TESTS,
+        netdevices::TESTS,
+        labels::TESTS,
     ];
     let mut failed = Vec::new();
     let selected =

@@ -76,9 +76,19 @@ fn the_kernels_file_systems_are_there() {
     let output = sandbox.output().unwrap();
     assert_eq!(output.out, "lo\n/dev/mqueue\n/sys/fs/cgroup\nbox\n", "{output:?}");
     assert!(output.err.contains("panic"), "{output:?}");
-    let mut sandbox = shell("cat /proc/sys/net/ipv4/ip_forward");
-    sandbox.linux().sysctl.insert("net.ipv4.ip_forward".to_owned(), "1".to_owned());
-    assert_eq!(sandbox.text(), "1");
+    let all = [
+        ("net.ipv4.ip_forward", "1"),
+        ("kernel.shmmni", "77"),
+        ("fs.mqueue.msg_max", "8"),
+        ("kernel.domainname", "example"),
+        ("user.max_net_namespaces", "7"),
+    ];
+    let mut sandbox = shell(
+        "cd /proc/sys; cat net/ipv4/ip_forward kernel/shmmni fs/mqueue/msg_max kernel/domainname user/max_net_namespaces",
+    );
+    let sysctls = all.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    sandbox.linux().sysctl.extend(sysctls);
+    assert_eq!(sandbox.text(), all.map(|(_, value)| value).join("\n"));
 }
 
 fn devices_are_made_for_it() {

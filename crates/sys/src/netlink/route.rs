@@ -52,6 +52,9 @@ pub enum Change<'a> {
     Port { name: &'a str, isolated: bool, hairpin: bool },
     /// Brings an interface up.
     Up { index: u32 },
+    /// Moves an interface, which is down then and without addresses, to another namespace and names it there; a `%d` in the
+    /// name is filled with the first number that is free.
+    Move { index: u32, netns: BorrowedFd<'a>, name: &'a str },
     /// Sets an interface's MTU.
     Mtu { name: &'a str, mtu: u32 },
     /// Gives an interface an address; no failure when it has it already.
@@ -100,6 +103,15 @@ pub struct Address {
     pub interface: u32,
     pub address: IpAddr,
     pub prefix: u8,
+}
+
+/// An address of an interface with all that belongs to it, to be given to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastingAddress {
+    family: u8,
+    prefix: u8,
+    flags: u32,
+    attributes: Vec<(u16, Vec<u8>)>,
 }
 
 /// A socket for the namespace of the thread that opened it.
@@ -170,6 +182,29 @@ impl RouteSocket {
         self.dump(libc::RTM_GETADDR, &header, parse_address)
     }
 
+    /// Those addresses of an interface that would still mean something elsewhere: of global scope, and not for a time only.
+    pub fn lasting_addresses(&self, index: u32) -> Result<Vec<LastingAddress>, Error> {
+        let all = self.dump(libc::RTM_GETADDR, &[0; IFADDR], parse_lasting)?;
+        Ok(all.into_iter().filter(|(interface, _)| *interface == index).map(|(_, address)| address).collect())
+    }
+
+    /// Gives an interface addresses that another one had.
+    pub fn add_addresses(&self, index: u32, addresses: &[LastingAddress]) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        for LastingAddress { family, prefix, flags, attributes } in addresses {
+            let [a, b, c, d] = index.to_ne_bytes();
+            batch.message(libc::RTM_NEWADDR, CREATE, |w| {
+                w.raw(&[*family, *prefix, 0, libc::RT_SCOPE_UNIVERSE, a, b, c, d]);
+                w.u32(libc::IFA_FLAGS, *flags);
+                for (kind, value) in attributes {
+                    w.attribute(*kind, value);
+                }
+            });
+            batch.acknowledge();
+        }
+        self.socket.transact(&batch)
+    }
+
     fn dump<T>(&self, kind: u16, header: &[u8], parse: fn(&[u8]) -> Option<T>) -> Result<Vec<T>, Error> {
         let mut batch = Batch::new();
         batch.message(kind, DUMP, |w| {
@@ -232,6 +267,10 @@ impl Change<'_> {
             }),
             Self::Up { index } => batch.message(libc::RTM_NEWLINK, 0, |w| {
                 w.raw(&ifinfo(index, UP, UP));
+            }),
+            Self::Move { index, netns, name } => batch.message(libc::RTM_NEWLINK, 0, |w| {
+                w.raw(&ifinfo(index, 0, 0)).u32(libc::IFLA_NET_NS_FD, netns.as_raw_fd() as u32);
+                w.string(libc::IFLA_IFNAME, name);
             }),
             Self::Alias { name, alias } => batch.message(libc::RTM_NEWLINK, 0, |w| {
                 w.raw(&ifinfo(0, 0, 0)).string(libc::IFLA_IFNAME, name);
@@ -332,6 +371,24 @@ fn parse_address(payload: &[u8]) -> Option<Address> {
     };
     let interface = u32::from_ne_bytes(payload.get(4..8)?.try_into().ok()?);
     Some(Address { interface, address, prefix: payload[1] })
+}
+
+fn parse_lasting(payload: &[u8]) -> Option<(u32, LastingAddress)> {
+    let header: &[u8; IFADDR] = payload.first_chunk()?;
+    let attributes = Attributes::new(&payload[IFADDR..]);
+    let flags = attributes.u32(libc::IFA_FLAGS).unwrap_or_else(|| header[2].into());
+    if flags & libc::IFA_F_PERMANENT == 0 || header[3] != libc::RT_SCOPE_UNIVERSE {
+        return None;
+    }
+    let kept = |kind: u16| matches!(kind, libc::IFA_ADDRESS | libc::IFA_LOCAL | libc::IFA_BROADCAST);
+    let attributes = attributes.filter(|(kind, _)| kept(*kind)).map(|(kind, value)| (kind, value.to_vec()));
+    let address = LastingAddress {
+        family: header[0],
+        prefix: header[1],
+        flags: flags & (libc::IFA_F_NOPREFIXROUTE | libc::IFA_F_NODAD),
+        attributes: attributes.collect(),
+    };
+    Some((u32::from_ne_bytes(header[4..].try_into().ok()?), address))
 }
 
 fn ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {
