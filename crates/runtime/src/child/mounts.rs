@@ -282,6 +282,16 @@ pub fn below(path: &Path) -> &Path {
 pub fn sysctls(spec: &Spec, proc: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
     for (name, value) in spec.linux.iter().flat_map(|linux| &linux.sysctl) {
         let object = || format!("{name}={value}");
+        // Those of names the kernel lets only the host's root write, whoever owns the namespace; the calls do the same.
+        let done = match name.as_str() {
+            "kernel.hostname" | "kernel/hostname" => Some(sys::process::set_hostname(value)),
+            "kernel.domainname" | "kernel/domainname" => Some(sys::process::set_domainname(value)),
+            _ => None,
+        };
+        if let Some(done) = done {
+            done.at(Step::Sysctl, object)?;
+            continue;
+        }
         let path = match name.contains('/') {
             true => format!("sys/{name}"),
             false => format!("sys/{}", name.replace('.', "/")),

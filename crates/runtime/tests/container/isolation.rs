@@ -106,6 +106,10 @@ fn sysctls_are_set_where_they_belong() {
         assert_eq!(sandbox.error().to_string(), expected);
     }
     let mut other = Sandbox::new(&["true"]);
+    other.linux().sysctl.insert("kernel.hostname".to_owned(), "b".to_owned());
+    let expected = "invalid linux.sysctl kernel.hostname: the configuration's hostname says it already";
+    assert_eq!(other.error().to_string(), expected);
+    let mut other = Sandbox::new(&["true"]);
     other.linux().sysctl.insert("user.max_net_namespaces".to_owned(), "7".to_owned());
     assert_eq!(
         other.error().to_string(),
