@@ -116,16 +116,21 @@ impl fmt::Display for Failure {
 pub const HINT_FULL: &str = "free some space, for example with `hull system prune`";
 
 fn hint_of_cause(error: &(dyn Error + 'static)) -> Option<String> {
+    is_full(error).then(|| HINT_FULL.to_owned())
+}
+
+/// Whether `error`, or what caused it, is a disk or a quota without room.
+pub fn is_full(error: &(dyn Error + 'static)) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     let mut cause = Some(error);
     while let Some(error) = cause {
         let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
         if matches!(kind, Some(StorageFull | QuotaExceeded)) {
-            return Some(HINT_FULL.to_owned());
+            return true;
         }
         cause = error.source();
     }
-    None
+    false
 }
 
 /// The failures of several objects of one command, reported one by one; the first one decides the exit code.

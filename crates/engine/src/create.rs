@@ -206,13 +206,14 @@ impl Engine {
     /// Files go first: on a full disk there is no room for the transaction before.
     fn uncreate(&self, container: &Container, made: &[String]) {
         let _ = sys::fs::remove_tree(&self.data_dir(&container.id));
-        let removed: Result<(), NameError> = self.store().database().write(Durability::Full, |writer| {
-            containers::remove(writer, container.id.as_str())?;
-            for volume in made {
-                volumes::remove(writer, volume)?;
-            }
-            Ok(())
-        });
+        let removed: Result<(), NameError> =
+            self.store().database().write_removal(Durability::Full, |writer| {
+                containers::remove(writer, container.id.as_str())?;
+                for volume in made {
+                    volumes::remove(writer, volume)?;
+                }
+                Ok(())
+            });
         if removed.is_ok() {
             for volume in made {
                 let _ = sys::fs::remove_tree(&self.store().data().join("volumes").join(volume));

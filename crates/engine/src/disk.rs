@@ -152,7 +152,7 @@ impl Engine {
         filters.allow(&["until"])?;
         let until = until(filters)?;
         let in_images = self.layers_of_images()?;
-        let keys = self.store().database().write(Durability::Relaxed, |writer| {
+        let keys = self.store().database().write_removal(Durability::Relaxed, |writer| {
             let mut keys = Vec::new();
             for row in build_cache::list(writer)? {
                 let old = until.is_none_or(|until| row.used_ns < until);

@@ -191,7 +191,7 @@ impl Engine {
         client::wait_released(&run_dir).map_err(files(run_dir.clone()))?;
         sys::fs::remove_tree(&data_dir).map_err(files(data_dir.clone()))?;
         let durability = if container.doc.spec.auto_remove { Durability::Relaxed } else { Durability::Full };
-        self.store().database().write(durability, |writer| {
+        self.store().database().write_removal(durability, |writer| {
             containers::remove(writer, container.id.as_str())?;
             Ok::<_, DatabaseError>(())
         })?;

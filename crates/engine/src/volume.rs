@@ -202,7 +202,7 @@ impl Engine {
     /// # Errors
     /// [`VolumeError::InUse`] while a container mounts it, running or not.
     pub fn volume_remove(&self, name: &str, force: bool) -> Result<(), VolumeError> {
-        let place = self.store().database().write(Durability::Full, |writer| {
+        let place = self.store().database().write_removal(Durability::Full, |writer| {
             let Some(row) = volumes::get(writer, name)? else {
                 return if force { Ok(None) } else { Err(VolumeError::NotFound { name: name.to_owned() }) };
             };

@@ -88,7 +88,7 @@ impl Images<'_> {
     /// [`RemoveError`]; nothing was changed then.
     pub fn remove(&self, name: &str, options: &RemoveOptions<'_>) -> Result<Vec<Removed>, RemoveError> {
         self.store.mark_pending()?;
-        let removed = self.store.database().write(Durability::Full, |writer| {
+        let removed = self.store.database().write_removal(Durability::Full, |writer| {
             let image = find(writer, name)?;
             let mut removal = Removal { writer, options, image: &image, removed: Vec::new() };
             removal.run(name)?;
@@ -111,13 +111,13 @@ impl Images<'_> {
             .map(|image| image.id)
             .collect();
         self.store.mark_pending()?;
-        let removed = self.store.database().write(Durability::Full, |writer| {
+        let removed = self.store.database().write_removal(Durability::Full, |writer| {
             let mut removed = Vec::new();
-            for id in candidates {
-                let Some(image) = db::images::get(writer, &id)? else { continue };
+            for id in &candidates {
+                let Some(image) = db::images::get(writer, id)? else { continue };
                 // Tagged or used since it was listed.
-                let references = db::images::references_of(writer, &id)?;
-                if !db::containers::using_image(writer, &id)?.is_empty() || !(all || references.is_empty()) {
+                let references = db::images::references_of(writer, id)?;
+                if !db::containers::using_image(writer, id)?.is_empty() || !(all || references.is_empty()) {
                     continue;
                 }
                 removed.extend(delete(writer, &image, references)?);

@@ -47,7 +47,7 @@ impl Store {
         // Snapshots first: a blob without its snapshot can be unpacked again, not the other way round.
         for diff_id in self.snapshots().list()? {
             if !usage.snapshots.contains(&diff_id) {
-                collected.trees.push(self.snapshots().detach(&diff_id)?);
+                collected.trees.push(self.database().reserve.spend(|| self.snapshots().detach(&diff_id))?);
                 collected.snapshots.push(diff_id);
             }
         }
@@ -63,7 +63,7 @@ impl Store {
         rows.retain(|layer| !usage.snapshots.contains(&layer.diff_id));
         if !rows.is_empty() {
             collected.bytes += rows.iter().map(|layer| layer.size).sum::<u64>();
-            self.database().write(Durability::Relaxed, |w| {
+            self.database().write_removal(Durability::Relaxed, |w| {
                 rows.iter().try_for_each(|layer| db::layers::remove(w, &layer.diff_id))
             })?;
         }

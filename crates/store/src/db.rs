@@ -21,6 +21,7 @@ mod row;
 mod schema;
 pub mod volumes;
 
+use std::error::Error;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 use sys::fs::{FileLock, LockKind, OFlags};
 
 pub use error::DatabaseError;
+
+use crate::reserve::Reserve;
 
 const WAL_LIMIT_BYTES: u64 = 64 * 4096;
 
@@ -50,6 +53,7 @@ pub enum Durability {
 /// The database of one data root; a connection is made by the first transaction.
 pub struct Database {
     data: PathBuf,
+    pub(crate) reserve: Reserve,
     state: Mutex<Option<Open>>,
 }
 
@@ -76,7 +80,7 @@ impl<'a> Deref for Writer<'a> {
 
 impl Database {
     pub(crate) fn new(data: &Path) -> Self {
-        Self { data: data.to_owned(), state: Mutex::new(None) }
+        Self { data: data.to_owned(), reserve: Reserve::new(data), state: Mutex::new(None) }
     }
 
     /// The database file, for error texts.
@@ -117,6 +121,20 @@ impl Database {
         let result = self.write_locked(open, durability, body);
         open.lock = lock.release().ok();
         result
+    }
+
+    /// As [`Database::write`], for a change by which something is removed: it works on a full disk, too.
+    ///
+    /// # Errors
+    /// [`DatabaseError`] as `E`, or the error of `body`.
+    pub fn write_removal<T, E: From<DatabaseError> + Error + 'static>(
+        &self,
+        durability: Durability,
+        body: impl Fn(&Writer<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let value = self.reserve.spend(|| self.write(durability, &body))?;
+        self.reserve.keep();
+        Ok(value)
     }
 
     fn write_locked<T, E: From<DatabaseError>>(
@@ -212,6 +230,7 @@ impl Database {
                 None => self.lock(None)?,
             };
             schema::migrate(&mut open.connection, &self.path())?;
+            self.reserve.keep();
             open.lock = lock.release().ok();
         }
         Ok(open)

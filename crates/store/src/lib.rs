@@ -5,6 +5,7 @@
 //! ```text
 //! hull.db             durable intent; see `db`
 //! db.lock             flock LOCK_EX around every write transaction
+//! reserve             blocks to give up when something is removed from a full disk
 //! gc.lock             flock: shared by whoever makes or uses content, exclusive by `collect`
 //! gc.pending          exists while there may be content that no row names and that nobody is about to collect
 //! blobs/sha256/<hex>  manifests, configs, layers as they arrived
@@ -28,6 +29,7 @@ mod blobs;
 mod collect;
 pub mod db;
 mod error;
+mod reserve;
 mod roots;
 mod snapshots;
 mod tmp;
@@ -118,7 +120,7 @@ impl Store {
         // Whoever holds it opened the store before us and is doing this, or has done it.
         let Some(lock) = self.try_lock_exclusive()? else { return Ok(()) };
         if self.data().join("hull.db").exists() {
-            self.database().write(Durability::Full, db::build_cache::forget_other_boots)?;
+            self.database().write_removal(Durability::Full, db::build_cache::forget_other_boots)?;
             self.collect(&lock)?.finish();
         }
         std::fs::write(marker, "").map_err(|e| StoreError::io("create", marker, e))

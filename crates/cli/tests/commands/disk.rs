@@ -113,3 +113,67 @@ fn a_full_disk_is_one_clear_error() {
         world.hull(command).success();
     }
 }
+
+#[test]
+fn everything_can_be_removed_from_a_full_disk() {
+    let world = World::new(env!("CARGO_BIN_EXE_hull"));
+    let disk = SmallDisk::new(&world);
+    let setup = || {
+        world.hull(["import", &testkit::busybox_tar().to_string_lossy(), "busybox"]).success();
+        world.file("built/Dockerfile", "FROM busybox\nRUN echo built > /built\n");
+        world.hull(["build", "-q", "-t", "built", "built"]).success();
+        world.hull(["network", "create", "net"]).success();
+        world.hull(["run", "-d", "--name", "runs", "built", "sleep", "1000"]).success();
+        for name in ["one", "two"] {
+            world.hull(["create", "--name", name, "-v", "/anonymous", "busybox", "true"]).success();
+            world.hull(["volume", "create", name]).success();
+        }
+        world.hull(["tag", "busybox", "busybox:second"]).success();
+    };
+    let commands: [&[&str]; 11] = [
+        &["rm", "one"],
+        &["rm", "-f", "runs"],
+        &["container", "prune", "-f"],
+        &["volume", "rm", "one"],
+        &["volume", "prune", "-af"],
+        &["network", "rm", "net"],
+        &["rmi", "busybox:second"],
+        &["rmi", "built"],
+        &["image", "prune", "-af"],
+        &["builder", "prune", "-af"],
+        &["system", "prune", "-af", "--volumes"],
+    ];
+    setup();
+    for command in commands {
+        disk.fill(0);
+        world.hull(command).success();
+        disk.free();
+    }
+    assert_eq!(disk.content(), ["blobs/sha256"].map(|part| world.data_root().join(part)));
+    // One after another without anybody making room in between.
+    setup();
+    disk.fill(0);
+    world.hull(["rm", "-f", "runs"]).success();
+    world.hull(["volume", "rm", "one"]).success();
+    world.hull(["volume", "rm", "two"]).success();
+    world.hull(["system", "prune", "-af", "--volumes"]).success();
+    assert_eq!(disk.content(), ["blobs/sha256"].map(|part| world.data_root().join(part)));
+}
+
+#[test]
+fn a_copy_that_finds_the_disk_full_leaves_whole_files() {
+    let world = World::new(env!("CARGO_BIN_EXE_hull"));
+    let disk = SmallDisk::new(&world);
+    world.hull(["import", &testkit::busybox_tar().to_string_lossy(), "busybox"]).success();
+    world.hull(["create", "--name", "box", "busybox", "true"]).success();
+    world.file("tree/small", "small");
+    world.file("tree/zbig", &"x".repeat(2_000_000));
+    let tree = world.scratch().join("tree").to_string_lossy().into_owned();
+    disk.fill(1 << 20);
+    world.hull(["cp", &tree, "box:/"]).status(1).says("No space left on device").says("zbig");
+    disk.free();
+    let listed = world.hull(["export", "box"]).success().stdout;
+    assert!(!listed.contains("tree/zbig"), "half a file stayed");
+    world.hull(["cp", "box:/tree/small", "-"]).success();
+    world.hull(["cp", &tree, "box:/"]).success();
+}

@@ -156,7 +156,7 @@ impl Engine {
                 Err(error) => return Err(error.into()),
             }
         }
-        let removed = self.store().database().write(Durability::Full, |writer| {
+        let removed = self.store().database().write_removal(Durability::Full, |writer| {
             let row = super::find_row(writer, &row.id)?;
             let holders =
                 self.holders(writer, &row.id, |id| ended.iter().any(|(ended, _)| ended.as_str() == id))?;

@@ -150,16 +150,12 @@ pub fn unpack<R: BufRead>(
         umask: umask(),
         total: Unpacked::default(),
     };
-    while let Some(entry) = archive.next_entry()? {
-        unpacker.total.entries += 1;
-        if unpacker.total.entries > options.max_entries {
-            return Err(UnpackError::TooManyEntries(options.max_entries));
-        }
-        unpacker.entry(&mut archive, &entry)?;
-    }
-    archive.drain()?;
+    let unpacked = unpacker.entries(&mut archive);
     let Unpacker { pending, total, .. } = unpacker;
-    pending.finish(root)?;
+    // Also the directories of an archive that could not be unpacked to its end: what stays of it is as it should be.
+    let finished = pending.finish(root);
+    unpacked?;
+    finished?;
     Ok(total)
 }
 
@@ -179,6 +175,17 @@ struct Place {
 }
 
 impl Unpacker<'_> {
+    fn entries<R: BufRead>(&mut self, archive: &mut Reader<R>) -> Result<(), UnpackError> {
+        while let Some(entry) = archive.next_entry()? {
+            self.total.entries += 1;
+            if self.total.entries > self.options.max_entries {
+                return Err(UnpackError::TooManyEntries(self.options.max_entries));
+            }
+            self.entry(archive, &entry)?;
+        }
+        Ok(archive.drain()?)
+    }
+
     fn entry<R: BufRead>(&mut self, archive: &mut Reader<R>, entry: &Entry) -> Result<(), UnpackError> {
         let (parent, last) = match name_of(&entry.path)? {
             Name::Root if entry.kind == Kind::Directory => {
@@ -198,7 +205,12 @@ impl Unpacker<'_> {
                 let file = self.make(entry, &place, |flags| {
                     fs::open_at(&place.parent, &*place.name, flags, entry.mode)
                 })?;
-                return self.fill(archive, entry, File::from(file));
+                let filled = self.fill(archive, entry, File::from(file));
+                if filled.is_err() {
+                    // Nobody should take half a file for a whole one.
+                    let _ = self.remove(&place);
+                }
+                return filled;
             }
             Kind::HardLink => return self.hard_link(entry, &place),
             Kind::Symlink => {
