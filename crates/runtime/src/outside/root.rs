@@ -5,10 +5,12 @@
 //! as their owner, and nothing is ever copied or changed for it.
 
 use std::ffi::{CString, OsStr};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use sys::fs::OFlags;
 use sys::mount::{Attributes, Change, Context, Depth, Propagation, Tree};
@@ -62,7 +64,7 @@ pub fn overlay_mount(
             ("volatile", None) => overlay.volatile = true,
             (other, _) => {
                 let object = format!("overlay at {} with option {other:?}", mount.destination.display());
-                return Err(Fault::new(Step::Mount, object, &std::io::ErrorKind::Unsupported.into()));
+                return Err(Fault::new(Step::Mount, object, &io::ErrorKind::Unsupported.into()));
             }
         }
     }
@@ -90,115 +92,157 @@ impl Overlay<'_> {
         tree
     }
 
-    /// A directory for errors to name, and to be covered for a moment.
-    fn place(&self) -> &Path {
-        self.over.map(|(_, work)| work).or(self.lower.first().copied()).unwrap_or(Path::new("/"))
+    /// A directory for errors to name.
+    fn name(&self) -> String {
+        let named = self.over.map(|(upper, _)| upper).or(self.lower.first().copied());
+        named.unwrap_or(Path::new("/")).display().to_string()
     }
 
-    /// Mounts it in a mount namespace of this process's own, and leaves the working directory anywhere.
-    ///
-    /// Overlayfs takes paths, and before Linux 6.15 only those of attached mounts: they get names on a small tmpfs that covers
-    /// one of the directories in this namespace and is gone again at the end.
+    /// Mounts it, attached to nothing, and leaves the working directory anywhere.
     fn mount(&self, world: Option<&World>) -> Result<Tree, Fault> {
-        let object = || self.place().display().to_string();
-        leave_mount_namespace().map_err(|error| Fault::new(Step::Isolate, object(), &error))?;
-        let desk = Context::open("tmpfs")
-            .and_then(|context| context.mount(Attributes::NONE))
-            .at(Step::Overlay, || "a directory for the mapped layers".to_owned())?;
-        let place =
-            sys::fs::open(self.place(), OFlags::PATH | OFlags::DIRECTORY, 0).at(Step::Overlay, object)?;
-        desk.attach(&place).at(Step::Overlay, object)?;
-        let tree = self.mount_on(&desk, world);
-        let cleared = sys::mount::detach(self.place()).at(Step::Overlay, object);
-        let tree = tree?;
-        cleared.map(|()| tree)
-    }
-
-    fn mount_on(&self, desk: &Tree, world: Option<&World>) -> Result<Tree, Fault> {
-        let object = || self.place().display().to_string();
-        sys::process::change_directory(desk).at(Step::Overlay, object)?;
-        let mut shelves = Shelves { desk, world, parents: Vec::new() };
+        let object = || self.name();
+        let desk = Desk::of_process().at(Step::Isolate, object)?;
+        sys::process::change_directory(&desk.tree).at(Step::Overlay, object)?;
         let mut lower = Vec::with_capacity(self.lower.len());
         for layer in &self.lower {
-            lower.push(shelves.name(layer)?);
+            lower.push(desk.name(layer, world)?);
         }
         let over = match self.over {
-            Some((upper, work)) => Some((shelves.name(upper)?, shelves.name(work)?)),
+            Some((upper, work)) => Some((desk.name(upper, world)?, desk.name(work, world)?)),
             None => None,
         };
         let over = over.as_ref().map(|(upper, work)| (&upper[..], &work[..]));
-        let mut options = overlay::options(&lower, over, self.volatile);
+        // Overlayfs works in these directories as who mounted it, and has to be somebody the id map knows.
+        let root = world.and_then(World::root);
+        let ids = root.map(|(uid, gid)| sys::process::own_files_as(uid, gid)).transpose();
+        let _ids = ids.at(Step::Overlay, object)?;
+        match self.mount_detached(&lower, over) {
+            // Before Linux 6.5 there is no `lowerdir+`, and a value of the new mount API holds 256 bytes.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.mount_and_copy(desk, &lower, over)
+            }
+            other => other.at(Step::Overlay, object),
+        }
+    }
+
+    fn mount_detached(&self, lower: &[Vec<u8>], over: Option<(&[u8], &[u8])>) -> io::Result<Tree> {
+        let context = Context::open("overlay")?;
+        for option in ["index", "redirect_dir", "metacopy"] {
+            context.set(option, "off")?;
+        }
+        if self.volatile {
+            context.flag("volatile")?;
+        }
+        for name in lower {
+            context.set("lowerdir+", OsStr::from_bytes(name))?;
+        }
+        if let Some((upper, work)) = over {
+            context.set("upperdir", OsStr::from_bytes(upper))?;
+            context.set("workdir", OsStr::from_bytes(work))?;
+        }
+        context.mount(Attributes::NONE)
+    }
+
+    /// Mounts it on the desk for a moment. Taking it away waits for all processors, which is why this is the second choice.
+    fn mount_and_copy(
+        &self,
+        desk: &Desk,
+        lower: &[Vec<u8>],
+        over: Option<(&[u8], &[u8])>,
+    ) -> Result<Tree, Fault> {
+        let object = || self.name();
+        let mut options = overlay::options(lower, over, self.volatile);
         if options.len() > OPTIONS_MAX {
             // Links make hundreds of layers fit the page.
             let mut links = Vec::with_capacity(lower.len());
-            for (number, name) in lower.iter().enumerate() {
-                let link = format!("l{number}");
-                sys::fs::symlink_at(OsStr::from_bytes(name), desk, link.as_str())
-                    .at(Step::Overlay, object)?;
-                links.push(link.into_bytes());
+            for name in lower {
+                links.push(desk.link(name).at(Step::Overlay, object)?);
             }
             options = overlay::options(&links, over, self.volatile);
         }
         let options =
             CString::new(options).map_err(|error| Fault::new(Step::Overlay, object(), &error.into()))?;
-        sys::fs::mkdir_at(desk, "merged", 0o755).at(Step::Overlay, object)?;
-        // Overlayfs works in these directories as who mounted it, and has to be somebody the id map knows.
-        let root = world.and_then(World::root);
-        let ids = root.map(|(uid, gid)| sys::process::own_files_as(uid, gid)).transpose();
-        let _ids = ids.at(Step::Overlay, object)?;
-        sys::mount::mount_overlay("merged", &options).at(Step::Overlay, object)?;
-        Tree::copy("merged", Depth::One).at(Step::Overlay, object)
+        sys::mount::mount_overlay(MERGED, &options).at(Step::Overlay, object)?;
+        let tree = Tree::copy(MERGED, Depth::One).at(Step::Overlay, object);
+        sys::mount::detach(MERGED).at(Step::Overlay, object)?;
+        tree
     }
 }
 
-/// The directories that hold layers, each mounted once on the desk with its owners mapped, under its number.
-struct Shelves<'a> {
-    desk: &'a Tree,
-    world: Option<&'a World>,
-    parents: Vec<PathBuf>,
+/// The name on the desk where an overlay is mounted.
+const MERGED: &str = "merged";
+
+/// The directory it lies over: an empty one that stays, because removing what is a mount point anywhere waits for all processors.
+const PLACE: &str = "/run/hull-desk";
+
+/// A small tmpfs in a mount namespace of this process's own, where the directories that hold layers have short names.
+///
+/// Overlayfs takes paths, and before Linux 6.15 only those of attached mounts. The desk is made once and goes with the process.
+struct Desk {
+    tree: Tree,
+    /// The directories mounted on it with their owners mapped, each under its number: with the user namespace's inode.
+    shelves: Mutex<Vec<(PathBuf, u64)>>,
+    links: AtomicU32,
 }
 
-impl Shelves<'_> {
-    /// What `path` is called on the desk.
-    fn name(&mut self, path: &Path) -> Result<Vec<u8>, Fault> {
+impl Desk {
+    fn of_process() -> io::Result<&'static Self> {
+        static DESK: OnceLock<Desk> = OnceLock::new();
+        if let Some(desk) = DESK.get() {
+            return Ok(desk);
+        }
+        // What it mounts to prepare containers is nobody else's business; it goes on receiving what the host mounts and unmounts.
+        sys::namespace::unshare(KindSet::EMPTY.with(Kind::Mount))?;
+        sys::mount::set_propagation("/", Propagation::Slave, Depth::Recursive)?;
+        let tree = Context::open("tmpfs")?.mount(Attributes::NONE)?;
+        match std::fs::create_dir(PLACE) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other?,
+        }
+        tree.attach(sys::fs::open(PLACE, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW, 0)?)?;
+        sys::fs::mkdir_at(&tree, MERGED, 0o755)?;
+        let desk = Self { tree, shelves: Mutex::default(), links: AtomicU32::new(0) };
+        Ok(DESK.get_or_init(|| desk))
+    }
+
+    /// What `path` is called on the desk, with its owners mapped as in `world`.
+    fn name(&self, path: &Path, world: Option<&World>) -> Result<Vec<u8>, Fault> {
         let object = || path.display().to_string();
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(Fault::new(Step::Overlay, object(), &std::io::ErrorKind::InvalidInput.into()));
+            return Err(Fault::new(Step::Overlay, object(), &io::ErrorKind::InvalidInput.into()));
         };
-        let number = match self.parents.iter().position(|known| known == parent) {
+        let users = world.map(|world| sys::fs::stat(&world.namespace)).transpose();
+        let users = users.at(Step::IdMaps, object)?.map_or(0, |stat| stat.st_ino);
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = shelves.iter().position(|(path, of)| path == parent && *of == users);
+        let number = match known {
             Some(number) => number,
             None => {
-                self.add(parent)?;
-                self.parents.push(parent.to_owned());
-                self.parents.len() - 1
+                self.put(parent, shelves.len(), world)?;
+                shelves.push((parent.to_owned(), users));
+                shelves.len() - 1
             }
         };
         Ok([format!("{number}/").as_bytes(), name.as_bytes()].concat())
     }
 
-    fn add(&self, parent: &Path) -> Result<(), Fault> {
+    fn put(&self, parent: &Path, number: usize, world: Option<&World>) -> Result<(), Fault> {
         let object = || parent.display().to_string();
         let tree = Tree::copy(parent, Depth::One).at(Step::Overlay, object)?;
-        if let Some(world) = self.world {
+        if let Some(world) = world {
             tree.map_ids(world.namespace.as_fd(), Depth::One).at(Step::MapOwners, object)?;
         }
-        let number = self.parents.len().to_string();
-        sys::fs::mkdir_at(self.desk, number.as_str(), 0o755).at(Step::Overlay, object)?;
-        let place = sys::fs::open_at(self.desk, number.as_str(), OFlags::PATH | OFlags::DIRECTORY, 0)
+        let number = number.to_string();
+        sys::fs::mkdir_at(&self.tree, number.as_str(), 0o755).at(Step::Overlay, object)?;
+        let place = sys::fs::open_at(&self.tree, number.as_str(), OFlags::PATH | OFlags::DIRECTORY, 0)
             .at(Step::Overlay, object)?;
         tree.attach(place).at(Step::Overlay, object)
     }
-}
 
-/// Gives this process a mount namespace of its own, once: what it mounts to prepare containers is nobody else's business.
-///
-/// It goes on receiving what the host mounts and unmounts.
-fn leave_mount_namespace() -> std::io::Result<()> {
-    static LEFT: AtomicBool = AtomicBool::new(false);
-    if !LEFT.load(Ordering::Relaxed) {
-        sys::namespace::unshare(KindSet::EMPTY.with(Kind::Mount))?;
-        sys::mount::set_propagation("/", Propagation::Slave, Depth::Recursive)?;
-        LEFT.store(true, Ordering::Relaxed);
+    /// A short link to what is called `name` there.
+    fn link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
+        let link = format!("l{}", self.links.fetch_add(1, Ordering::Relaxed));
+        sys::fs::symlink_at(OsStr::from_bytes(name), &self.tree, link.as_str())?;
+        Ok(link.into_bytes())
     }
-    Ok(())
 }
