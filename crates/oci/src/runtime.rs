@@ -46,6 +46,31 @@ macro_rules! object {
 }
 use object;
 
+/// Reads a document of the runtime specification: a [`Spec`], or a [`Process`] to be started later.
+///
+/// # Errors
+/// The field that is not what the schema says, as `linux.namespaces[0].type`, and why.
+pub fn from_json<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, DocumentError> {
+    // The field is looked for only when something is wrong: that takes longer.
+    serde_json::from_slice(json).or_else(|_| {
+        let mut document = serde_json::Deserializer::from_slice(json);
+        let value = serde_path_to_error::deserialize(&mut document)
+            .map_err(|error| DocumentError { field: error.path().to_string(), source: error.into_inner() })?;
+        // What is left is what is wrong: something after the document.
+        let ended = document.end();
+        ended.map(|()| value).map_err(|source| DocumentError { field: ".".to_owned(), source })
+    })
+}
+
+/// A document that does not follow its schema.
+#[derive(Debug, thiserror::Error)]
+#[error("invalid {}", if field == "." { "document" } else { field })]
+pub struct DocumentError {
+    /// Where it is, `.` for the whole.
+    pub field: String,
+    pub source: serde_json::Error,
+}
+
 object! {
     /// The whole of `config.json`.
     #[derive(Default)]
@@ -173,6 +198,30 @@ mod tests {
         let linux = spec.linux.expect("linux");
         assert_eq!(linux.namespaces[0].r#type, NamespaceType::Network);
         assert_eq!(linux.resources.and_then(|r| r.pids).map(|p| p.limit), Some(0));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let check = |json: &str, field: &str, why: &str| {
+            let error = from_json::<Spec>(json.as_bytes()).expect_err(json);
+            assert_eq!(error.to_string(), format!("invalid {field}"), "{json}");
+            assert!(error.source.to_string().starts_with(why), "{json}: {}", error.source);
+        };
+        check("{}", "document", "missing field `ociVersion`");
+        check(r#"{"ociVersion":"1.0.0"} x"#, "document", "trailing characters");
+        check(r#"{"ociVersion":"#, "ociVersion", "EOF while parsing");
+        check(r#"{"ociVersion":7}"#, "ociVersion", "invalid type: integer `7`, expected a string");
+        check(
+            r#"{"ociVersion":"1.0.0","linux":{"namespaces":[{"type":"pid"},{"type":"planet"}]}}"#,
+            "linux.namespaces[1].type",
+            "unknown variant `planet`",
+        );
+        check(
+            r#"{"ociVersion":"1.0.0","process":{"cwd":"/","user":{"uid":-1}}}"#,
+            "process.user.uid",
+            "invalid value: integer `-1`, expected u32",
+        );
+        assert!(from_json::<Process>(br#"{"cwd":"/"}"#).is_ok());
     }
 
     #[test]

@@ -48,6 +48,11 @@ pub fn create(launch: Launch<'_>) -> Result<Created, LaunchError> {
     }
 }
 
+/// Checks all of `launch` that can be checked before anything is made; [`create`] does so too.
+pub fn check(launch: Launch<'_>) -> Result<(), LaunchError> {
+    ContainerPlan::new(launch).map(drop)
+}
+
 /// The directory to be born in, which cgroup v2 has.
 pub(crate) fn group_fd(cgroup: Option<&Cgroup>) -> Result<Option<OwnedFd>, LaunchError> {
     let Some(group) = cgroup else { return Ok(None) };

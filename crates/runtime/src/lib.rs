@@ -34,7 +34,7 @@ pub mod seal;
 pub mod seccomp;
 mod users;
 
-pub use create::{Created, create, start};
+pub use create::{Created, check, create, start};
 pub use defaults::{DEFAULT_CAPABILITIES, capabilities, default_spec, make_privileged};
 pub use error::{LaunchError, Step};
 pub use exec::{Exec, exec};

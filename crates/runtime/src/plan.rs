@@ -5,6 +5,7 @@ mod mounts;
 mod refuse;
 mod rights;
 pub mod tuning;
+mod validate;
 
 use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -74,24 +75,9 @@ impl<'a> ProcessPlan<'a> {
         seccomp: &Seccomp,
         stdio: Stdio,
     ) -> Result<Self, LaunchError> {
-        rights::check_oom_score(process)?;
-        if process.args.is_empty() {
-            return Err(invalid("process.args", "no command specified"));
-        }
+        validate::process(process)?;
         if process.terminal && !matches!(stdio, Stdio::Terminal { .. }) {
             return Err(invalid("process.terminal", "the caller connects no terminal"));
-        }
-        if !process.cwd.is_absolute() {
-            let why = format!(
-                "the working directory '{}' is invalid, it needs to be an absolute path",
-                process.cwd.display()
-            );
-            return Err(invalid("process.cwd", why));
-        }
-        for text in process.args.iter().chain(&process.env) {
-            if text.contains('\0') {
-                return Err(invalid("process", format!("{text:?} contains a NUL byte")));
-            }
         }
         let null = sys::fs::open("/dev/null", sys::fs::OFlags::RDWR, 0)
             .map_err(|source| LaunchError::Clone { id: id.to_owned(), source })?;
@@ -150,6 +136,7 @@ pub struct ContainerPlan<'a> {
 impl<'a> ContainerPlan<'a> {
     pub fn new(launch: Launch<'a>) -> Result<Self, LaunchError> {
         let spec = launch.spec;
+        validate::spec(spec)?;
         refuse::spec(spec, launch.seccomp)?;
         let process = spec.process.as_ref().ok_or_else(|| invalid("process", "there is none to run"))?;
         let mut process = ProcessPlan::new(
@@ -166,10 +153,6 @@ impl<'a> ContainerPlan<'a> {
         match launch.lifetime {
             Lifetime::Caller => process.bound = true,
             Lifetime::Own(gate) => process.gate = Some(gate),
-        }
-        let mut hooks = spec.hooks.iter().flat_map(|hooks| hooks.all());
-        if let Some(hook) = hooks.find(|hook| !hook.path.is_absolute()) {
-            return Err(invalid(format!("hook {}", hook.path.display()), "the path must be absolute"));
         }
         let mut plan = Self {
             process,
@@ -230,11 +213,17 @@ impl<'a> ContainerPlan<'a> {
                 }
                 None => self.create = self.create.with(kind),
                 Some(path) => {
-                    let fd = sys::namespace::open_path(path).map_err(|source| LaunchError::Setup {
+                    let object = format!("{} namespace {}", kind.file(), path.display());
+                    let failed = |source| LaunchError::Setup {
                         step: crate::Step::Join,
-                        object: format!("{} namespace {}", kind.file(), path.display()),
+                        object: object.clone(),
                         source,
-                    })?;
+                    };
+                    let fd = sys::namespace::open_path(path).map_err(failed)?;
+                    if !sys::namespace::is_of(&fd, kind) {
+                        let why = format!("{} is not one", path.display());
+                        return Err(invalid(format!("linux.namespaces: {}", kind.file()), why));
+                    }
                     self.join(kind, fd);
                 }
             }
@@ -245,9 +234,13 @@ impl<'a> ContainerPlan<'a> {
                 .map_err(|source| LaunchError::Clone { id: self.process.id.to_owned(), source })?;
             self.join(kind_of(*r#type), fd);
         }
-        let maps = self.spec.linux.iter().any(|linux| !linux.uid_mappings.is_empty());
-        if maps && !matches!(self.users, Users::New(_)) {
-            return Err(invalid("linux.uidMappings", "the container has no user namespace of its own"));
+        let linux = self.spec.linux.iter();
+        let maps = linux
+            .flat_map(|linux| [("uidMappings", &linux.uid_mappings), ("gidMappings", &linux.gid_mappings)]);
+        if let Some((field, _)) =
+            maps.filter(|_| !matches!(self.users, Users::New(_))).find(|m| !m.1.is_empty())
+        {
+            return Err(invalid(format!("linux.{field}"), "the container has no user namespace of its own"));
         }
         if !self.offsets().is_empty() && self.time_offsets.is_none() {
             return Err(invalid("linux.timeOffsets", "the container has no time namespace of its own"));

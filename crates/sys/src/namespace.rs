@@ -81,8 +81,20 @@ pub fn open_own(kind: Kind) -> io::Result<OwnedFd> {
 
 /// Opens a namespace by the file that names it.
 pub fn open_path(path: &std::path::Path) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+    // A FIFO in its place must not make us wait for ever.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
+
+/// Whether `namespace` is one, and of `kind`.
+pub fn is_of(namespace: &OwnedFd, kind: Kind) -> bool {
+    // SAFETY: NS_GET_NSTYPE takes no argument and only returns a number, or an error for other files.
+    let found = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_NSTYPE) };
+    found == kind.flag()
+}
+
+/// From linux/nsfs.h.
+const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 
 /// Moves this thread into new namespaces; a new pid namespace takes its next children only.
 pub fn unshare(kinds: KindSet) -> io::Result<()> {

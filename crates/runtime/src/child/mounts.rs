@@ -111,7 +111,7 @@ fn bind(mount: &MountPlan<'_>, copied: Option<Tree>, path: &Path, depth: Depth) 
 /// Changes what is mounted at the destination.
 fn remount(mount: &MountPlan<'_>, data: &[Datum<'_>], root: BorrowedFd<'_>) -> Result<(), Fault> {
     let object = || format!("{} again", mount.destination.display());
-    let target = sys::fs::open_in_root(root, mount.destination, OFlags::PATH, 0).at(Step::Mount, object)?;
+    let target = sys::fs::open_in_root(root, &*mount.destination, OFlags::PATH, 0).at(Step::Mount, object)?;
     if !data.is_empty() {
         let context = Context::pick(&target).at(Step::Mount, object)?;
         configure(&context, data, &object)?;
@@ -188,7 +188,7 @@ fn complaint(context: &Context) -> String {
 /// CVE-2021-30465: the descriptor, resolved with the root as `/`, is what the mount is attached to; nothing can be exchanged
 /// for a link in between.
 pub fn target(root: BorrowedFd<'_>, mount: &MountPlan<'_>, tree: &Tree) -> Result<OwnedFd, Fault> {
-    let path = mount.destination;
+    let path = &*mount.destination;
     let object = || path.display().to_string();
     let kernel_tree = path == Path::new("/proc") || path == Path::new("/sys");
     let found = if kernel_tree {

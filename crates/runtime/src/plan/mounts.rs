@@ -1,5 +1,6 @@
 //! Mounts of the specification: their option words, sorted into what each call takes.
 
+use std::borrow::Cow;
 use std::path::{Component, Path};
 
 use oci::runtime::Mount;
@@ -12,7 +13,8 @@ use crate::users::IdMaps;
 /// One mount, ready to be made.
 #[derive(Debug)]
 pub struct MountPlan<'a> {
-    pub destination: &'a Path,
+    /// Absolute.
+    pub destination: Cow<'a, Path>,
     pub source: Source<'a>,
     /// For the mount itself.
     pub change: Change,
@@ -51,16 +53,17 @@ pub enum Source<'a> {
 
 impl<'a> MountPlan<'a> {
     pub fn new(mount: &'a Mount) -> Result<Self, LaunchError> {
-        let destination = mount.destination.as_path();
+        // Of old, relative ones are meant from the root (config.md, "Mounts").
+        let destination = match mount.destination.is_absolute() {
+            true => Cow::Borrowed(mount.destination.as_path()),
+            false => Cow::Owned(Path::new("/").join(&mount.destination)),
+        };
         let refuse = |why: String| invalid(format!("mount at {}", destination.display()), why);
-        if !destination.is_absolute() {
-            return Err(refuse("the destination must be an absolute path".to_owned()));
-        }
         if !destination.components().any(|component| matches!(component, Component::Normal(_))) {
             return Err(refuse("the destination must not be the root".to_owned()));
         }
         let mut plan = Self {
-            destination,
+            destination: destination.clone(),
             source: Source::Cgroup,
             change: Change::default(),
             recursive: Change::default(),

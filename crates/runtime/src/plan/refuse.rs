@@ -73,7 +73,9 @@ pub fn sysctls(spec: &Spec, owns: impl Fn(Kind) -> bool) -> Result<(), LaunchErr
             return refuse("it is not in a separate kernel namespace".to_owned());
         };
         let given = [("hostname", &spec.hostname), ("domainname", &spec.domainname)];
-        if let Some((field, _)) = given.iter().find(|(field, name)| parts[1] == *field && name.is_some()) {
+        if let Some((field, _)) =
+            given.iter().find(|(field, name)| parts == ["kernel", field] && name.is_some())
+        {
             return refuse(format!("the configuration's {field} says it already"));
         }
         if !owns(kind) {

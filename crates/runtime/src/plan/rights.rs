@@ -76,16 +76,6 @@ pub fn warnings(process: &Process) -> Vec<String> {
     warnings
 }
 
-/// The kernel's range of the preference for being killed when memory runs out.
-pub fn check_oom_score(process: &Process) -> Result<(), LaunchError> {
-    match process.oom_score_adj {
-        Some(score) if !(-1000..=1000).contains(&score) => {
-            Err(invalid("process.oomScoreAdj", format!("{score} is not between -1000 and 1000")))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// A resource limit for setrlimit(2).
 #[derive(Clone, Debug)]
 pub struct Limit {

@@ -24,6 +24,7 @@ mod sandbox;
 mod terminal;
 mod tuning;
 mod users;
+mod validation;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         devices::TESTS,
         netdevices::TESTS,
         labels::TESTS,
+        validation::TESTS,
     ];
     let mut failed = Vec::new();
     let selected =

@@ -128,7 +128,11 @@ impl Sandbox {
     }
 
     pub fn create_for(&self, stdio: Stdio, lifetime: Lifetime) -> Result<Created, LaunchError> {
-        runtime::create(Launch {
+        runtime::create(self.launch(stdio, lifetime))
+    }
+
+    pub fn launch(&self, stdio: Stdio, lifetime: Lifetime) -> Launch<'_> {
+        Launch {
             id: "test",
             spec: &self.spec,
             rootfs: &self.rootfs,
@@ -143,7 +147,7 @@ impl Sandbox {
             lifetime,
             preserve_fds: 0,
             no_pivot: self.no_pivot,
-        })
+        }
     }
 
     pub fn start(&self, stdio: Stdio) -> Result<Process, LaunchError> {
