@@ -116,10 +116,8 @@ impl Engine {
         if let NamespaceMode::Container(other) = &mut spec.isolation.pid {
             *other = self.find(other)?.id.to_string();
         }
-        if let IpcMode::Container(other) = &spec.isolation.ipc {
-            return Err(
-                InvalidSpec::unsupported(format!("--ipc container:{other} is not supported yet")).into()
-            );
+        if let IpcMode::Container(other) = &mut spec.isolation.ipc {
+            *other = self.find(other)?.id.to_string();
         }
         for from in spec.volumes_from.clone() {
             let (other, option) = from.split_once(':').unwrap_or((&from, ""));

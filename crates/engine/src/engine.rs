@@ -1,9 +1,10 @@
 //! The engine: an opened pair of roots, and where everything of it is.
 
 use crate::model::ContainerId;
+use crate::record::Container;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use store::{Roots, Store, StoreError};
 
@@ -79,6 +80,22 @@ impl Engine {
     /// Name of a container's control group.
     pub(crate) fn cgroup_name(&self, id: &ContainerId) -> String {
         format!("hull-{}/{id}", self.instance)
+    }
+
+    /// The path of a container's control group when `--cgroup-parent` says where it is.
+    pub(crate) fn cgroup_path(&self, container: &Container) -> Option<PathBuf> {
+        let parent =
+            container.doc.spec.isolation.cgroup_parent.as_deref().filter(|parent| !parent.is_empty())?;
+        Some(Path::new("/").join(parent).join(container.id.as_str()))
+    }
+
+    /// A container's control group, whether it exists or not.
+    pub(crate) fn cgroup(&self, container: &Container) -> Result<cgroup::Cgroup, cgroup::CgroupError> {
+        let hierarchy = self.hierarchy()?;
+        match self.cgroup_path(container) {
+            Some(path) => cgroup::Cgroup::at(hierarchy, &path),
+            None => cgroup::Cgroup::open(hierarchy, &self.cgroup_name(&container.id)),
+        }
     }
 
     /// The host's control groups.

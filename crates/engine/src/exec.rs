@@ -6,7 +6,7 @@ use crate::events;
 use crate::launch;
 use crate::lookup::LookupError;
 use crate::model::{ContainerId, ExecSpec};
-use cgroup::{Cgroup, CgroupError};
+use cgroup::CgroupError;
 use diag::{Class, Diagnose};
 use monitor::plan::LaunchPlan;
 use monitor::state::Status;
@@ -115,7 +115,7 @@ impl Engine {
             Some(user) => UserSpec::Named(user.clone()),
             None => plan.user.clone(),
         };
-        let cgroup = Cgroup::open(self.hierarchy()?, &plan.cgroup)?;
+        let cgroup = plan.group(self.hierarchy()?)?;
         let started = runtime::exec(Exec {
             id: container.id.as_str(),
             container: pidfd.as_fd(),

@@ -12,7 +12,7 @@ pub(crate) use process::process;
 
 use crate::engine::Engine;
 use crate::ids;
-use crate::model::{HealthCommand, NamespaceMode, NetworkMode, RestartPolicy, SeccompChoice};
+use crate::model::{HealthCommand, IpcMode, NamespaceMode, NetworkMode, RestartPolicy, SeccompChoice};
 use crate::network::{self, NetworkError};
 use crate::record::{Container, Endpoint, NetworkDoc};
 use crate::start::StartError;
@@ -58,6 +58,7 @@ impl Engine {
             extra_groups: process.groups.clone(),
             rootfs,
             cgroup: self.cgroup_name(&container.id),
+            cgroup_path: self.cgroup_path(container),
             network,
             log: log_plan(container, data_dir.join("container.log")),
             restart: restart_policy(&spec.restart),
@@ -140,6 +141,15 @@ impl Engine {
             }
             Ok(plans)
         })
+    }
+
+    /// The pid of the running container whose ipc namespace and `/dev/shm` are to be shared.
+    fn pid_with_ipc(&self, other: &str) -> Result<i32, StartError> {
+        let donor = self.find(other)?;
+        match donor.doc.spec.isolation.ipc {
+            IpcMode::Shareable | IpcMode::Host => self.pid_to_join(other),
+            _ => Err(StartError::JoinIpc { name: donor.name }),
+        }
     }
 
     /// The pid of the running container whose namespace is to be joined.

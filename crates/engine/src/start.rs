@@ -31,6 +31,8 @@ pub enum StartError {
     Paused { name: String },
     #[error("cannot join the namespace of container {name}: it is not running")]
     JoinStopped { name: String },
+    #[error("failed to join IPC namespace: container {name}: non-shareable IPC")]
+    JoinIpc { name: String },
     #[error(transparent)]
     Invalid(#[from] InvalidSpec),
     #[error("invalid seccomp profile")]
@@ -63,7 +65,7 @@ impl Diagnose for StartError {
         match self {
             Self::Lookup(error) => error.class(),
             Self::Launch { source, .. } => source.class(),
-            Self::Paused { .. } | Self::JoinStopped { .. } => Class::Conflict,
+            Self::Paused { .. } | Self::JoinStopped { .. } | Self::JoinIpc { .. } => Class::Conflict,
             Self::Invalid(error) => error.class(),
             Self::Seccomp(error) => error.class(),
             Self::NotADevice { .. } | Self::Users(_) => Class::Invalid,
@@ -80,6 +82,9 @@ impl Diagnose for StartError {
             Self::Lookup(error) => error.hint(),
             Self::Launch { source, .. } => source.hint(),
             Self::JoinStopped { name } => Some(format!("start it first: `start {name}`")),
+            Self::JoinIpc { name } => {
+                Some(format!("make {name} with `--ipc shareable`, and its /dev/shm is shared, too"))
+            }
             Self::Network(error) => error.hint(),
             Self::Volume(error) => error.hint(),
             Self::Directories(error) => error.hint(),

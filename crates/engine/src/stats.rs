@@ -4,7 +4,7 @@ use crate::engine::Engine;
 use crate::lookup::LookupError;
 use crate::model::{BlockStats, CpuStats, InterfaceStats, MemoryStats, Stats};
 use crate::time::now_ns;
-use cgroup::{Cgroup, CgroupError};
+use cgroup::CgroupError;
 use diag::{Class, Diagnose};
 use std::collections::BTreeMap;
 use std::fs;
@@ -48,7 +48,7 @@ impl Engine {
             return Ok(stats);
         }
         let error = |source| StatsError::Cgroup { name: container.name.clone(), source };
-        let group = Cgroup::open(self.hierarchy().map_err(error)?, &self.cgroup_name(&container.id));
+        let group = self.cgroup(&container);
         let used = group.and_then(|group| group.stats()).map_err(error)?;
         stats.cpu = CpuStats {
             usage_ns: used.cpu.total_ns,

@@ -3,7 +3,7 @@
 use crate::engine::Engine;
 use crate::lookup::LookupError;
 use crate::model::{ContainerId, Top};
-use cgroup::{Cgroup, CgroupError};
+use cgroup::CgroupError;
 use diag::{Class, Diagnose};
 use std::collections::HashMap;
 use std::fs;
@@ -75,7 +75,7 @@ impl Engine {
             return Err(TopError::NotRunning { id: container.id });
         }
         let error = |source| TopError::Cgroup { name: container.name.clone(), source };
-        let group = Cgroup::open(self.hierarchy().map_err(error)?, &self.cgroup_name(&container.id));
+        let group = self.cgroup(&container);
         let mut pids = group.and_then(|group| group.pids()).map_err(error)?;
         pids.sort_unstable();
         let host = Host::read();

@@ -6,6 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use cgroup::{Cgroup, CgroupError, Hierarchy};
 use oci::runtime::{Spec, State, Status};
 use runtime::seccomp::Seccomp;
 use runtime::{Rootfs, UserSpec};
@@ -42,6 +43,8 @@ pub struct LaunchPlan {
     pub seccomp: Seccomp,
     /// Name of the control group below each hierarchy's root: `hull-<instance>/<id>`.
     pub cgroup: String,
+    /// The path of the group instead, when somebody said below which group it has to be.
+    pub cgroup_path: Option<PathBuf>,
     pub network: Networking,
     pub log: LogPlan,
     pub restart: RestartPolicy,
@@ -199,8 +202,19 @@ impl LaunchPlan {
         Ok(plan)
     }
 
-    /// The part of [`Self::cgroup`] that all containers of this data root share.
-    pub(crate) fn cgroup_parent(&self) -> &str {
+    /// The container's control group, whether it exists or not.
+    ///
+    /// # Errors
+    /// A path that is none.
+    pub fn group(&self, hierarchy: &Hierarchy) -> Result<Cgroup, CgroupError> {
+        match &self.cgroup_path {
+            Some(path) => Cgroup::at(hierarchy, path),
+            None => Cgroup::open(hierarchy, &self.cgroup),
+        }
+    }
+
+    /// The part of [`Self::cgroup`] that all containers of this data root share, and their monitors.
+    pub(crate) fn shared_cgroup(&self) -> &str {
         self.cgroup.split('/').next().unwrap_or_default()
     }
 

@@ -9,7 +9,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 
-use cgroup::{Cgroup, Hierarchy};
+use cgroup::Hierarchy;
 use diag::Failure;
 use net::Netns;
 
@@ -73,12 +73,12 @@ fn undo_cgroup(plan: &LaunchPlan, notes: &mut Vec<Failure>) {
         Ok(hierarchy) => hierarchy,
         Err(error) => return notes.push(error.into()),
     };
-    match Cgroup::open(&hierarchy, &plan.cgroup) {
+    match plan.group(&hierarchy) {
         Ok(cgroup) if cgroup.exists() => remove_cgroup(&cgroup, notes),
         Ok(_) => {}
         Err(error) => notes.push(error.into()),
     }
-    cgroup::Supervisor::sweep(&hierarchy, plan.cgroup_parent());
+    cgroup::Supervisor::sweep(&hierarchy, plan.shared_cgroup());
 }
 
 fn undo_network(plan: &LaunchPlan, state: &State, notes: &mut Vec<Failure>) {

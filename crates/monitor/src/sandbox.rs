@@ -3,6 +3,7 @@
 //! It is made by the first launch, kept over restarts, and taken down once, at the container's final end or by the launch
 //! that failed. Taking down collects and continues: whatever one step says, the next ones happen.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -80,10 +81,17 @@ impl Sandbox {
         let fresh_netns = groundwork.netns.filter(|_| private && hosts_users);
         // Before the clone: where the container has no group of its own, it inherits this one. It matters only to systemd, so
         // a failure is no reason not to run.
-        let membership = cgroup::Supervisor::enter(&hierarchy, plan.cgroup_parent(), 0).ok();
+        let membership = cgroup::Supervisor::enter(&hierarchy, plan.shared_cgroup(), 0).ok();
         let resources =
             plan.spec.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
-        match Cgroup::create(&hierarchy, &plan.cgroup, &resources) {
+        let group = match &plan.cgroup_path {
+            Some(path) => {
+                let place = cgroup::Place::Path(path.clone());
+                place.create(&hierarchy, &resources, &BTreeMap::new()).map(|made| made.group)
+            }
+            None => Cgroup::create(&hierarchy, &plan.cgroup, &resources),
+        };
+        match group {
             Ok(cgroup) => {
                 let (netns, network) = (None, None);
                 Ok(Self { cgroup, identity, netns, fresh_netns, network, oom_kills_seen: 0, membership })

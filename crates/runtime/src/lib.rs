@@ -22,6 +22,7 @@ mod defaults;
 mod error;
 mod exec;
 mod features;
+mod foreign;
 pub mod hooks;
 pub mod ids;
 mod launch;

@@ -22,7 +22,7 @@ use crate::channel::{At, Caller, Fault};
 use crate::error::Step;
 use crate::plan::{ContainerPlan, IdMap, MountPlan, Source, Users};
 use crate::users::IdMaps;
-use crate::{Stdio, birth, child, hooks};
+use crate::{Stdio, birth, child, foreign, hooks};
 
 /// Does all of it for the container whose first process is `pid`, and lets that go on.
 pub fn prepare(plan: &ContainerPlan<'_>, pid: i32, channel: &Caller) -> Result<(), Fault> {
@@ -134,7 +134,11 @@ fn mount_tree(plan: &ContainerPlan<'_>, mount: &MountPlan<'_>, world: Option<&Wo
         Source::New { data, .. } => return dev::prepare(plan.spec, mount, data, world),
         Source::Cgroup | Source::Remount { .. } => unreachable!("the container's own process does it"),
     };
-    let tree = Tree::copy(path, depth).at(Step::Source, || path.display().to_string())?;
+    let copied = match foreign::parse(path) {
+        Some((pid, inner)) => foreign::copy(pid, &inner, depth),
+        None => Tree::copy(path, depth),
+    };
+    let tree = copied.at(Step::Source, || path.display().to_string())?;
     let object = || format!("{} to the ids of the container", path.display());
     match (&mount.id_map, world) {
         (None, _) => {}

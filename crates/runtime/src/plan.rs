@@ -320,7 +320,9 @@ impl<'a> ContainerPlan<'a> {
     /// Whether the caller prepares this mount.
     pub fn mount_from_outside(&self, mount: &MountPlan<'_>) -> bool {
         match &mount.source {
-            Source::Bind { .. } => self.root_from_outside() || mount.id_map.is_some(),
+            Source::Bind { path, .. } => {
+                self.root_from_outside() || mount.id_map.is_some() || crate::foreign::parse(path).is_some()
+            }
             Source::New { kind: "tmpfs", .. } => self.has_other_users() && mount.is_dev(),
             // They show a namespace, to those who have rights over it.
             Source::New { kind: "sysfs", .. } => {

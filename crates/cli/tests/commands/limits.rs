@@ -106,3 +106,50 @@ fn devices_are_few() {
     assert_ne!(masked.status, Some(0), "{masked}");
     assert!(masked.stdout.starts_with('0'), "{masked}");
 }
+
+#[test]
+fn a_control_group_is_below_the_parent_it_is_given() {
+    let world = world();
+    let parent = format!(
+        "{}-parent",
+        world.scratch().parent().and_then(|p| p.file_name()?.to_str()).expect("it has a name")
+    );
+    sleeper(&world, "web", &["--cgroup-parent", &format!("/{parent}/inner"), "--pids-limit", "50"]);
+    let id = world.inspect("web", "{{.Id}}");
+    let pid = world.inspect("web", "{{.State.Pid}}");
+    let place = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it runs");
+    let group = format!("/{parent}/inner/{id}");
+    assert!(place.lines().any(|line| line.ends_with(&group)), "{place}");
+    assert_eq!(world.inspect("web", "{{.HostConfig.CgroupParent}}"), format!("/{parent}/inner"));
+    // Everything that looks for the group finds it there.
+    assert!(world.hull(["top", "web"]).success().stdout.contains("sleep 600"));
+    world.hull(["stats", "--no-stream", "web"]).success();
+    world.hull(["exec", "web", "true"]).success();
+    world.hull(["update", "--pids-limit", "60", "web"]).success();
+    world.hull(["pause", "web"]).success();
+    world.hull(["unpause", "web"]).success();
+    // Also who cleans up after a killed monitor.
+    crate::supervision::kill(&crate::supervision::monitor_of(&world, "web"));
+    world.hull(["rm", "-f", "web"]).success();
+    let mut left = 0;
+    for hierarchy in
+        std::fs::read_dir("/sys/fs/cgroup").expect("it is mounted").flatten().map(|entry| entry.path())
+    {
+        let inner = hierarchy.join(&parent).join("inner");
+        left += usize::from(inner.join(&id).exists());
+        // The parents are the user's business.
+        let _ = std::fs::remove_dir(&inner);
+        let _ = std::fs::remove_dir(inner.parent().expect("it has one"));
+    }
+    let unified = std::path::Path::new("/sys/fs/cgroup").join(&parent);
+    left += usize::from(unified.join("inner").join(&id).exists());
+    let _ = std::fs::remove_dir(unified.join("inner"));
+    let _ = std::fs::remove_dir(&unified);
+    assert_eq!(left, 0);
+    for bad in ["/", "../up", "/a/../b"] {
+        world
+            .hull(["run", "--rm", "--cgroup-parent", bad, "busybox", "true"])
+            .status(125)
+            .says("invalid cgroup parent");
+    }
+}

@@ -121,6 +121,43 @@ fn a_container_that_joins_another_shares_its_ids() {
 }
 
 #[test]
+fn ipc_and_shared_memory_are_shared_with_who_allows_it() {
+    let world = world();
+    world.hull(["run", "-d", "--name", "donor", "--ipc", "shareable", "busybox", "sleep", "1000"]).success();
+    world.hull(["run", "-d", "--name", "alone", "busybox", "sleep", "1000"]).success();
+    let script = "readlink /proc/self/ns/user; readlink /proc/self/ns/ipc";
+    let theirs = world.hull(["exec", "donor", "sh", "-c", script]).success();
+    world.hull(["exec", "donor", "sh", "-c", "echo from donor > /dev/shm/a; chown 33 /dev/shm/a"]).success();
+    let join = |donor: &str, script: &str| {
+        world.hull(["run", "--rm", "--ipc", &format!("container:{donor}"), "busybox", "sh", "-c", script])
+    };
+    assert_eq!(join("donor", script).success().text(), theirs.text());
+    let seen = join(
+        "donor",
+        "cat /dev/shm/a; stat -c %u /dev/shm/a; echo back > /dev/shm/b; grep -c ' /dev/shm .*nosuid,nodev,noexec' /proc/mounts",
+    );
+    assert_eq!(seen.success().text(), "from donor\n33\n1");
+    assert_eq!(world.hull(["exec", "donor", "cat", "/dev/shm/b"]).success().text(), "back");
+    join("alone", "true").status(125).says("container alone: non-shareable IPC").says("--ipc shareable");
+    join("nobody", "true").status(125).says("No such container: nobody");
+    world.hull(["stop", "-t", "0", "donor"]).success();
+    join("donor", "true").status(125).says("it is not running");
+    assert_eq!(world.hull(["ps", "-aq"]).success().stdout.lines().count(), 2);
+    // Where nobody has ids of his own.
+    let shared = ["--userns", "host", "--ipc"];
+    world
+        .hull(
+            [&["run", "-d", "--name", "host"][..], &shared, &["shareable", "busybox", "sleep", "99"]]
+                .concat(),
+        )
+        .success();
+    let joined =
+        [&["run", "--rm"][..], &shared, &["container:host", "busybox", "touch", "/dev/shm/c"]].concat();
+    world.hull(&joined).success();
+    assert_eq!(world.hull(["exec", "host", "ls", "/dev/shm"]).success().text(), "c");
+}
+
+#[test]
 fn a_restart_finds_the_network_it_had() {
     let world = world();
     world.hull(["run", "-d", "--name", "web", "-p", "127.0.0.1:0:80", "busybox", "sleep", "1000"]).success();

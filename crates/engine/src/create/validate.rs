@@ -142,8 +142,14 @@ fn isolation(spec: &ContainerSpec) -> Checked {
     for rule in &isolation.device_rules {
         device_rule(rule)?;
     }
-    if let Some(parent) = &isolation.cgroup_parent {
-        return Err(InvalidSpec::unsupported(format!("--cgroup-parent is not supported yet: {parent}")));
+    if let Some(parent) = isolation.cgroup_parent.as_deref().filter(|parent| !parent.is_empty()) {
+        let parts: Vec<&str> = parent.split('/').filter(|part| !part.is_empty()).collect();
+        let plain = parts.iter().all(|part| !matches!(*part, "." | "..") && !part.contains('\0'));
+        refuse_if(parts.is_empty() || !plain, || {
+            format!(
+                "invalid cgroup parent {parent:?}: it must be the path of a group below the root of the hierarchy"
+            )
+        })?;
     }
     sysctls(spec)
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 impl Engine {
     /// Completes `mounts`, the default ones. A user's mount on the place of a default one replaces it.
     pub(super) fn mounts(&self, container: &Container, mounts: &mut Vec<Mount>) -> Result<(), StartError> {
-        shared_memory(container, mounts);
+        self.shared_memory(container, mounts)?;
         let files = self.files_dir(container)?;
         for (name, target) in
             [("resolv.conf", "/etc/resolv.conf"), ("hostname", "/etc/hostname"), ("hosts", "/etc/hosts")]
@@ -64,27 +64,33 @@ impl Engine {
         }
     }
 
+    /// `/dev/shm`, which goes with the ipc namespace.
+    fn shared_memory(&self, container: &Container, mounts: &mut Vec<Mount>) -> Result<(), StartError> {
+        let isolation = &container.doc.spec.isolation;
+        let at = mounts.iter().position(|mount| mount.destination == Path::new("/dev/shm"));
+        let Some(at) = at else { return Ok(()) };
+        match &isolation.ipc {
+            IpcMode::Host => mounts[at] = bind(Path::new("/dev/shm"), "/dev/shm", &["rbind", "rprivate"]),
+            IpcMode::None => drop(mounts.remove(at)),
+            IpcMode::Container(other) => {
+                let theirs = format!("/proc/{}/root/dev/shm", self.pid_with_ipc(other)?);
+                mounts[at] = bind(Path::new(&theirs), "/dev/shm", &["bind", "rprivate"]);
+            }
+            IpcMode::Private | IpcMode::Shareable => {
+                if let Some(size) = isolation.shm_size_bytes {
+                    mounts[at].options.retain(|option| !option.starts_with("size="));
+                    mounts[at].options.push(format!("size={size}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The directory with the generated files: of the container whose network is shared, else its own.
     fn files_dir(&self, container: &Container) -> Result<PathBuf, StartError> {
         match &container.doc.spec.network.mode {
             crate::model::NetworkMode::Container(other) => Ok(self.run_dir(&self.find(other)?.id)),
             _ => Ok(self.run_dir(&container.id)),
-        }
-    }
-}
-
-fn shared_memory(container: &Container, mounts: &mut Vec<Mount>) {
-    let isolation = &container.doc.spec.isolation;
-    let at = mounts.iter().position(|mount| mount.destination == Path::new("/dev/shm"));
-    let Some(at) = at else { return };
-    match isolation.ipc {
-        IpcMode::Host => mounts[at] = bind(Path::new("/dev/shm"), "/dev/shm", &["rbind", "rprivate"]),
-        IpcMode::None => drop(mounts.remove(at)),
-        _ => {
-            if let Some(size) = isolation.shm_size_bytes {
-                mounts[at].options.retain(|option| !option.starts_with("size="));
-                mounts[at].options.push(format!("size={size}"));
-            }
         }
     }
 }

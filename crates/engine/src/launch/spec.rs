@@ -61,9 +61,16 @@ impl Engine {
             }
         }
         let mut host = |kind| linux.namespaces.retain(|namespace| namespace.r#type != kind);
-        if isolation.ipc == IpcMode::Host {
-            host(NamespaceType::Ipc);
+        match &isolation.ipc {
+            IpcMode::Private | IpcMode::Shareable | IpcMode::None => {}
+            IpcMode::Host => host(NamespaceType::Ipc),
+            IpcMode::Container(other) => {
+                host(NamespaceType::Ipc);
+                let path = format!("/proc/{}/ns/ipc", self.pid_with_ipc(other)?);
+                linux.namespaces.push(LinuxNamespace::at(NamespaceType::Ipc, path));
+            }
         }
+        let mut host = |kind| linux.namespaces.retain(|namespace| namespace.r#type != kind);
         if isolation.uts == NamespaceMode::Host {
             host(NamespaceType::Uts);
         }

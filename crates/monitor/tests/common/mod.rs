@@ -57,6 +57,7 @@ impl Box {
             },
             seccomp: Default::default(),
             cgroup: format!("hull-test{unique}/{id}"),
+            cgroup_path: None,
             network: Networking::Private {
                 context: net::Context { instance: "0000test".to_owned(), run: dir.join("networks") },
                 endpoints: Vec::new(),

@@ -96,8 +96,12 @@ fn map_owners(mount: &mut Mount) {
     }
 }
 
-/// Whether the files at `path` have owners worth mapping: those of the kernel's own file systems (procfs, sysfs, devices) have not.
+/// Whether the files at `path` have owners worth mapping: those of the kernel's own file systems (procfs, sysfs, devices) have
+/// not, and what another container shows of its own has the owners it has there.
 fn can_be_mapped(path: &Path) -> bool {
+    if crate::foreign::parse(path).is_some() {
+        return false;
+    }
     const KERNEL: [i64; 9] = [
         sys::mount::PROC_MAGIC,
         0x6265_6572, // sysfs
