@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use cgroup::{Cgroup, CgroupError, Hierarchy, Supervisor};
-use oci::runtime::{LinuxCpu, LinuxDeviceCgroup, LinuxHugepageLimit, LinuxMemory, LinuxPids, LinuxResources};
+use cgroup::{Cgroup, CgroupError, Counter, DeviceCount, Hierarchy, Supervisor};
+use oci::runtime::{
+    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxHugepageLimit, LinuxMemory, LinuxPids, LinuxResources,
+};
 
 /// A group that goes with the test, whatever its outcome.
 struct Group(Cgroup);
@@ -250,6 +252,64 @@ fn statistics_of_a_busy_shell() {
     assert_eq!(group.0.pids().expect("they are listed"), [shell.0.id() as i32]);
     group.0.kill_all().expect("it can be killed");
     shell.0.wait().expect("it is dead");
+}
+
+#[test]
+fn a_report_has_everything_that_is_counted() {
+    let hierarchy = hierarchy();
+    let resources = LinuxResources { pids: Some(LinuxPids { limit: 50 }), ..memory(64 << 20) };
+    let group = Group::new(&hierarchy, "report", &resources).expect("it can be made");
+    if matches!(hierarchy, Hierarchy::V1 { .. }) {
+        // Block devices are counted where somebody asks for a limit of them.
+        let weight = LinuxBlockIo { weight: Some(200), ..Default::default() };
+        let _ = group.0.update(&LinuxResources { block_io: Some(weight), ..Default::default() });
+    }
+    let file = PathBuf::from(format!("/var/tmp/hull-cgroup-{}", std::process::id()));
+    let script = format!(
+        "dd if=/dev/zero of={0} bs=1M count=4 conv=fsync 2>/dev/null; rm {0}; echo done; while :; do :; done",
+        file.display()
+    );
+    let mut shell = Shell::new(&group.0, &script);
+    shell.go();
+    let mut line = String::new();
+    BufReader::new(shell.0.stdout.take().expect("it is piped")).read_line(&mut line).expect("it speaks");
+    until("CPU time is counted", || group.0.report().expect("it can be read").cpu.total_ns > 20_000_000);
+    let report = group.0.report().expect("it can be read");
+    assert_eq!((report.pids.current, report.pids.limit), (1, Some(50)));
+    assert_eq!(report.memory.memory.limit, Some(64 << 20));
+    assert!(report.memory.memory.usage > 0 && report.memory.memory.peak >= report.memory.memory.usage);
+    assert!(report.memory.memory_and_swap.usage >= report.memory.memory.usage);
+    assert!(report.memory.raw.len() > 10 && report.memory.oom_kills == 0);
+    match hierarchy {
+        Hierarchy::V1 { .. } => {
+            assert!(report.per_cpu_ns.iter().sum::<u64>() > 20_000_000);
+            assert_eq!((report.cpu_pressure, report.io_pressure, report.memory.pressure), (None, None, None));
+        }
+        Hierarchy::V2 { .. } => {
+            // Debian's kernel measures only where `psi=1` asks for it.
+            let measured = Path::new("/proc/pressure/cpu").exists();
+            assert_eq!(report.cpu_pressure.is_some(), measured);
+            assert_eq!(report.memory.pressure.is_some(), measured);
+            let written = |counts: &[DeviceCount]| {
+                counts.iter().filter(|count| count.operation == "Write").map(|count| count.value).sum::<u64>()
+            };
+            assert!(written(&report.io_bytes) >= 4 << 20, "{:?}", report.io_bytes);
+            assert!(written(&report.io_operations) >= 1);
+        }
+    }
+    group.0.kill_all().expect("it can be killed");
+    shell.0.wait().expect("it is dead");
+}
+
+#[test]
+fn a_report_counts_huge_pages() {
+    let Some(v2) = v2().filter(|v2| v2.controllers().iter().any(|c| c == "hugetlb")) else { return };
+    let limit = LinuxHugepageLimit { page_size: "2MB".into(), limit: 4 << 20 };
+    let resources = LinuxResources { hugepage_limits: vec![limit], ..Default::default() };
+    let group = Group::new(&v2, "pages", &resources).expect("it can be made");
+    let pages = group.0.report().expect("it can be read").huge_pages;
+    let expected = Counter { usage: 0, peak: 0, limit: Some(4 << 20), failures: 0 };
+    assert_eq!(pages.get("2MB"), Some(&expected), "{pages:?}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ mount -o bind /proc/sys /proc/sys
 mount -o remount,bind,ro /proc/sys
 mount -t tmpfs tmpfs /run
 mount -o remount,bind,ro /sys
+umount --lazy /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -o remount,bind,ro /
 mkdir -p /run/units
