@@ -125,7 +125,7 @@ impl Cgroup {
 
     /// Names the group at `path`, nested like that in every v1 hierarchy, without looking whether it exists.
     ///
-    /// An absolute path starts at the root of the hierarchies. A relative one is, as with runc, below the caller's own group on
+    /// It is a member of every v1 hierarchy. An absolute path starts at the root of the hierarchies. A relative one is, as with runc, below the caller's own group on
     /// v1 (in the hierarchy that stands for all), and beside it on v2, where a group with processes can have none below.
     pub fn at(hierarchy: &Hierarchy, path: &Path) -> Result<Self, CgroupError> {
         let name = path.display().to_string();

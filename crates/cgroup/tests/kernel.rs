@@ -404,6 +404,25 @@ fn groups_made_inside_are_removed_too() {
 }
 
 #[test]
+fn groups_made_inside_are_removed_too_on_v1() {
+    let Hierarchy::V1 { mounts, .. } = hierarchy() else { return };
+    let group = Group::new(&hierarchy(), "nested1", &LinuxResources::default()).expect("it can be made");
+    let child = Command::new("sleep").arg("60").spawn().expect("sleep can be started");
+    group.0.add(child.id() as i32).expect("it can be moved");
+    let flat = name("nested1").replace('/', "-");
+    let outer = mounts.iter().map(|mount| mount.point.join(&flat)).filter(|outer| outer.exists());
+    for inner in outer.map(|outer| outer.join("a/b")) {
+        fs::create_dir_all(&inner).expect("groups nest");
+        fs::write(inner.join("cgroup.procs"), child.id().to_string()).expect("it can be moved");
+    }
+    assert_eq!(group.0.pids().expect("they are listed"), [child.id() as i32]);
+    group.0.freeze().expect("it reaches into groups below");
+    group.0.kill_all().expect("it reaches into groups below");
+    let status = { child }.wait().expect("it is dead");
+    assert_eq!(status.signal(), Some(9));
+}
+
+#[test]
 fn controllers_are_handed_down_on_v2() {
     let Some(v2) = v2() else { return };
     // Of all controllers hugetlb is the one that hybrid hosts tend to leave to v2.

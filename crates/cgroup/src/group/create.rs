@@ -28,7 +28,8 @@ impl Cgroup {
             Layout::V1 { directories } => {
                 for directory in directories {
                     let wanted = settings.iter().any(|s| directory.has(s.controller));
-                    if wanted || directory.is_basic() {
+                    // Whoever says where the group is looks for it in every hierarchy.
+                    if wanted || directory.is_basic() || self.origin != Origin::Ours {
                         self.make_v1(directory, made)?;
                     }
                 }

@@ -1,6 +1,7 @@
 //! The compiled programs, run by an interpreter and compared with what the profiles say.
 
 mod docker_file;
+mod libseccomp;
 
 use oci::runtime::{LinuxSeccomp, LinuxSeccompArg, LinuxSyscall, SeccompAction, SeccompOperator};
 use sys::capability::{Capability, CapabilitySet};

@@ -11,7 +11,7 @@ use sys::capability::{Capability, CapabilitySet};
 use super::super::profile::{Conditions, Profile, ProfileRule};
 use super::{ALLOW, Abi, ERRNO, MISSING, REFUSED, SYSCALLS, USUAL, docker};
 
-const DOCKER: &str = include_str!("docker-default.json");
+pub const DOCKER: &str = include_str!("docker-default.json");
 
 /// The rules that apply to a container here, by call.
 fn rules(profile: &Profile, capabilities: CapabilitySet) -> BTreeMap<&str, Vec<&ProfileRule>> {
