@@ -1,4 +1,4 @@
-//! Which of the system calls that hull cannot do without this kernel refuses to know.
+//! What this kernel is, and which of the system calls that hull cannot do without it refuses to know.
 
 use std::io;
 
@@ -30,8 +30,27 @@ pub fn missing_system_calls() -> Vec<&'static str> {
     missing.map(|(name, ..)| *name).collect()
 }
 
+/// The first two numbers of the kernel's release, for what it logs when it is tried in vain.
+pub fn kernel_version() -> (u32, u32) {
+    version(&rustix::system::uname().release().to_string_lossy())
+}
+
+fn version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
+    use super::version;
+
+    #[test]
+    fn releases_begin_with_two_numbers() {
+        assert_eq!(version("6.1.0-56-cloud-amd64"), (6, 1));
+        assert_eq!(version("6.18-rc1"), (6, 18));
+        assert_eq!(version("odd"), (0, 0));
+    }
+
     #[test]
     fn this_kernel_has_them_all() {
         assert_eq!(super::missing_system_calls(), [""; 0]);

@@ -116,12 +116,10 @@ impl Overlay<'_> {
         let root = world.and_then(World::root);
         let ids = root.map(|(uid, gid)| sys::process::own_files_as(uid, gid)).transpose();
         let _ids = ids.at(Step::Overlay, object)?;
-        match self.mount_detached(&lower, over) {
-            // Before Linux 6.5 there is no `lowerdir+`, and a value of the new mount API holds 256 bytes.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                self.mount_and_copy(desk, &lower, over)
-            }
-            other => other.at(Step::Overlay, object),
+        // Before there is no `lowerdir+`, and a value of the new mount API holds 256 bytes.
+        match sys::features::kernel_version() >= (6, 5) {
+            true => self.mount_detached(&lower, over).at(Step::Overlay, object),
+            false => self.mount_and_copy(desk, &lower, over),
         }
     }
 
