@@ -10,6 +10,7 @@
 //! - Paths in contexts, images and layers are resolved component by component on descriptors, never joined and opened.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
 
 mod build;
 mod cache;

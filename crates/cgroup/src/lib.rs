@@ -15,6 +15,7 @@
 //! [`LinuxResources`]: oci::runtime::LinuxResources
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
 
 mod devices;
 mod error;

@@ -5,6 +5,7 @@
 //! is ever built. Start reading at `commands.rs`.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
 
 mod commands;
 mod context;

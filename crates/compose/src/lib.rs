@@ -8,6 +8,7 @@
 //! labels Docker Compose uses too. Services are worked on in parallel, each on a thread that waits for what it depends on.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
 
 mod canon;
 mod config;

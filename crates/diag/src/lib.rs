@@ -4,6 +4,7 @@
 //! a [`Failure`], and [`render`] prints it once. Statuses and exit codes are computed from [`Class`] here and nowhere else.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
 
 use std::error::Error;
 use std::fmt::{self, Write as _};

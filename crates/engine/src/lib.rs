@@ -8,6 +8,7 @@
 //! JSON. Start reading at [`create`], then `start` and `launch`.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
 // `HostConfig` has more fields than `json!` can count to by default.
 #![recursion_limit = "256"]
 

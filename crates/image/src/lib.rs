@@ -12,6 +12,7 @@
 //! Start reading at [`Images`]; [`archive`] is used by builds and copies, too.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
 
 pub mod archive;
 mod change;

@@ -22,6 +22,7 @@
 //! Start reading at [`plan`], then `process` (the life of a monitor) and `supervisor` (its loop).
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
 
 pub mod client;
 mod connection;

@@ -13,6 +13,7 @@
 //! Start reading at [`plan`] for what is asked, then `network`, `filter`, `endpoint`, `publish`, [`names`], [`dns`].
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
 
 pub mod addr;
 pub mod dns;

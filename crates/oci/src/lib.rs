@@ -5,6 +5,7 @@
 //! [`image`] for what a store holds, and at [`reference`] for what a user types.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
 
 pub mod digest;
 pub mod image;

@@ -47,6 +47,7 @@ pub fn run(point: &'static str, hooks: &[Hook], state: &State) -> Result<(), Hoo
 }
 
 fn run_one(hook: &Hook, state: &[u8]) -> io::Result<Result<(), String>> {
+    #[expect(clippy::disallowed_methods, reason = "a hook is a program of whoever wrote the bundle")]
     let mut command = Command::new(&hook.path);
     if let Some((name, args)) = hook.args.split_first() {
         command.arg0(name).args(args);

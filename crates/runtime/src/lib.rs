@@ -13,6 +13,7 @@
 //! Start reading at `launch.rs` (what is asked for) and `create.rs` (what happens).
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
 
 mod birth;
 mod channel;

@@ -24,6 +24,7 @@
 //! Start reading at [`Store::open`], then [`Blobs`], [`Snapshots`] and [`db`].
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
 
 mod blobs;
 mod collect;

@@ -3,6 +3,8 @@
 //! The only crate with `unsafe`. Every wrapper makes one call, returns `io::Result` and owned types, and says in its SAFETY
 //! comment which obligation it meets and where.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
+
 pub mod bpf;
 pub mod capability;
 pub mod event;

@@ -69,6 +69,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let suite = suite(&reference)
         .ok_or_else(|| BootstrapError::Unknown { reference: args.reference.clone() })?
         .to_owned();
+    #[expect(clippy::disallowed_methods, reason = "a distribution's own tool makes its base image best")]
     let mut command = Command::new("mmdebstrap");
     command.arg("--variant=minbase").arg("--format=tar");
     if args.quiet {

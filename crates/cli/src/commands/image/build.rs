@@ -97,6 +97,10 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let asked = cancel.clone();
     interrupt::watch(move |times| match times {
         1 => asked.cancel(),
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "whoever asks twice does not want to wait for the guards"
+        )]
         _ => std::process::exit(i32::from(interrupt::EXIT_INTERRUPTED)),
     })?;
     let kind = if args.quiet { ProgressKind::Quiet } else { args.progress };
