@@ -75,7 +75,7 @@ mod tests {
         }
         assert_eq!(at("/linux/namespaces/5"), "time");
         assert_eq!(at("/linux/capabilities/0"), "CAP_CHOWN");
-        assert_eq!(at("/linux/cgroup/systemdUser"), false);
+        assert_eq!(at("/linux/cgroup/systemdUser"), true);
         assert_eq!(at("/linux/seccomp/actions/6"), "SCMP_ACT_NOTIFY");
         assert_eq!(at("/linux/seccomp/knownFlags/0"), "SECCOMP_FILTER_FLAG_TSYNC");
         for switch in ["apparmor", "selinux", "intelRdt", "netDevices", "mountExtensions/idmap"] {

@@ -14,6 +14,7 @@ mod isolation;
 mod labels;
 mod lifetime;
 mod mounts;
+mod mutations;
 mod namespaces;
 mod netdevices;
 mod options;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         netdevices::TESTS,
         labels::TESTS,
         validation::TESTS,
+        mutations::TESTS,
     ];
     let mut failed = Vec::new();
     let selected =
