@@ -51,17 +51,39 @@ struct V1Directory {
     path: PathBuf,
     mount: PathBuf,
     controllers: Vec<String>,
+    /// In a hierarchy that is systemd's alone, which makes the directory or does not: the file through which a process joins.
+    keeper: Option<&'static str>,
 }
 
 impl Layout {
-    fn v1(mounts: &[V1Mount], path: impl Fn(&V1Mount) -> PathBuf) -> Self {
-        let of_controllers = mounts.iter().filter(|m| !m.controllers.iter().any(|c| c.starts_with("name=")));
+    fn v1(mounts: &[V1Mount], path: impl Fn(&Path) -> PathBuf) -> Self {
         let directory = |m: &V1Mount| V1Directory {
-            path: path(m),
+            path: path(&m.point),
             mount: m.point.clone(),
             controllers: m.controllers.clone(),
+            keeper: None,
         };
-        Self::V1 { directories: of_controllers.map(directory).collect() }
+        Self::V1 { directories: mounts.iter().filter(|m| !m.is_named()).map(directory).collect() }
+    }
+
+    /// Adds the hierarchies without controllers in which systemd sees who is in its scopes.
+    fn with_systemd_s(
+        self,
+        mounts: &[V1Mount],
+        unified: Option<&Path>,
+        path: impl Fn(&Path) -> PathBuf,
+    ) -> Self {
+        let Self::V1 { mut directories } = self else { return self };
+        let named = mounts.iter().filter(|m| m.is_named()).map(|m| (m.point.as_path(), "tasks"));
+        for (mount, keeper) in named.chain(unified.map(|mount| (mount, "cgroup.procs"))) {
+            directories.push(V1Directory {
+                path: path(mount),
+                mount: mount.to_owned(),
+                controllers: Vec::new(),
+                keeper: Some(keeper),
+            });
+        }
+        Self::V1 { directories }
     }
 }
 
@@ -125,7 +147,7 @@ impl Cgroup {
 
     /// Names the group at `path`, nested like that in every v1 hierarchy, without looking whether it exists.
     ///
-    /// It is a member of every v1 hierarchy. An absolute path starts at the root of the hierarchies. A relative one is, as with runc, below the caller's own group on
+    /// It is a member of every v1 hierarchy, of systemd's own where systemd has made it. An absolute path starts at the root of the hierarchies. A relative one is, as with runc, below the caller's own group on
     /// v1 (in the hierarchy that stands for all), and beside it on v2, where a group with processes can have none below.
     pub fn at(hierarchy: &Hierarchy, path: &Path) -> Result<Self, CgroupError> {
         let name = path.display().to_string();
@@ -139,9 +161,10 @@ impl Cgroup {
         let own = if path.is_absolute() { Memberships::default() } else { Memberships::of_caller()? };
         let inner = |path: &Path| path.strip_prefix("/").unwrap_or(path).to_owned();
         let layout = match hierarchy {
-            Hierarchy::V1 { mounts, .. } => {
+            Hierarchy::V1 { mounts, unified } => {
                 let path = inner(own.v1(mounts)).join(inner(path));
-                Layout::v1(mounts, |mount| mount.point.join(&path))
+                let below = |mount: &Path| mount.join(&path);
+                Layout::v1(mounts, below).with_systemd_s(mounts, unified.as_deref(), below)
             }
             Hierarchy::V2 { point } => {
                 let beside = own.v2().parent().unwrap_or(Path::new("/"));
@@ -160,7 +183,7 @@ impl Cgroup {
         let layout = match hierarchy {
             Hierarchy::V1 { mounts, .. } => {
                 let flat = name.replace('/', "-");
-                Layout::v1(mounts, |mount| mount.point.join(&flat))
+                Layout::v1(mounts, |mount| mount.join(&flat))
             }
             Hierarchy::V2 { point } => Layout::V2 { mount: point.clone(), directory: point.join(name) },
         };
@@ -246,7 +269,7 @@ impl Cgroup {
         let Layout::V1 { directories } = &self.layout else { return Ok(()) };
         let mut joined = Err(io::ErrorKind::NotFound.into());
         for directory in directories {
-            match write_plain(&directory.path.join("tasks"), "0") {
+            match write_plain(&directory.path.join(directory.keeper.unwrap_or("tasks")), "0") {
                 Ok(()) => joined = Ok(()),
                 // A hierarchy this group does not need.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -261,7 +284,8 @@ impl Cgroup {
     pub fn v1_views(&self) -> Option<impl Iterator<Item = (&[String], &Path)>> {
         match &self.layout {
             Layout::V1 { directories } => {
-                Some(directories.iter().map(|d| (d.controllers.as_slice(), d.path.as_path())))
+                let shown = directories.iter().filter(|d| d.keeper.is_none());
+                Some(shown.map(|d| (d.controllers.as_slice(), d.path.as_path())))
             }
             Layout::V2 { .. } => None,
         }

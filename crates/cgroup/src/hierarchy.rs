@@ -33,6 +33,13 @@ pub struct V1Mount {
     pub controllers: Vec<String>,
 }
 
+impl V1Mount {
+    /// Whether it has a name instead of controllers.
+    pub fn is_named(&self) -> bool {
+        self.controllers.iter().any(|controller| controller.starts_with("name="))
+    }
+}
+
 /// The mounted hierarchies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hierarchy {

@@ -1,5 +1,5 @@
 //! Scopes of a systemd that runs here only for this: in namespaces of its own, with a group of its own delegated to it and no
-//! units but one empty target. Where its control groups have no controllers, as on hybrid hosts, limits are left out.
+//! units but one empty target; on hybrid hosts once with v1, and once with v2, whose groups have no limits there.
 //!
 //! Making a scope wants a single-threaded caller, so this is a program of its own. It starts systemd, and then itself again
 //! beside it: `inside`.
@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use cgroup::{Cgroup, CgroupError, Hierarchy, Made, Manager, Place};
+use cgroup::{Cgroup, CgroupError, Hierarchy, Made, Manager, Place, Version};
 use oci::runtime::{LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 
 const SYSTEMD: &str = "/usr/lib/systemd/systemd";
@@ -27,13 +27,24 @@ mount -o remount,bind,ro /proc/sys
 mount -t tmpfs tmpfs /run
 mount -o remount,bind,ro /sys
 umount --lazy /sys/fs/cgroup
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
+if [ "$HIERARCHIES" = v2 ]; then
+    mount -t cgroup2 cgroup2 /sys/fs/cgroup
+else
+    mount -t tmpfs tmpfs /sys/fs/cgroup
+    for controllers in $HIERARCHIES; do
+        mkdir "/sys/fs/cgroup/$controllers"
+        mount -t cgroup -o "$controllers" cgroup "/sys/fs/cgroup/$controllers"
+    done
+    mkdir /sys/fs/cgroup/systemd
+    mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
+fi
 mount -o remount,bind,ro /
 mkdir -p /run/units
 echo '[Unit]
 DefaultDependencies=no' >/run/units/hull-test.target
 cd /
-exec env -i PATH=/usr/sbin:/usr/bin container=hull SYSTEMD_UNIT_PATH=/run/systemd/system.control:/run/systemd/transient:/run/units SYSTEMD_LOG_LEVEL=err \
+exec env -i PATH=/usr/sbin:/usr/bin container=hull SYSTEMD_LOG_LEVEL=err \
+    SYSTEMD_UNIT_PATH=/run/systemd/system.control:/run/systemd/transient:/run/units \
     /usr/lib/systemd/systemd --system --unit=hull-test.target --log-target=null
 "#;
 
@@ -46,33 +57,18 @@ fn main() -> ExitCode {
         println!("skipped: this needs root and the program of systemd");
         return ExitCode::SUCCESS;
     }
-    let hierarchy = match Hierarchy::detect().expect("control groups") {
-        Hierarchy::V1 { unified: Some(point), .. } => Hierarchy::V2 { point },
-        Hierarchy::V1 { .. } => {
-            println!("skipped: there is no v2 hierarchy");
-            return ExitCode::SUCCESS;
-        }
-        v2 => v2,
+    let found = Hierarchy::detect().expect("control groups");
+    let beside = match &found {
+        Hierarchy::V1 { unified: Some(point), .. } => Some(Hierarchy::V2 { point: point.clone() }),
+        _ => None,
     };
-    let name = format!("hull-systemd-{}", std::process::id());
-    let group = Cgroup::create(&hierarchy, &format!("{name}/all"), &LinuxResources::default());
-    let systemd = Systemd::boot(group.expect("a group"));
-    // A group that is not systemd's, but in sight of it: others may not be left for a scope (`nsdelegate`).
-    let Hierarchy::V2 { point } = &hierarchy else { unreachable!("it is v2") };
-    let beside = point.join(&name).join("all/tests");
-    fs::create_dir(&beside).expect("groups nest");
-    // Only groups without processes of their own hand down memory.
-    let first = systemd.first_process();
-    fs::write(beside.join("cgroup.procs"), systemd.unshare.id().to_string()).expect("it can be moved");
-    let status = Command::new("sh")
-        .args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec nsenter --target \"$1\" --pid --mount --cgroup --wd=/ -- \"$2\" inside"])
-        .arg(beside)
-        .arg(first.to_string())
-        .arg(std::env::current_exe().expect("it has a path"))
-        .status()
-        .expect("a shell");
-    drop(systemd);
-    if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    for hierarchy in [Some(found), beside].into_iter().flatten() {
+        println!("{}", hierarchy.version());
+        if !Systemd::boot(&hierarchy).run_tests(&hierarchy) {
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 /// systemd and all it has started; ends when dropped.
@@ -82,17 +78,56 @@ struct Systemd {
 }
 
 impl Systemd {
-    fn boot(group: Cgroup) -> Self {
+    fn boot(hierarchy: &Hierarchy) -> Self {
+        let path = format!("/hull-systemd-{}", std::process::id());
+        let place = Place::parse(Manager::Cgroupfs, Some(Path::new(&path)), "").expect("it is plain");
+        let made = place.create(hierarchy, &LinuxResources::default(), &BTreeMap::new()).expect("a group");
+        let hierarchies = match hierarchy {
+            Hierarchy::V2 { .. } => "v2".to_owned(),
+            Hierarchy::V1 { mounts, .. } => {
+                let is_named = |name: &String| name.starts_with("name=");
+                let named = mounts.iter().find(|mount| mount.controllers.iter().any(is_named));
+                let named = named.expect("there is one for systemd").point.join(&path[1..]);
+                // Where systemd tracks processes.
+                fs::create_dir(&named).expect("a group");
+                let others = mounts.iter().filter(|mount| !mount.controllers.iter().any(is_named));
+                others.map(|mount| mount.controllers.join(",")).collect::<Vec<_>>().join(" ")
+            }
+        };
         let mut command = Command::new("sh");
         command.args([
             "-c",
             "read _; exec unshare --pid --mount --cgroup --uts --ipc --fork sh -c \"$0\"",
             BOOT,
         ]);
-        let mut unshare = command.stdin(Stdio::piped()).process_group(0).spawn().expect("a shell");
-        group.add(unshare.id() as i32).expect("it can be moved");
+        command.env("HIERARCHIES", hierarchies).stdin(Stdio::piped()).process_group(0);
+        let mut unshare = command.spawn().expect("a shell");
+        made.group.add(unshare.id() as i32).expect("it can be moved");
         unshare.stdin.take().expect("it is piped").write_all(b"\n").expect("the shell reads");
-        Self { group, unshare }
+        Self { group: made.group, unshare }
+    }
+
+    /// Runs this program in systemd's namespaces; whether all went well there.
+    fn run_tests(self, hierarchy: &Hierarchy) -> bool {
+        let first = self.first_process();
+        let mut tests = Command::new("sh");
+        tests.args([
+            "-c",
+            "read _; exec nsenter --target \"$0\" --pid --mount --cgroup --wd=/ -- \"$1\" inside",
+        ]);
+        tests.arg(first.to_string()).arg(std::env::current_exe().expect("it has a path"));
+        let mut tests = tests.stdin(Stdio::piped()).spawn().expect("a shell");
+        if let Hierarchy::V2 { point } = hierarchy {
+            // A group that is not systemd's, but in sight of it: others may not be left for a scope (`nsdelegate`). And only
+            // groups without processes of their own hand down memory, so `unshare` goes there, too.
+            let beside = point.join(self.group.name().trim_start_matches('/')).join("tests");
+            fs::create_dir(&beside).expect("groups nest");
+            for pid in [tests.id(), self.unshare.id()] {
+                fs::write(beside.join("cgroup.procs"), pid.to_string()).expect("it can be moved");
+            }
+        }
+        tests.stdin.take().expect("it is piped").write_all(b"\n").expect("the shell reads");
+        tests.wait().expect("it ends").success()
     }
 
     fn first_process(&self) -> u32 {
@@ -183,12 +218,16 @@ fn end(hierarchy: &Hierarchy, place: &Place, made: Made, mut child: Child) {
     place.remove(&group).expect("twice is fine");
 }
 
-fn directory(made: &Made) -> std::path::PathBuf {
-    Path::new("/sys/fs/cgroup").join(made.path.strip_prefix("/").expect("it is absolute"))
-}
-
-fn file(made: &Made, name: &str) -> String {
-    fs::read_to_string(directory(made).join(name)).expect(name).trim().to_owned()
+/// The group's directory in the hierarchy that has `file`.
+fn directory(hierarchy: &Hierarchy, made: &Made, file: &str) -> PathBuf {
+    let controller = file.split('.').next().expect("split has a first part");
+    let point = match hierarchy {
+        Hierarchy::V2 { point } => point,
+        Hierarchy::V1 { mounts, .. } => {
+            &mounts.iter().find(|mount| mount.controllers.iter().any(|c| c == controller)).expect(file).point
+        }
+    };
+    point.join(made.path.strip_prefix("/").expect("it is absolute"))
 }
 
 fn a_scope_has_its_limits_and_ends_with_its_container(hierarchy: &Hierarchy) {
@@ -220,19 +259,36 @@ fn a_scope_has_its_limits_and_ends_with_its_container(hierarchy: &Hierarchy) {
         if !limited {
             return;
         }
-        for (name, value) in [
-            ("memory.max", memory),
-            ("memory.swap.max", "0"),
-            ("pids.max", "20"),
-            ("cpu.max", "20000 100000"),
-            ("cpu.weight", "174"),
-        ] {
+        let (files, properties): (&[_], _) = match hierarchy.version() {
+            Version::V2 => (
+                &[
+                    ("memory.max", memory),
+                    ("memory.swap.max", "0"),
+                    ("pids.max", "20"),
+                    ("cpu.max", "20000 100000"),
+                    ("cpu.weight", "174"),
+                ],
+                [("MemoryMax", memory), ("TasksMax", "20"), ("CPUWeight", "174")],
+            ),
+            Version::V1 => (
+                &[
+                    ("memory.limit_in_bytes", memory),
+                    ("pids.max", "20"),
+                    ("cpu.cfs_quota_us", "20000"),
+                    ("cpu.shares", "2048"),
+                ],
+                [("MemoryLimit", memory), ("TasksMax", "20"), ("CPUShares", "2048")],
+            ),
+        };
+        for (name, value) in files {
             // Kernels without swap accounting have no file for it.
-            if directory(&made).join(name).exists() {
-                assert_eq!(file(&made, name), value, "{name}");
+            if let Ok(text) = fs::read_to_string(directory(hierarchy, &made, name).join(name)) {
+                assert_eq!(text.trim(), *value, "{name}");
+            } else {
+                assert!(name.contains("swap"), "there is no {name}");
             }
         }
-        for (property, value) in [("MemoryMax", memory), ("TasksMax", "20"), ("CPUWeight", "174")] {
+        for (property, value) in properties {
             assert_eq!(show(unit, property), value, "{property}");
         }
     };
@@ -279,7 +335,7 @@ fn groups_below_a_scope_go_with_it(hierarchy: &Hierarchy) {
     let mut made = create(hierarchy, &place, &LinuxResources::default()).expect("a scope");
     assert_eq!(made.path, Path::new("/system.slice/hull-nested.scope"));
     let child = move_in(&mut made);
-    let inner = directory(&made).join("a/b");
+    let inner = directory(hierarchy, &made, "pids.max").join("a/b");
     fs::create_dir_all(&inner).expect("it is delegated");
     fs::write(inner.join("cgroup.procs"), child.id().to_string()).expect("it can be moved");
     assert_eq!(made.group.pids().expect("they are listed"), [child.id() as i32]);

@@ -26,7 +26,7 @@ impl Cgroup {
         let (settings, rules) = self.resolve(resources)?;
         match &self.layout {
             Layout::V1 { directories } => {
-                for directory in directories {
+                for directory in directories.iter().filter(|directory| directory.keeper.is_none()) {
                     let wanted = settings.iter().any(|s| directory.has(s.controller));
                     // Whoever says where the group is looks for it in every hierarchy.
                     if wanted || directory.is_basic() || self.origin != Origin::Ours {
