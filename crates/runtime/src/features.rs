@@ -30,8 +30,8 @@ pub fn features() -> Features {
             cgroup: Some(CgroupFeatures {
                 v1: true,
                 v2: true,
-                systemd: false,
-                systemd_user: false,
+                systemd: true,
+                systemd_user: true,
                 rdma: true,
             }),
             seccomp: Some(seccomp_features()),
