@@ -4,8 +4,12 @@
 //! controllers down. On v1 it is one flat directory `hull-<instance>-<container id>` in each hierarchy that is needed: without
 //! inheritance to arrange, a parent directory would only double the number of mkdir and rmdir calls of every start.
 //!
+//! Where somebody else says where a group is (`linux.cgroupsPath`), a [`Place`] makes it: nested like that in every hierarchy,
+//! or a scope of systemd.
+//!
 //! Invariants:
-//! - A failed [`Cgroup::create`] leaves no directory behind, and [`Cgroup::remove`] takes the parent with the last child.
+//! - A failed [`Cgroup::create`] leaves no directory behind, and [`Cgroup::remove`] takes the parent with the last child,
+//!   unless the parent is somebody else's.
 //! - A limit is set or refused by name; nothing that was asked for is ignored.
 //! - What a value looks like in each version is decided by pure functions ([`limits`]) from [`LinuxResources`] to a list of
 //!   files and values; everything else only writes them.

@@ -13,7 +13,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use cgroup::{Cgroup, CgroupError, Hierarchy, Made, Manager, Place, Version};
-use oci::runtime::{LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
+use oci::runtime::{LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxPids, LinuxResources};
 
 const SYSTEMD: &str = "/usr/lib/systemd/systemd";
 
@@ -171,13 +171,14 @@ fn inside() {
         std::os::unix::net::UnixStream::connect("/run/systemd/private").is_ok()
             && show("hull-test.target", "ActiveState") == "active"
     });
-    let tests: [Test; 4] = [
+    let tests: [Test; 5] = [
         (
             "a_scope_has_its_limits_and_ends_with_its_container",
             a_scope_has_its_limits_and_ends_with_its_container,
         ),
         ("a_scope_that_exists_is_refused", a_scope_that_exists_is_refused),
         ("annotations_set_properties_or_are_refused", annotations_set_properties_or_are_refused),
+        ("device_rules_stay", device_rules_stay),
         ("groups_below_a_scope_go_with_it", groups_below_a_scope_go_with_it),
     ];
     let hierarchy = Hierarchy::detect().expect("control groups");
@@ -327,6 +328,45 @@ fn annotations_set_properties_or_are_refused(hierarchy: &Hierarchy) {
     let mut made = create(annotations("TimeoutStopSec", "uint64 123")).expect("a scope");
     let child = move_in(&mut made);
     assert_eq!(show("hull-properties.scope", "TimeoutStopUSec"), "2min 3s");
+    end(hierarchy, &place, made, child);
+}
+
+fn device_rules_stay(hierarchy: &Hierarchy) {
+    let rule = |allow, kind: Option<&str>, major, minor, access: &str| LinuxDeviceCgroup {
+        allow,
+        r#type: kind.map(str::to_owned),
+        major,
+        minor,
+        access: Some(access.to_owned()),
+    };
+    let devices = vec![
+        rule(false, None, None, None, "rwm"),
+        rule(true, Some("c"), None, None, "m"),
+        rule(true, Some("c"), Some(1), Some(3), "rwm"),
+        rule(true, Some("c"), Some(136), None, "rw"),
+    ];
+    let place = place("hull.slice:hull:devices");
+    let resources = LinuxResources { devices, ..Default::default() };
+    let mut made = match create(hierarchy, &place, &resources) {
+        // Kernels without CONFIG_CGROUP_BPF exist, and say so.
+        Err(CgroupError::Devices { .. }) => return,
+        made => made.expect("a scope"),
+    };
+    let child = move_in(&mut made);
+    let check = |when: &str| {
+        let script = "echo $$ >\"$0/cgroup.procs\"; echo x >/dev/null && echo null; head -c1 /dev/zero >/dev/null && echo zero; true";
+        let group = directory(hierarchy, &made, "devices.list");
+        let output = Command::new("sh").args(["-c", script]).arg(group).stderr(Stdio::null()).output();
+        assert_eq!(String::from_utf8_lossy(&output.expect("a shell").stdout), "null\n", "{when}");
+    };
+    check("at first");
+    let pids = LinuxResources { pids: Some(LinuxPids { limit: 50 }), ..Default::default() };
+    if hierarchy.controllers().iter().any(|controller| controller == "pids") {
+        place.update(hierarchy, &made.group, &pids).expect("limits can change");
+        check("after an update");
+    }
+    assert!(Command::new("systemctl").arg("daemon-reload").status().expect("systemctl").success());
+    check("after a reload");
     end(hierarchy, &place, made, child);
 }
 
