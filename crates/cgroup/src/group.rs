@@ -216,7 +216,7 @@ impl Cgroup {
     }
 
     /// Its path below the root of each hierarchy, where [`Self::at`] finds it again.
-    pub(crate) fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         let directory = self.main_directory();
         let mount = match &self.layout {
             Layout::V1 { directories } => directories.iter().find(|d| d.path == directory).map(|d| &d.mount),

@@ -14,6 +14,7 @@ mod flags;
 mod globals;
 mod help;
 mod interrupt;
+mod oci;
 mod output;
 mod session;
 mod template;
@@ -28,13 +29,19 @@ pub fn main() -> ExitCode {
     let mut argv = std::env::args_os();
     let program = argv.next().unwrap_or_else(|| OsString::from("hull"));
     let mut args: Vec<OsString> = argv.collect();
+    // Engines call the runtime by this name, several times for each of their containers.
+    let name = help::program_name(&program);
+    if name == "hull-oci" {
+        return oci::main(&name, args.into_iter());
+    }
     match args.first().and_then(|word| word.to_str()) {
         Some("monitor") => monitor::main(args.drain(1..)),
         Some("reap") => engine::reap_main(args.drain(1..)),
         Some("build-step") => build::step_main(args.drain(1..)),
+        Some("oci") => oci::main(&format!("{name} oci"), args.drain(1..)),
         _ => {
             // Called as `docker-compose` (or `hull-compose`), every word belongs to Compose.
-            if help::program_name(&program).ends_with("-compose") {
+            if name.ends_with("-compose") {
                 args.insert(0, "compose".into());
             }
             commands::dispatch(&program, args)

@@ -127,6 +127,7 @@ impl Engine {
             seccomp: &plan.seccomp,
             state: Some(&plan.state(state.pid)),
             stdio,
+            preserve_fds: 0,
         })
         .map_err(ExecError::Launch)?;
         let command = exec.command.join(" ");

@@ -75,27 +75,39 @@ impl Engine {
             return Err(TopError::NotRunning { id: container.id });
         }
         let error = |source| TopError::Cgroup { name: container.name.clone(), source };
-        let group = self.cgroup(&container);
-        let mut pids = group.and_then(|group| group.pids()).map_err(error)?;
-        pids.sort_unstable();
-        let host = Host::read();
-        // A process that ended since the group was read has no row.
-        let mut processes: Vec<Process> = pids.into_iter().filter_map(Process::read).collect();
-        for process in &mut processes {
-            // The user as the container knows it.
-            process.uid = process.uid.checked_sub(state.first_id.unwrap_or(0)).unwrap_or(process.uid);
-        }
-        let rows = processes
-            .iter()
-            .map(|process| columns.iter().map(|column| process.cell(column, &host)).collect());
-        let heading = |wanted: &&str| {
-            COLUMNS
-                .iter()
-                .find(|(name, _)| name == wanted)
-                .map_or(wanted.to_string(), |(_, title)| (*title).to_owned())
-        };
-        Ok(Top { titles: columns.iter().map(heading).collect(), rows: rows.collect() })
+        let pids = self.cgroup(&container).and_then(|group| group.pids()).map_err(error)?;
+        Ok(table(&columns, pids, state.first_id.unwrap_or(0)))
     }
+}
+
+/// Lists the processes `pids` as `ps` with `options` does.
+///
+/// # Errors
+/// Options that are not supported.
+pub fn processes(pids: Vec<i32>, options: &[String]) -> Result<Top, TopError> {
+    Ok(table(&columns(options)?, pids, 0))
+}
+
+/// The user is shown as the container knows it, whose root is `first_id` on the host.
+fn table(columns: &[&str], mut pids: Vec<i32>, first_id: u32) -> Top {
+    pids.sort_unstable();
+    let host = Host::read();
+    // A process that ended since the group was read has no row.
+    let mut processes: Vec<Process> = pids.into_iter().filter_map(Process::read).collect();
+    for process in &mut processes {
+        process.uid = process.uid.checked_sub(first_id).unwrap_or(process.uid);
+    }
+    let rows = processes
+        .iter()
+        .map(|process| columns.iter().map(|column| process.cell(column, &host)).collect())
+        .collect();
+    let heading = |wanted: &&str| {
+        COLUMNS
+            .iter()
+            .find(|(name, _)| name == wanted)
+            .map_or(wanted.to_string(), |(_, title)| (*title).to_owned())
+    };
+    Top { titles: columns.iter().map(heading).collect(), rows }
 }
 
 fn columns(options: &[String]) -> Result<Vec<&'static str>, TopError> {

@@ -162,6 +162,7 @@ impl Checker {
             seccomp: &target.plan.seccomp,
             state: Some(&target.plan.state(pid)),
             stdio: Stdio::Fds { stdin: None, stdout: Some(theirs.into()), stderr: Some(stderr.into()) },
+            preserve_fds: 0,
         })?;
         let deadline = Some(Instant::now() + Duration::from_nanos(self.plan.timeout_ns));
         Ok(Running { process, output, captured: Vec::new(), started_ns, deadline })

@@ -94,6 +94,7 @@ fn main() {
             seccomp: &Seccomp::Default,
             state: None,
             stdio: Stdio::Null,
+            preserve_fds: 0,
         };
         runtime::exec(request).expect("an exec").wait().expect("its end");
         times.push(start.elapsed());

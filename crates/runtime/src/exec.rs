@@ -35,14 +35,29 @@ pub struct Exec<'a> {
     /// The container's state, which the agent of a seccomp listener is told; a filter that has one needs it.
     pub state: Option<&'a State>,
     pub stdio: Stdio,
+    /// How many descriptors after the standard streams the program inherits.
+    pub preserve_fds: u32,
 }
 
 /// Starts a process in the namespaces, root and control group of a running container.
 pub fn exec(request: Exec<'_>) -> Result<Process, LaunchError> {
-    let Exec { id, container, process, linux, user, extra_groups, cgroup, seccomp, state, stdio } = request;
+    let Exec {
+        id,
+        container,
+        process,
+        linux,
+        user,
+        extra_groups,
+        cgroup,
+        seccomp,
+        state,
+        stdio,
+        preserve_fds,
+    } = request;
     let failed = |source| LaunchError::Clone { id: id.to_owned(), source };
     seal::check(id)?;
     let mut plan = ProcessPlan::new(id, process, linux, user, extra_groups, seccomp, stdio)?;
+    plan.preserve_fds = preserve_fds;
     match state {
         Some(state) => plan.listener = Listener::new(plan.filter.as_ref(), || state.clone())?,
         None if plan.filter.as_ref().is_some_and(|filter| filter.agent().is_some()) => {

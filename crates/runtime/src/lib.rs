@@ -18,6 +18,7 @@
 mod birth;
 mod channel;
 mod child;
+pub mod container;
 mod create;
 mod defaults;
 mod error;

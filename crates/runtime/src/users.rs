@@ -1,6 +1,6 @@
 //! User namespaces: which ids of the host the container's are.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
 use oci::runtime::IdMapping;
@@ -63,27 +63,28 @@ impl IdMaps {
 
     /// Makes namespaces that no process lives in, the user namespace with these maps among them and the owner of the others.
     pub fn open_namespaces<const N: usize>(&self, kinds: [Kind; N]) -> io::Result<[OwnedFd; N]> {
+        let (mut theirs, ours) = io::pipe()?;
         let namespaces = kinds.into_iter().fold(KindSet::EMPTY, KindSet::with);
         let how = Clone { namespaces, ..Clone::default() };
         match sys::process::clone(how)? {
-            Cloned::Child => loop {
-                // Until the caller has what it wants.
-                let _ = sys::signal::wait();
-            },
+            Cloned::Child => {
+                drop(ours);
+                // Until the caller has what it wants, or is killed.
+                let _ = theirs.read(&mut [0]);
+                sys::process::exit(0)
+            }
             Cloned::Parent { pid, pidfd } => {
                 let open = |kind| sys::namespace::open(pid, kind);
                 let opened = self
                     .write(pid)
                     .and_then(|()| kinds.into_iter().map(open).collect::<io::Result<Vec<_>>>());
-                let _ = sys::process::send_signal(pidfd.as_fd(), SIGKILL);
+                drop(ours);
                 let _ = sys::process::wait(pidfd.as_fd());
                 Ok(opened?.try_into().expect("one for each kind"))
             }
         }
     }
 }
-
-const SIGKILL: i32 = 9;
 
 fn check(map: &[IdMapping], what: &str) -> Result<(), LaunchError> {
     if map.is_empty() || map.len() > MAX_LINES {

@@ -12,6 +12,16 @@ pub struct Output {
 }
 
 impl Output {
+    /// Runs `command` to its end.
+    #[track_caller]
+    pub fn of(command: &mut std::process::Command) -> Self {
+        let line = format!("{command:?}");
+        match command.output() {
+            Ok(output) => Self::new(line, output),
+            Err(error) => panic!("{line}: {error}"),
+        }
+    }
+
     /// What `command`, as it was typed, ended with.
     pub fn new(command: String, output: std::process::Output) -> Self {
         Self {

@@ -16,7 +16,7 @@ pub struct Terminal {
 
 impl Terminal {
     /// Starts `command` on a terminal of 40 rows and 100 columns.
-    pub(crate) fn start(command: &Command) -> Self {
+    pub fn start(command: &Command) -> Self {
         let mut words = vec![command.get_program()];
         words.extend(command.get_args());
         let quoted: Vec<_> =

@@ -54,15 +54,27 @@ pub fn finish(
             before_start()?;
             conclude(plan, channel, &path, &call.vectors)
         }
-        Some(gate) => {
-            let starter = wait_at(gate, plan.id)?;
-            if let Err(fault) = before_start() {
-                starter.report(fault);
-                sys::process::exit(1);
-            }
-            conclude(plan, &starter, &path, &call.vectors)
-        }
+        Some(gate) => wait_and_conclude(plan, gate, before_start, &path, &call.vectors),
     }
+}
+
+/// Waits to be started by whoever comes, perhaps for days: nothing of who created the container is held open meanwhile.
+fn wait_and_conclude(
+    plan: &ProcessPlan<'_>,
+    gate: &UnixListener,
+    before_start: impl FnOnce() -> Result<(), Fault>,
+    path: &CString,
+    vectors: &Vectors,
+) -> ! {
+    if sys::process::close_all_but(gate.as_fd(), 3 + plan.preserve_fds).is_err() {
+        sys::process::exit(1);
+    }
+    let Ok(starter) = wait_at(gate, plan.id) else { sys::process::exit(1) };
+    if let Err(fault) = before_start() {
+        starter.report(fault);
+        sys::process::exit(1);
+    }
+    conclude(plan, &starter, path, vectors)
 }
 
 /// Waits for somebody who says to start; whoever connects and says nothing changes nothing.

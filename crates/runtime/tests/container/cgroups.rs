@@ -71,6 +71,7 @@ fn an_exec_joins_the_group() {
         seccomp: &sandbox.seccomp,
         state: None,
         stdio,
+        preserve_fds: 0,
     });
     assert_eq!(pipes.finish(exec.unwrap()).out, "/\n");
     assert_eq!(group.0.pids().unwrap(), [container.pid()]);

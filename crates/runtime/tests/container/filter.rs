@@ -234,6 +234,7 @@ fn an_agent_answers_for_an_exec() {
             seccomp: &sandbox.seccomp,
             state,
             stdio,
+            preserve_fds: 0,
         })
     };
     let error = exec(None, Stdio::Null).expect_err("whose agent would it be?");

@@ -86,6 +86,7 @@ fn clocks_are_set() {
         seccomp: &sandbox.seccomp,
         state: None,
         stdio,
+        preserve_fds: 0,
     });
     let namespace = check(&pipes.finish(further.unwrap()), "monotonic 0 0\nboottime 864000 0\n");
     let link = fs::read_link(format!("/proc/{}/ns/time", container.pid())).unwrap();

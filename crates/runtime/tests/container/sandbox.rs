@@ -206,6 +206,7 @@ pub fn start_exec(
         seccomp: &Seccomp::Default,
         state: None,
         stdio,
+        preserve_fds: 0,
     })
 }
 

@@ -204,6 +204,7 @@ fn memory_comes_from_the_nodes() {
         seccomp: &sandbox.seccomp,
         state: None,
         stdio,
+        preserve_fds: 0,
     });
     assert_eq!(pipes.finish(process.unwrap()).out, "bind:0\n");
     container.kill(9).unwrap();

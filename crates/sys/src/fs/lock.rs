@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, fcntl_lock, flock};
 
 use super::{Arg, OFlags, open};
 
@@ -62,6 +62,38 @@ impl FileLock {
     pub fn release(self) -> io::Result<OwnedFd> {
         flock(&self.0, FlockOperation::Unlock)?;
         Ok(self.0)
+    }
+}
+
+/// A held lock of this process (fcntl(2)): unlike a [`FileLock`] it is not a child's, nor does a copy of the descriptor keep it.
+///
+/// Opening and closing the same file elsewhere in the process would release it.
+#[derive(Debug)]
+pub struct ProcessLock(#[expect(dead_code, reason = "held, not read")] OwnedFd);
+
+impl ProcessLock {
+    /// Creates `path` when missing and waits until no other process holds it.
+    pub fn acquire(path: impl Arg) -> io::Result<Self> {
+        let fd = open(path, OFlags::RDWR | OFlags::CREATE, 0o600)?;
+        rustix::io::retry_on_intr(|| fcntl_lock(&fd, FlockOperation::LockExclusive))?;
+        Ok(Self(fd))
+    }
+
+    /// `None` when another process holds it; the file must exist.
+    pub fn try_existing(path: impl Arg) -> io::Result<Option<Self>> {
+        let fd = open(path, OFlags::RDWR, 0)?;
+        match rustix::io::retry_on_intr(|| fcntl_lock(&fd, FlockOperation::NonBlockingLockExclusive)) {
+            Ok(()) => Ok(Some(Self(fd))),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Whether another process holds the lock of the file at `path`.
+    pub fn is_held(path: impl Arg) -> io::Result<bool> {
+        let fd = open(path, OFlags::RDONLY, 0)?;
+        let wanted = rustix::process::Flock::from(rustix::process::FlockType::WriteLock);
+        Ok(rustix::process::fcntl_getlk(fd, &wanted)?.is_some())
     }
 }
 

@@ -1,0 +1,84 @@
+//! The log that callers give a runtime: runc's two formats, which they parse for the last error.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use diag::Failure;
+use engine::time::{now_ns, rfc3339};
+
+use super::error::OciError;
+
+/// Where and how to log.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    path: Option<PathBuf>,
+    json: bool,
+    debug: bool,
+}
+
+impl Log {
+    /// From the flags of the same names.
+    pub fn new(path: Option<&str>, format: Option<&str>, debug: bool) -> Result<Self, OciError> {
+        let json = match format {
+            None | Some("text") => false,
+            Some("json") => true,
+            Some(other) => return Err(OciError::Value { flag: "log-format", value: other.to_owned() }),
+        };
+        Ok(Self { path: path.filter(|path| !path.is_empty()).map(PathBuf::from), json, debug })
+    }
+
+    /// Logs why a command failed, and tells the user, who may not look at the log.
+    pub fn failure(&self, failure: &Failure) {
+        let in_file = self.path.is_some() && self.write("error", &chain(failure));
+        if in_file || !self.json {
+            crate::context::note(diag::render(failure));
+        } else {
+            crate::context::note(self.line("error", &chain(failure)));
+        }
+    }
+
+    pub fn warn(&self, message: &str) {
+        if self.path.is_none() || !self.write("warning", message) {
+            crate::context::note(self.line("warning", message));
+        }
+    }
+
+    pub fn debug(&self, message: &str) {
+        if self.debug && (self.path.is_none() || !self.write("debug", message)) {
+            crate::context::note(self.line("debug", message));
+        }
+    }
+
+    /// Appends to the file; false when it cannot be written, which must not hide the message.
+    fn write(&self, level: &str, message: &str) -> bool {
+        let Some(path) = &self.path else { return false };
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        file.and_then(|mut file| writeln!(file, "{}", self.line(level, message))).is_ok()
+    }
+
+    fn line(&self, level: &str, message: &str) -> String {
+        let time = rfc3339(now_ns());
+        match self.json {
+            true => serde_json::json!({ "level": level, "msg": message, "time": time }).to_string(),
+            false => format!("time={time:?} level={level} msg={message:?}"),
+        }
+    }
+}
+
+/// The error and its causes in one line.
+fn chain(failure: &Failure) -> String {
+    let mut text = failure.to_string();
+    let mut last = text.clone();
+    let mut source = failure.error().source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !last.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        last = cause_text;
+        source = cause.source();
+    }
+    text
+}
