@@ -13,7 +13,7 @@ use oci::runtime::{
 };
 use runtime::seccomp::Seccomp;
 use runtime::{Exec, Exit, LaunchError, Lifetime, Stdio, UserSpec};
-use sys::process::{Clone, Cloned, Ended};
+use sys::process::{Clone, Cloned};
 
 use crate::sandbox::{Sandbox, chain, pipes};
 
@@ -97,6 +97,7 @@ const ANSWER: &str = r#"
     }
 "#;
 
+const SIGKILL: i32 = 9;
 const EXDEV: &str = "18";
 const LET_THROUGH: [&str; 2] = ["0", "1"];
 
@@ -118,7 +119,9 @@ impl Agent {
 
     /// What it was told, once all processes with the filter have ended.
     fn told(self) -> ContainerProcessState {
-        assert_eq!(sys::process::wait(self.process.as_fd()).unwrap(), Ended::Exited(0));
+        // Before Linux 6.11 it would wait for calls of processes that have ended.
+        sys::process::send_signal(self.process.as_fd(), SIGKILL).unwrap();
+        sys::process::wait(self.process.as_fd()).unwrap();
         let state: ContainerProcessState = serde_json::from_slice(&fs::read(self.report).unwrap()).unwrap();
         assert_eq!(state.fds, ["seccompFd"]);
         assert_eq!(state.metadata.as_deref(), Some("some = metadata"));
@@ -141,7 +144,10 @@ fn answer_for_ever(socket: &UnixListener, report: &Path, answer: [&str; 2]) -> !
     fs::write(report, text).unwrap();
     let listener = fds.pop().expect("a listener comes along");
     assert!(fds.is_empty());
-    panic!("{}", Command::new("perl").args(["-e", ANSWER]).args(answer).stdin(listener).exec())
+    panic!(
+        "{}",
+        Command::new("perl").env("LC_ALL", "C").args(["-e", ANSWER]).args(answer).stdin(listener).exec()
+    )
 }
 
 fn notifying(command: &str, calls: &[&str], flags: &[&str]) -> Sandbox {
