@@ -203,7 +203,7 @@ impl Rules {
             };
             for abi in Abi::ALL {
                 if let Some(number) = abi.number(known) {
-                    self.call(abi, number).add(action, &conditions);
+                    self.call(abi, number).add(action, &as_seen(abi, &conditions));
                 }
             }
         }
@@ -248,6 +248,17 @@ impl Call {
             self.conditional.push(Rule { conditions: conditions.clone(), action });
         }
     }
+}
+
+/// The conditions as they apply to the registers of `abi`.
+///
+/// Those of i386 are 32 bits wide: there -1 is the same value whether a profile writes it with 32 or with 64 bits.
+fn as_seen(abi: Abi, conditions: &[Vec<Condition>]) -> Vec<Vec<Condition>> {
+    let mut conditions = conditions.to_vec();
+    if abi == Abi::I386 {
+        conditions.iter_mut().flatten().for_each(|condition| condition.width = Width::Low);
+    }
+    conditions
 }
 
 /// The conditions of a rule: each inner list must hold as a whole, and any of them is enough.

@@ -162,7 +162,8 @@ fn generated() -> Vec<LinuxSeccomp> {
                 rules.push(rule(name, action, args));
             }
         }
-        LinuxSeccomp { architectures: vec![], ..all_abis(SeccompAction::Allow, rules) }
+        let architectures = vec!["SCMP_ARCH_X86".to_owned()];
+        LinuxSeccomp { architectures, ..all_abis(SeccompAction::Allow, rules) }
     };
     (0..40).map(filter).collect()
 }
@@ -190,6 +191,9 @@ fn generated_filters_decide_as_libseccomp_s() {
     assert_eq!(compiled.len(), filters.len());
     for (filter, theirs) in filters.iter().zip(&compiled) {
         compare(filter, theirs, &[Abi::X86_64], VALUES);
+        // What a register of 32 bits can hold.
+        let small: Vec<u64> = VALUES.iter().copied().filter(|value| *value <= u32::MAX.into()).collect();
+        compare(filter, theirs, &[Abi::I386], &small);
     }
 }
 
