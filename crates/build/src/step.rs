@@ -214,6 +214,7 @@ fn start(
             identity.adopt(source).map_err(|source| StartError::Files(PlanError { path: path(), source }))?;
         }
     }
+    plan.rootfs.forget_volatile_mount();
     let spec = identity.apply(&plan.spec);
     runtime::create(Launch {
         id: &plan.id,

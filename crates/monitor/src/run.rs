@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use diag::Failure;
 use oci::runtime::NamespaceType;
-use runtime::{Created, Launch, LaunchError, Lifetime, Rootfs};
+use runtime::{Created, Launch, LaunchError, Lifetime};
 use sys::namespace::Kind;
 
 use crate::health::Checker;
@@ -36,7 +36,6 @@ impl Run {
         sandbox: &mut Sandbox,
         meanwhile: impl FnOnce() -> Result<T, Failure>,
     ) -> Result<(Self, T), Failure> {
-        forget_volatile_mount(&plan.rootfs);
         sandbox.join(plan)?;
         let (created, mut streams) = match create(plan, sandbox) {
             Err(CreateError::Launch(error)) if sandbox.identity.may_give_up(plan.users, &error) => {
@@ -90,6 +89,7 @@ fn create(plan: &LaunchPlan, sandbox: &Sandbox) -> Result<(Created, Streams), Cr
             CreateError::Other(MonitorError::Io { action: "give the container", what, source })
         })?;
     }
+    plan.rootfs.forget_volatile_mount();
     let spec = sandbox.identity.apply(&plan.spec);
     let users = sandbox.identity.namespace().map(|users| (NamespaceType::User, users));
     let netns = sandbox.netns().map(|netns| (NamespaceType::Network, netns));
@@ -116,12 +116,4 @@ fn create(plan: &LaunchPlan, sandbox: &Sandbox) -> Result<(Created, Streams), Cr
 
 fn stream_error(plan: &LaunchPlan) -> impl Fn(std::io::Error) -> MonitorError {
     |source| MonitorError::Io { action: "make the standard streams of", what: plan.id.clone(), source }
-}
-
-/// Lets a volatile overlay be mounted again: the kernel refuses to while the mark of the mount before is there, because a crash
-/// may have lost what it held. The container that is started again here has only ended.
-fn forget_volatile_mount(rootfs: &Rootfs) {
-    if let Rootfs::Overlay { work, volatile: true, .. } = rootfs {
-        let _ = std::fs::remove_dir_all(work.join("work/incompat/volatile"));
-    }
 }

@@ -68,6 +68,16 @@ pub enum Rootfs {
     Directory(PathBuf),
 }
 
+impl Rootfs {
+    /// Lets a volatile overlay be mounted again: the kernel refuses to while the mark of the mount before is there, because a
+    /// crash may have lost what it held. For a caller that knows there was none.
+    pub fn forget_volatile_mount(&self) {
+        if let Self::Overlay { work, volatile: true, .. } = self {
+            let _ = std::fs::remove_dir_all(work.join("work/incompat/volatile"));
+        }
+    }
+}
+
 /// The standard streams of the process.
 #[derive(Debug)]
 pub enum Stdio {
