@@ -10,6 +10,7 @@ mod process;
 mod resources;
 mod seccomp;
 mod state;
+mod strict;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -37,10 +38,23 @@ macro_rules! object {
     }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-        #[serde(rename_all = "camelCase")]
+        #[serde(rename_all = "camelCase", remote = "Self")]
         pub struct $name {
             $($(#[$rmeta])* pub $rfield: $rty,)*
             $($(#[$ometa])* #[serde(default, skip_serializing_if = "crate::runtime::is_default")] pub $ofield: $oty,)*
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                // What is derived is a function of the type itself, which comes before that of the trait.
+                Self::deserialize(crate::runtime::strict::ObjectOnly(deserializer))
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                Self::serialize(self, serializer)
+            }
         }
     };
 }
@@ -221,7 +235,12 @@ mod tests {
             "process.user.uid",
             "invalid value: integer `-1`, expected u32",
         );
+        check(r#"{"ociVersion":"1.0.0","root":["rootfs"]}"#, "root", "invalid type: sequence, expected");
+        check(r#"["1.0.0"]"#, "document", "invalid type: sequence, expected");
         assert!(from_json::<Process>(br#"{"cwd":"/"}"#).is_ok());
+        // As encoders write what is not there.
+        let spec = from_json::<Spec>(br#"{"ociVersion":"1.0.0","linux":null}"#).expect("a spec");
+        assert_eq!(spec.linux, None);
     }
 
     #[test]
