@@ -57,11 +57,14 @@ fn inception() {
     stack.daemons_are_first_processes(BONUS);
     stack.bonus_services_are_used();
 
-    stack.compose(&["--profile", "bonus", "down", "--volumes"]).success();
+    stack.make_clean();
     assert_eq!(stack.world.hull(["ps", "--all", "--quiet"]).success().text(), "");
     assert_eq!(stack.world.hull(["volume", "ls", "--quiet"]).success().text(), "");
     let networks = stack.world.hull(["network", "ls", "--format", "{{.Name}}"]).success();
     assert!(!networks.stdout.contains("inception"), "{networks}");
+    let images = stack.world.hull(["images", "--format", "{{.Repository}}:{{.Tag}}"]).success();
+    assert_eq!(images.text(), "debian:bookworm", "the base image is not the stack's");
+    assert!(stack.data().join("database/wordpress").is_dir(), "the data is the user's");
 }
 
 impl Stack {
@@ -90,8 +93,47 @@ impl Stack {
         });
         fs::write(directory.join(".env"), settings.collect::<String>())
             .expect("the scratch directory is ours");
-        assert!(Command::new(directory.join("setup.sh")).status().expect("it is a script").success());
-        Self { world, directory, https, ftp }
+        let stack = Self { world, directory, https, ftp };
+        stack.set_up();
+        stack
+    }
+
+    /// `setup.sh`, which makes what is missing and nothing else.
+    fn set_up(&self) {
+        let run = || {
+            let status = Command::new(self.directory.join("setup.sh")).status();
+            assert!(status.expect("it is a script").success());
+            ["db_password", "db_root_password", "wp_owner_password", "wp_user_password", "ftp_password"]
+                .map(|name| self.secret(name))
+        };
+        let first = run();
+        assert!(first.iter().all(|password| password.len() == 32), "{first:?}");
+        let one = self.directory.join("secrets/ftp_password.txt");
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&one).expect("it is there").permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        fs::remove_file(one).expect("it was just made");
+        let second = run();
+        assert_eq!(first[..4], second[..4], "what is there stays");
+        assert_ne!(first[4], second[4]);
+        assert!(self.data().join("site").is_dir());
+    }
+
+    /// `make clean`, on our copy.
+    fn make_clean(&self) {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut make = Command::new("make");
+        make.arg("--directory").arg(repository).arg("clean");
+        make.arg(format!("HULL={}", env!("CARGO_BIN_EXE_hull")));
+        make.arg(format!("STACK={}", self.directory.display()));
+        make.env("HULL_ROOT", self.world.data_root()).env("HULL_RUN_ROOT", self.world.run_root());
+        let output = make.output().expect("make is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// The directory of the database and the site's files.
+    fn data(&self) -> PathBuf {
+        self.world.scratch().join("kept")
     }
 
     fn compose(&self, words: &[&str]) -> Output {
