@@ -19,6 +19,7 @@ mod load;
 mod merge;
 pub mod model;
 mod run;
+mod variables;
 mod words;
 mod yaml;
 
@@ -27,7 +28,8 @@ pub use error::LoadError;
 pub use load::LoadOptions;
 pub use model::{Project, Service};
 pub use run::{
-    BuildOptions, DownOptions, Instance, Interrupt, Kind, LogLine, LogsOptions, Object, OneOff, Paint,
-    ProjectStatus, PullOptions, Quiet, Recreate, RemoveImages, Reporter, RmOptions, RunOptions, Scale,
+    BuildOptions, DownOptions, Instance, Interrupt, KillOptions, Kind, LogLine, LogsOptions, Object, OneOff,
+    Paint, ProjectStatus, PullOptions, Quiet, Recreate, RemoveImages, Reporter, RmOptions, RunOptions, Scale,
     ServiceImage, Stack, StackError, Status, UpOptions, UpResult, projects,
 };
+pub use variables::{Variable, variables};

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::LoadError;
 use crate::model::{self, Project};
+use crate::yaml::Node;
 use crate::{dotenv, merge};
 
 /// What the command line and the process say about the project.
@@ -101,6 +102,13 @@ impl Project {
         let named = || options.environment.get("COMPOSE_PROJECT_NAME").cloned();
         options.project_name.clone().or_else(named).filter(|name| is_project_name(name))
     }
+}
+
+/// The files of the project as they stand, with nothing substituted.
+pub(crate) fn sources(options: &LoadOptions) -> Result<Vec<Node>, LoadError> {
+    let setting = discover::setting(options)?;
+    let loader = tree::Loader::new(&options.working_directory, setting.environment);
+    Ok(loader.sources(&setting.files)?.into_iter().map(tree::Source::into_root).collect())
 }
 
 fn profiles(options: &LoadOptions, environment: &BTreeMap<String, String>) -> BTreeSet<String> {

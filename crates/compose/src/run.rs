@@ -32,7 +32,7 @@ pub use down::{DownOptions, RemoveImages};
 pub use error::StackError;
 pub use images::{BuildOptions, PullOptions};
 pub use instance::Instance;
-pub use lifecycle::RmOptions;
+pub use lifecycle::{KillOptions, RmOptions};
 pub use oneoff::{OneOff, RunOptions};
 pub use query::{LogsOptions, ProjectStatus, ServiceImage, projects};
 pub use report::{Kind, LogLine, Object, Paint, Quiet, Reporter, Status};

@@ -304,7 +304,7 @@ const KEYS: &[Row] = &[
     ("services.a.ulimits.nofile.hard", r#"{"soft": 5}"#, "9", Honoured),
     ("services.a.use_api_socket", "{}", "true", Refused),
     ("services.a.user", "{}", r#""www-data""#, Honoured),
-    ("services.a.userns_mode", "{}", r#""private""#, Refused),
+    ("services.a.userns_mode", "{}", r#""private""#, Honoured),
     ("services.a.uts", "{}", r#""host""#, Honoured),
     ("services.a.volumes", "{}", r#"["v:/x"]"#, Honoured),
     ("services.a.volumes[].type", r#"{"target": "/x"}"#, r#""volume""#, Honoured),

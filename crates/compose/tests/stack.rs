@@ -329,7 +329,7 @@ fn lifecycle(world: &World) {
     assert!(stack.instances().unwrap().iter().all(|instance| instance.is_paused()));
     stack.unpause(&[]).unwrap();
     assert_eq!(stack.top(&[], &[]).unwrap().len(), 2);
-    stack.kill(&["b".into()], None).unwrap();
+    stack.kill(&compose::KillOptions { services: vec!["b".into()], ..Default::default() }).unwrap();
     harness::eventually("b is gone", || running() == 1);
     assert_eq!(stack.rm(&RmOptions::default()).unwrap(), 1);
     assert_eq!(stack.rm(&RmOptions { stop: true, ..RmOptions::default() }).unwrap(), 1);

@@ -178,3 +178,37 @@ volumes: {in: , data: }
         assert_eq!(world.hull(["volume", "ls", "-q"]).success().text(), "");
     }
 }
+
+#[test]
+fn the_variables_of_a_file_are_listed_without_values() {
+    let world = world();
+    let file =
+        "services:\n  a: {image: 'busybox:${TAG:-latest}', command: 'echo ${NEED:?set it} ${ALSO+yes}'}\n";
+    world.file("compose.yaml", file);
+    world.hull(["compose", "config"]).status(1).says("set it");
+    let listed = world.hull(["compose", "config", "--variables"]).success().stdout;
+    let words: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(
+        words[1..],
+        [vec!["ALSO", "false", "yes"], vec!["NEED", "true"], vec!["TAG", "false", "latest"]]
+    );
+    for flag in ["--dry-run", "--compatibility"] {
+        let refused = world.hull(["compose", flag, "config"]);
+        refused.status(125).says(&format!("{flag} is not supported"));
+    }
+}
+
+#[test]
+fn orphans_are_killed_when_asked_for() {
+    let world = world();
+    let service = |name: &str| format!("  {name}: {{image: busybox, command: sleep 600}}\n");
+    world.file("compose.yaml", &format!("name: kin\nservices:\n{}{}", service("a"), service("b")));
+    world.hull(["compose", "up", "-d"]).success();
+    world.file("compose.yaml", &format!("name: kin\nservices:\n{}", service("a")));
+    let running = || world.hull(["ps", "--format", "{{.Names}}"]).success().text().to_owned();
+    world.hull(["compose", "kill"]).success();
+    testkit::eventually("only the orphan runs", 20, || (running() == "kin-b-1").then_some(()));
+    world.hull(["compose", "kill", "--remove-orphans"]).success();
+    testkit::eventually("nothing runs", 20, || running().is_empty().then_some(()));
+    world.hull(["compose", "down", "--remove-orphans"]).success();
+}

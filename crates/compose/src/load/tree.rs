@@ -21,6 +21,12 @@ pub(super) struct Source {
     root: Node,
 }
 
+impl Source {
+    pub fn into_root(self) -> Node {
+        self.root
+    }
+}
+
 pub(super) struct Loader {
     /// Errors name files relative to it.
     here: PathBuf,

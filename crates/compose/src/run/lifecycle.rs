@@ -20,6 +20,17 @@ pub struct RmOptions {
     pub volumes: bool,
 }
 
+/// `kill`.
+#[derive(Clone, Debug, Default)]
+pub struct KillOptions {
+    /// All of the project's when there is none.
+    pub services: Vec<String>,
+    /// SIGKILL when absent.
+    pub signal: Option<String>,
+    /// Also containers of services the file does not have any more.
+    pub orphans: bool,
+}
+
 /// Who was started after whom, from the labels of containers.
 pub(crate) fn graph(instances: &ByService) -> Graph {
     instances
@@ -142,13 +153,16 @@ impl Stack<'_> {
         }))
     }
 
-    /// Sends `signal` (SIGKILL when absent) to running containers.
-    pub fn kill(&self, services: &[String], signal: Option<&str>) -> Result<(), Failure> {
-        let running = self.running(services)?;
+    /// Sends a signal to running containers.
+    pub fn kill(&self, options: &KillOptions) -> Result<(), Failure> {
+        let mut running = self.running(&options.services)?;
+        // Without a file the project is what its containers say, and whoever names one means it.
+        let everything = options.orphans || self.project.services.is_empty() || !options.services.is_empty();
+        running.retain(|instance| everything || self.project.services.contains_key(&instance.service));
         walk::first(walk::each(&running, |instance| {
             let object = instance.object();
             self.reporter.progress(object, Status::Doing("Killing"));
-            let signal = signal.unwrap_or("SIGKILL");
+            let signal = options.signal.as_deref().unwrap_or("SIGKILL");
             self.reported(object, || {
                 gone_is_fine(self.engine.kill(instance.id(), signal).map_err(Failure::from))
             })?;

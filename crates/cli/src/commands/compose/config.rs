@@ -1,6 +1,6 @@
 //! `compose config` and `compose version`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ use diag::{Class, Diagnose};
 use super::Compose;
 use crate::commands::{Invocation, Outcome, parse, usage};
 use crate::context::{print, print_line};
+use crate::output::table;
 
 /// Parse, resolve and render compose file in canonical format
 #[derive(clap::Parser)]
@@ -41,6 +42,9 @@ struct Config {
     /// Print the service names, one per line
     #[arg(long)]
     services: bool,
+    /// Print the variables the files ask for, and their default values
+    #[arg(long)]
+    variables: bool,
     /// Print the volume names, one per line
     #[arg(long)]
     volumes: bool,
@@ -68,6 +72,11 @@ pub fn run(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
         "json" => Format::Json,
         other => return Err(usage(&invocation.path, format_args!("unsupported format {other:?}"))),
     };
+    if args.variables {
+        // Without their values, which a project that cannot be loaded may be lacking.
+        print(&variables(&compose::variables(&compose.options(&args.names))?));
+        return Ok(ExitCode::SUCCESS);
+    }
     let project = compose.load(&args.names)?;
     if args.quiet {
         return Ok(ExitCode::SUCCESS);
@@ -81,6 +90,15 @@ pub fn run(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
         Some(path) => std::fs::write(&path, text).map_err(|source| WriteError { path, source })?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn variables(found: &BTreeMap<String, compose::Variable>) -> String {
+    let head = ["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"].map(str::to_owned).to_vec();
+    let rows = found.iter().map(|(name, variable)| {
+        let compose::Variable { required, default, alternate } = variable.clone();
+        vec![name.clone(), required.to_string(), default, alternate]
+    });
+    table::render(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
 }
 
 /// The list that was asked for instead of the whole.

@@ -76,6 +76,9 @@ pub fn restart(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
 /// Force stop service containers
 #[derive(clap::Parser)]
 struct Kill {
+    /// Kill containers of services not defined in the Compose file, too
+    #[arg(long)]
+    remove_orphans: bool,
     /// SIGNAL to send to the container
     #[arg(short, long, value_name = "string", default_value = "SIGKILL")]
     signal: String,
@@ -87,7 +90,12 @@ pub fn kill(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
     let args: Kill = parse(&invocation)?;
     let project = compose.load_or_named(&args.services)?;
     let printer = Printer::new(&compose.flags);
-    compose.on(&project, &printer, |stack| stack.kill(&args.services, Some(&args.signal))).map(done)
+    let options = compose::KillOptions {
+        services: args.services,
+        signal: Some(args.signal),
+        orphans: args.remove_orphans,
+    };
+    compose.on(&project, &printer, |stack| stack.kill(&options)).map(done)
 }
 
 /// Block until containers of all (or specified) services stop

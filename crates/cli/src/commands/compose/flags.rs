@@ -64,6 +64,13 @@ impl Flags {
                     "-1" => {}
                     _ => return Err(usage(path, "--parallel is not supported: there is no limit (-1)")),
                 },
+                "--dry-run" => {
+                    return Err(usage(path, "--dry-run is not supported: `config` shows what would run"));
+                }
+                "--compatibility" => {
+                    let why = "--compatibility is not supported: containers are named with dashes, `project-service-1`";
+                    return Err(usage(path, why));
+                }
                 "-h" | "--help" => return Ok(None),
                 "-v" | "--version" => return Ok(Some((flags, vec!["version".into()]))),
                 _ if text.starts_with('-') && text != "-" => {
