@@ -168,6 +168,9 @@ impl Engine {
                         let file = File::from(
                             sys::fs::open_at(&parent, name.as_c_str(), flags, 0).map_err(read_error)?,
                         );
+                        entry.xattrs =
+                            archive::attributes(file.as_fd(), found.stat.name.as_bytes(), place.first_id)
+                                .map_err(pack_error)?;
                         entry.size = file.metadata().map_err(read_error)?.len();
                         writer.append(&entry, file.take(entry.size)).map_err(ArchiveError::Write)?;
                     }

@@ -4,6 +4,7 @@
 //! the last component is only ever made, never followed; [`UnpackOptions`] says what callers may allow.
 //! [`pack`] is deterministic: one tree gives one sequence of bytes.
 
+mod attribute_ids;
 mod decode;
 mod header;
 mod pack;
@@ -15,7 +16,7 @@ mod writer;
 
 pub use decode::{Compression, decode, decode_as};
 pub use header::{Entry, Kind};
-pub use pack::{Filter, PackError, PackOptions, Packed, pack};
+pub use pack::{Filter, PackError, PackOptions, Packed, attributes, pack};
 pub use reader::{DataError, Reader, TarError};
 pub use sparse::SparseMap;
 pub(crate) use unpack::is_whiteout;

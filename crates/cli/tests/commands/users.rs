@@ -99,6 +99,50 @@ fn files_of_volumes_binds_and_copies_have_the_expected_owners() {
 }
 
 #[test]
+fn capabilities_of_files_go_in_and_out_and_count() {
+    let world = world();
+    world.hull(["run", "-d", "--name", "web", "busybox", "sleep", "1000"]).success();
+    let cat = world.scratch().join("cat");
+    world.hull(["cp", "web:/bin/busybox", &cat.display().to_string()]).success();
+    // cap_dac_override+ep, as setcap(8) writes it: for the root of wherever the file is.
+    let capable = [1, 0, 0, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let attribute = |path: &std::path::Path| {
+        sys::fs::get_xattr(fs::File::open(path).expect("it is there"), c"security.capability")
+            .expect("it can be read")
+    };
+    sys::fs::set_xattr(fs::File::open(&cat).expect("it is there"), c"security.capability", &capable)
+        .expect("we are root");
+    world.hull(["exec", "web", "sh", "-c", "echo hidden > /secret; chmod 600 /secret"]).success();
+    let works = |name: &str, place: &str| {
+        let seen = world.hull(["exec", "--user", "1000", name, &format!("{place}/cat"), "/secret"]);
+        assert_eq!(seen.success().text(), "hidden");
+    };
+    let copy = |from: &str, to: &str| world.hull(["cp", from, to]).success();
+    let path = |name: &str| world.scratch().join(name).display().to_string();
+    world.hull(["exec", "--user", "1000", "web", "cat", "/secret"]).status(1);
+    copy(&path("cat"), "web:/home/cat");
+    works("web", "/home");
+    // One file, a directory, and while it does not run.
+    copy("web:/home/cat", &path("one"));
+    copy("web:/home", &path("home"));
+    world.hull(["stop", "-t", "0", "web"]).success();
+    copy("web:/home/cat", &path("stopped"));
+    copy(&path("one"), "web:/root/cat");
+    for back in ["one", "home/cat", "stopped"] {
+        assert_eq!(attribute(&world.scratch().join(back)).as_deref(), Some(&capable[..]), "{back}");
+    }
+    // An image made of it has them, as root's own.
+    world.hull(["commit", "web", "copy"]).success();
+    world.hull(["run", "-d", "--name", "copy", "copy", "sleep", "1000"]).success();
+    works("copy", "/home");
+    let upper = world.data_root().join("snapshots");
+    let found =
+        fs::read_dir(upper).expect("it has some").flatten().map(|entry| entry.path().join("home/cat"));
+    let found: Vec<_> = found.filter(|path| path.exists()).map(|path| attribute(&path)).collect();
+    assert_eq!(found, [Some(capable.to_vec())]);
+}
+
+#[test]
 fn a_container_that_joins_another_shares_its_ids() {
     let world = world();
     world.hull(["run", "-d", "--name", "one", "busybox", "sleep", "1000"]).success();

@@ -12,7 +12,7 @@ use sys::fs::{self, FileType, OFlags, Stat};
 use super::header::{Entry, Kind};
 use super::unpack::{is_whiteout, shown};
 use super::writer::Writer;
-use super::{OPAQUE_WHITEOUT, OVERLAY_OPAQUE, WHITEOUT_PREFIX, Whiteouts, xattr_travels};
+use super::{OPAQUE_WHITEOUT, OVERLAY_OPAQUE, WHITEOUT_PREFIX, Whiteouts, attribute_ids, xattr_travels};
 
 /// Decides about one path.
 pub type Filter<'a> = &'a dyn Fn(&[u8]) -> bool;
@@ -251,7 +251,8 @@ impl<W: Write> Packer<'_, W> {
         self.archive.pad(size).map_err(PackError::Write)
     }
 
-    fn entry(&self, mut path: Vec<u8>, stat: &Stat, kind: Kind, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Entry {
+    fn entry(&self, mut path: Vec<u8>, stat: &Stat, kind: Kind, mut xattrs: Xattrs) -> Entry {
+        attribute_ids::to_container(&mut xattrs, self.options.first_id);
         if kind == Kind::Directory {
             path.push(b'/');
         }
@@ -293,6 +294,16 @@ fn io_error<'a>(action: &'static str, path: &'a [u8]) -> impl FnOnce(io::Error) 
 }
 
 type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The attributes of an open file as an archive has them; for `first_id` see [`PackOptions::first_id`].
+///
+/// # Errors
+/// [`PackError::Io`].
+pub fn attributes(file: BorrowedFd<'_>, path: &[u8], first_id: u32) -> Result<Xattrs, PackError> {
+    let mut xattrs = xattrs_of(file, path)?;
+    attribute_ids::to_container(&mut xattrs, first_id);
+    Ok(xattrs)
+}
 
 fn xattrs_of(fd: BorrowedFd<'_>, path: &[u8]) -> Result<Xattrs, PackError> {
     let names = fs::list_xattrs(fd).map_err(io_error("read", path))?;

@@ -22,7 +22,7 @@ use sys::fs::{self, FileType, Node, OFlags};
 
 use super::header::{Entry, Kind};
 use super::reader::{DataError, Reader, TarError};
-use super::{OPAQUE_WHITEOUT, OVERLAY_OPAQUE, WHITEOUT_PREFIX, xattr_travels};
+use super::{OPAQUE_WHITEOUT, OVERLAY_OPAQUE, WHITEOUT_PREFIX, attribute_ids, xattr_travels};
 use directories::Pending;
 use paths::{Name, Parents, name_of};
 
@@ -176,7 +176,8 @@ struct Place {
 
 impl Unpacker<'_> {
     fn entries<R: BufRead>(&mut self, archive: &mut Reader<R>) -> Result<(), UnpackError> {
-        while let Some(entry) = archive.next_entry()? {
+        while let Some(mut entry) = archive.next_entry()? {
+            attribute_ids::to_host(&mut entry.xattrs, self.options.first_id);
             self.total.entries += 1;
             if self.total.entries > self.options.max_entries {
                 return Err(UnpackError::TooManyEntries(self.options.max_entries));

@@ -13,7 +13,9 @@ use std::process::ExitCode;
 use diag::{Class, Diagnose, Failure};
 use engine::Engine;
 use engine::archive::PutOptions;
-use image::archive::{Devices, Entry, Kind, PackOptions, Reader, UnpackOptions, Writer, pack, unpack};
+use image::archive::{
+    Devices, Entry, Kind, PackOptions, Reader, UnpackOptions, Writer, attributes, pack, unpack,
+};
 
 use crate::commands::{Ended, Invocation, Outcome, parse};
 use crate::context::Context;
@@ -343,6 +345,8 @@ fn pack_local(
             writer.append(&entry, io::empty()).map_err(failed())?;
         } else {
             let file = File::open(from).map_err(failed())?;
+            entry.xattrs = attributes(file.as_fd(), &entry.path, 0)
+                .map_err(|source| CopyError::Pack { path: from.display().to_string(), source })?;
             entry.size = file.metadata().map_err(failed())?.len();
             writer.append(&entry, file.take(entry.size)).map_err(failed())?;
         }
