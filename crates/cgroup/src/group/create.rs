@@ -1,16 +1,17 @@
 //! Making the directories, handing down controllers, writing limits.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use oci::runtime::LinuxResources;
+use oci::runtime::{LinuxMemory, LinuxResources};
 use sys::bpf::DeviceRule;
 
 use super::{Cgroup, Layout, Origin, V1Directory, collect_pids};
 use crate::files::{read, write, write_plain};
 use crate::limits::{self, Setting};
-use crate::{CgroupError, devices};
+use crate::{CgroupError, Version, devices};
 
 /// How often a directory is made again that a command removing its last neighbour took away.
 const RACES: usize = 100;
@@ -84,6 +85,7 @@ impl Cgroup {
 
     /// Changes the limits of an existing group; what `resources` does not name stays as it is.
     pub fn update(&self, resources: &LinuxResources) -> Result<(), CgroupError> {
+        let resources = &self.with_memory_limit(resources)?;
         let (settings, rules) = self.resolve(resources)?;
         match &self.layout {
             Layout::V1 { directories } => {
@@ -97,6 +99,21 @@ impl Cgroup {
             Layout::V2 { mount, directory } => hand_down(mount, directory, &settings)?,
         }
         self.apply(&settings, &rules)
+    }
+
+    /// Completes a limit of memory and swap together by the memory limit that the group has: v2 counts swap alone.
+    fn with_memory_limit<'r>(
+        &self,
+        resources: &'r LinuxResources,
+    ) -> Result<Cow<'r, LinuxResources>, CgroupError> {
+        let Some(memory) = resources.memory else { return Ok(Cow::Borrowed(resources)) };
+        let alone = memory.limit.is_none_or(|limit| limit == 0) && memory.swap.is_some_and(|swap| swap > 0);
+        if self.version() == Version::V1 || !alone {
+            return Ok(Cow::Borrowed(resources));
+        }
+        let limit = self.stats()?.memory.limit.and_then(|limit| i64::try_from(limit).ok());
+        let memory = LinuxMemory { limit, ..memory };
+        Ok(Cow::Owned(LinuxResources { memory: Some(memory), ..resources.clone() }))
     }
 
     fn resolve(&self, resources: &LinuxResources) -> Result<(Vec<Setting>, Vec<DeviceRule>), CgroupError> {
@@ -247,7 +264,7 @@ fn hand_down(mount: &Path, directory: &Path, settings: &[Setting]) -> Result<(),
 mod tests {
     use super::*;
     use crate::Hierarchy;
-    use oci::runtime::{LinuxCpu, LinuxMemory, LinuxPids};
+    use oci::runtime::{LinuxCpu, LinuxPids};
 
     /// A plain directory in the shape of a mounted v2 hierarchy: what is written where can be read back.
     struct Tree(std::path::PathBuf);
@@ -303,6 +320,10 @@ mod tests {
         assert_eq!(tree.get("hull-t/c/pids.max"), "5");
         assert_eq!(tree.get("hull-t/c/cpu.max"), "1000 2000");
         assert_eq!(tree.get("hull-t/cgroup.subtree_control"), "", "nothing was missing");
+        let swap = LinuxMemory { swap: Some(12_288), ..Default::default() };
+        let swap = LinuxResources { memory: Some(swap), ..Default::default() };
+        tree.group().update(&swap).expect("it is measured against the limit that is there");
+        assert_eq!(tree.get("hull-t/c/memory.swap.max"), "8192");
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use cgroup::Stats;
+use cgroup::{Counter, DeviceCount, Pressure, Report, Stall};
 use diag::Failure;
 use runtime::container::ContainerError;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Call;
 use super::error::OciError;
@@ -26,52 +26,93 @@ pub fn run(call: &Call) -> Result<ExitCode, Failure> {
             .ok_or_else(|| OciError::Value { flag: "interval", value: text.to_owned() })?,
     };
     let container = call.containers().load(call.id())?;
-    print_event(container.id(), &container.stats()?);
+    let mut report = container.report()?;
+    print_event(container.id(), &report);
     if call.flags.is_set("stats")? {
         return Ok(ExitCode::SUCCESS);
     }
     loop {
         std::thread::sleep(interval);
-        match container.stats() {
-            Ok(stats) => print_event(container.id(), &stats),
+        let kills = report.memory.oom_kills;
+        report = match container.report() {
+            Ok(report) => report,
             Err(ContainerError::NotRunning { .. }) => return Ok(ExitCode::SUCCESS),
             Err(error) => return Err(error.into()),
+        };
+        if report.memory.oom_kills > kills {
+            print_line(json!({ "type": "oom", "id": container.id() }));
         }
+        print_event(container.id(), &report);
     }
 }
 
-fn print_event(id: &str, stats: &Stats) {
-    print_line(json!({ "type": "stats", "id": id, "data": data(stats) }));
+fn print_event(id: &str, report: &Report) {
+    print_line(json!({ "type": "stats", "id": id, "data": data(report) }));
 }
 
-fn data(stats: &Stats) -> Value {
-    let memory = &stats.memory;
-    json!({
+fn data(report: &Report) -> Value {
+    let Report { cpu, memory, pids, .. } = report;
+    let huge_pages = report.huge_pages.iter();
+    let mut data = json!({
         "cpu": {
-            "usage": { "total": stats.cpu.total_ns, "kernel": stats.cpu.system_ns, "user": stats.cpu.user_ns },
+            "usage": { "total": cpu.total_ns, "percpu": report.per_cpu_ns, "kernel": cpu.system_ns, "user": cpu.user_ns },
             "throttling": {
-                "periods": stats.cpu.throttling.periods,
-                "throttledPeriods": stats.cpu.throttling.throttled_periods,
-                "throttledTime": stats.cpu.throttling.throttled_ns,
+                "periods": cpu.throttling.periods,
+                "throttledPeriods": cpu.throttling.throttled_periods,
+                "throttledTime": cpu.throttling.throttled_ns,
             },
         },
         "memory": {
             "cache": memory.cache,
-            "usage": {
-                "limit": memory.limit.unwrap_or(u64::MAX),
-                "usage": memory.usage,
-                "max": memory.peak,
-                "failcnt": memory.limit_hits,
-            },
+            "usage": counter(&memory.memory),
+            "swap": counter(&memory.memory_and_swap),
+            "kernel": counter(&memory.kernel),
+            "kernelTCP": counter(&memory.kernel_tcp),
+            "raw": memory.raw,
         },
-        "pids": { "current": stats.pids.current, "limit": stats.pids.limit.unwrap_or(0) },
+        "pids": { "current": pids.current, "limit": pids.limit.unwrap_or(0) },
         "blkio": {
-            "ioServiceBytesRecursive": [
-                { "op": "Read", "value": stats.block_io.read_bytes },
-                { "op": "Write", "value": stats.block_io.write_bytes },
-            ],
+            "ioServiceBytesRecursive": devices(&report.io_bytes),
+            "ioServicedRecursive": devices(&report.io_operations),
         },
+        "hugetlb": huge_pages.map(|(size, pages)| (size.clone(), counter(pages))).collect::<Map<_, _>>(),
+    });
+    // Only where the kernel measures it.
+    for (part, pressure) in
+        [("cpu", &report.cpu_pressure), ("memory", &memory.pressure), ("blkio", &report.io_pressure)]
+    {
+        if let Some(pressure) = pressure {
+            data[part]["psi"] = stalls(pressure);
+        }
+    }
+    data
+}
+
+fn counter(counter: &Counter) -> Value {
+    json!({
+        "limit": counter.limit.unwrap_or(u64::MAX),
+        "usage": counter.usage,
+        "max": counter.peak,
+        "failcnt": counter.failures,
     })
+}
+
+fn devices(counts: &[DeviceCount]) -> Vec<Value> {
+    let entry = |count: &DeviceCount| json!({ "major": count.major, "minor": count.minor, "op": count.operation, "value": count.value });
+    counts.iter().map(entry).collect()
+}
+
+fn stalls(pressure: &Pressure) -> Value {
+    let percent = |hundredths: u64| hundredths as f64 / 100.0;
+    let stall = |stall: &Stall| {
+        json!({
+            "avg10": percent(stall.average_10),
+            "avg60": percent(stall.average_60),
+            "avg300": percent(stall.average_300),
+            "total": stall.total_us,
+        })
+    };
+    json!({ "some": stall(&pressure.some), "full": stall(&pressure.full) })
 }
 
 /// A length of time as Go writes it: `500ms`, `5s`, `2m`.
@@ -84,6 +125,19 @@ fn duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pressure_is_there_where_it_is_measured() {
+        let stall = Stall { average_10: 353, total_us: 17, ..Stall::default() };
+        let cpu_pressure = Some(Pressure { some: stall, full: Stall::default() });
+        let data = data(&Report { cpu_pressure, ..Report::default() });
+        assert_eq!(
+            data["cpu"]["psi"]["some"],
+            json!({ "avg10": 3.53, "avg60": 0.0, "avg300": 0.0, "total": 17 })
+        );
+        assert_eq!(data["memory"].get("psi"), None);
+        assert_eq!(data["memory"]["swap"]["limit"], u64::MAX);
+    }
 
     #[test]
     fn durations() {

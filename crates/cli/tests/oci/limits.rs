@@ -106,6 +106,10 @@ fn limits_are_set_and_changed() {
     assert_eq!(event["data"]["pids"], json!({ "current": 1, "limit": 40 }));
     assert_eq!(event["data"]["memory"]["usage"]["limit"], 48 << 20);
     assert!(event["data"]["cpu"]["usage"]["total"].as_u64().unwrap() > 0);
+    assert!(event["data"]["memory"]["raw"].as_object().unwrap().len() > 10);
+    assert!(event["data"]["memory"]["swap"]["usage"].is_u64());
+    assert!(event["data"]["blkio"]["ioServiceBytesRecursive"].is_array());
+    assert!(event["data"]["hugetlb"].is_object());
 }
 
 #[test]

@@ -95,8 +95,8 @@ impl Container {
     }
 
     /// What the container has used.
-    pub fn stats(&self) -> Result<cgroup::Stats, ContainerError> {
-        self.alive_group()?.stats().map_err(|source| self.group_failure(source))
+    pub fn report(&self) -> Result<cgroup::Report, ContainerError> {
+        self.alive_group()?.report().map_err(|source| self.group_failure(source))
     }
 
     fn alive_group(&self) -> Result<cgroup::Cgroup, ContainerError> {
