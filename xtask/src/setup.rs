@@ -4,11 +4,13 @@ use std::process::Command;
 
 use crate::run;
 
-/// What each is for: fixtures, base images, looking at the host from outside hull, speaking to the example stack.
+/// What each is for: fixtures, base images, looking at the host from outside hull, speaking to the example stack, engines that
+/// drive hull's runtime.
 const PACKAGES: &[&str] = &[
     "busybox-static",
     "ca-certificates",
     "curl",
+    "docker.io",
     "gcc",
     "iproute2",
     "libc6-dev",
@@ -16,6 +18,7 @@ const PACKAGES: &[&str] = &[
     "mmdebstrap",
     "nftables",
     "openssl",
+    "podman",
     "python3",
 ];
 

@@ -76,7 +76,8 @@ fn make(call: &Call, inherited: &Inherited, detach: bool) -> Result<(Fresh, Stre
     let mut bundle = Bundle::open(Path::new(flags.one("bundle").unwrap_or(".")))?;
     let mut terminal = false;
     if let Some(process) = &mut bundle.spec.process {
-        runtime::warnings(process).iter().for_each(|warning| call.log.warn(warning));
+        let linux = bundle.spec.linux.as_ref();
+        runtime::warnings(process, linux).iter().for_each(|warning| call.log.warn(warning));
         process.env.extend(inherited.variables());
         terminal = process.terminal;
     }

@@ -46,7 +46,7 @@ pub fn run(call: &Call) -> Result<ExitCode, Failure> {
         None => from_flags(flags, &config)?,
     };
     wanted.env.extend(inherited.variables());
-    runtime::warnings(&wanted).iter().for_each(|warning| call.log.warn(warning));
+    runtime::warnings(&wanted, config.linux.as_ref()).iter().for_each(|warning| call.log.warn(warning));
     let detach = flags.is_set("detach")?;
     let console = Console::new(flags, wanted.terminal, detach)?;
     let signals = if detach { None } else { Some(foreground::watch(call.id())?) };

@@ -1,7 +1,7 @@
 //! The log that callers give a runtime: runc's two formats, which they parse for the last error.
 
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use diag::Failure;
@@ -28,13 +28,14 @@ impl Log {
         Ok(Self { path: path.filter(|path| !path.is_empty()).map(PathBuf::from), json, debug })
     }
 
-    /// Logs why a command failed, and tells the user, who may not look at the log.
+    /// Logs why a command failed, and tells it on standard error, too: engines that keep no log look there, for one line.
     pub fn failure(&self, failure: &Failure) {
-        let in_file = self.path.is_some() && self.write("error", &chain(failure));
-        if in_file || !self.json {
-            crate::context::note(diag::render(failure));
-        } else {
-            crate::context::note(self.line("error", &chain(failure)));
+        let message = chain(failure);
+        let in_file = self.path.is_some() && self.write("error", &message);
+        match (std::io::stderr().is_terminal(), self.json && !in_file) {
+            (true, _) => crate::context::note(diag::render(failure)),
+            (false, true) => crate::context::note(self.line("error", &message)),
+            (false, false) => crate::context::note(format_args!("error: {message}")),
         }
     }
 

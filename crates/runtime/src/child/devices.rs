@@ -26,6 +26,13 @@ const LINKS: [(&str, &str); 6] = [
     ("ptmx", "pts/ptmx"),
 ];
 
+/// The devices of the specification. Engines that show a container all of the host's list its ptmx, too: the container's own is
+/// a link into its own devpts, which stays.
+fn asked_for(spec: &Spec) -> impl Iterator<Item = &LinuxDevice> {
+    let devices = spec.linux.iter().flat_map(|linux| &linux.devices);
+    devices.filter(|device| device.path != Path::new("/dev/ptmx"))
+}
+
 /// Fills the container's `/dev`, beneath its root, and makes the devices elsewhere.
 pub fn make_all(plan: &ContainerPlan<'_>, shelf: Option<Tree>, root: BorrowedFd<'_>) -> Result<(), Fault> {
     let mounted = plan.mounts.iter().find(|mount| mount.is_dev());
@@ -47,7 +54,7 @@ pub fn make_all(plan: &ContainerPlan<'_>, shelf: Option<Tree>, root: BorrowedFd<
     if plan.has_other_users() {
         return shelf.map_or(Ok(()), |shelf| bind_all(&plan.shelf, &shelf, root));
     }
-    let devices = plan.spec.linux.iter().flat_map(|linux| &linux.devices);
+    let devices = asked_for(plan.spec);
     for device in devices.filter(|device| in_dev(device).is_none()) {
         let object = || device.path.display().to_string();
         add(root, &device.path, device, (device.uid, device.gid)).at(Step::Device, object)?;
@@ -67,7 +74,7 @@ pub fn for_shelf(plan: &ContainerPlan<'_>) -> Vec<LinuxDevice> {
         minor: (*minor).into(),
         ..LinuxDevice::default()
     });
-    let devices = plan.spec.linux.iter().flat_map(|linux| &linux.devices);
+    let devices = asked_for(plan.spec);
     usual.chain(devices.filter(|device| !ready || in_dev(device).is_none()).cloned()).collect()
 }
 
@@ -130,7 +137,7 @@ pub fn make_nodes(
             .and_then(|()| given.map_or(Ok(()), give))
             .at(Step::Device, || format!("/dev/{name}"))?;
     }
-    let devices = spec.linux.iter().flat_map(|linux| &linux.devices);
+    let devices = asked_for(spec);
     for (device, path) in devices.filter_map(|device| Some((device, in_dev(device)?))) {
         let asked = device.uid.is_some() || device.gid.is_some();
         let (uid, gid) = owner(device.uid.unwrap_or(0), device.gid.unwrap_or(0));

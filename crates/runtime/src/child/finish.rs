@@ -235,6 +235,8 @@ pub fn drop_rights(rights: &Rights, install: impl FnOnce() -> Result<(), Fault>)
     if let Some(install) = early {
         install()?;
     }
+    // A caller without all capabilities gives what it has; the specification wants that to be no failure.
+    let rights = rights.within(own.permitted);
     sys::capability::limit_bounding(rights.bounding).at(Step::Rights, object)?;
     sys::capability::set(ThreadSets {
         effective: rights.effective,

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use oci::runtime::{LinuxCapabilities, Process};
+use oci::runtime::{Linux, LinuxCapabilities, NamespaceType, Process};
 use sys::capability::{Capability, CapabilitySet};
 
 use super::invalid;
@@ -36,6 +36,20 @@ impl Rights {
         }
         rights
     }
+
+    /// What is left of it for who has only `own` to give.
+    pub fn within(self, own: CapabilitySet) -> Self {
+        let permitted = self.permitted.intersection(own);
+        let inheritable = self.inheritable.intersection(own);
+        Self {
+            bounding: self.bounding.intersection(own),
+            permitted,
+            effective: self.effective.intersection(permitted),
+            inheritable,
+            ambient: self.ambient.intersection(permitted).intersection(inheritable),
+            ..self
+        }
+    }
 }
 
 fn set(names: &[String]) -> CapabilitySet {
@@ -43,14 +57,20 @@ fn set(names: &[String]) -> CapabilitySet {
 }
 
 /// What of the process's settings is not granted, one sentence for each: capabilities nobody knows, and those a set cannot hold
-/// because the set it depends on lacks them. The specification wants them logged, not refused.
-pub fn warnings(process: &Process) -> Vec<String> {
+/// because the set it depends on lacks them, or which the caller lacks; in a user namespace of `linux` it has all. The
+/// specification wants them logged, not refused.
+pub fn warnings(process: &Process, linux: Option<&Linux>) -> Vec<String> {
     let Some(LinuxCapabilities { bounding, effective, inheritable, permitted, ambient }) =
         &process.capabilities
     else {
         return Vec::new();
     };
-    let rights = Rights::new(process);
+    let mut namespaces = linux.iter().flat_map(|linux| &linux.namespaces);
+    let own = match namespaces.any(|namespace| namespace.r#type == NamespaceType::User) {
+        true => CapabilitySet::ALL,
+        false => sys::capability::get().map_or(CapabilitySet::ALL, |sets| sets.permitted),
+    };
+    let rights = Rights::new(process).within(own);
     let sets = [
         ("bounding", bounding, rights.bounding),
         ("effective", effective, rights.effective),
@@ -63,6 +83,7 @@ pub fn warnings(process: &Process) -> Vec<String> {
         for name in names {
             let why = match Capability::from_name(name) {
                 None => "there is none called so",
+                Some(capability) if !own.contains(capability) => "hull does not have it itself",
                 Some(capability) if !granted.contains(capability) => match field {
                     "effective" => "it is not permitted",
                     "inheritable" => "it is not in the bounding set",
@@ -134,4 +155,27 @@ pub fn limits(process: &Process) -> Result<Vec<Limit>, LaunchError> {
         limits.push(Limit { name, resource: resource as u32, soft: limit.soft, hard: limit.hard });
     }
     Ok(limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_little_gives_little() {
+        let own = CapabilitySet::of(&[Capability::CHOWN]);
+        let more = CapabilitySet::of(&[Capability::CHOWN, Capability::KILL]);
+        let rights = Rights {
+            bounding: more,
+            effective: more,
+            permitted: more,
+            inheritable: more,
+            ambient: more,
+            no_new_privileges: true,
+        };
+        let Rights { bounding, effective, permitted, inheritable, ambient, no_new_privileges } =
+            rights.within(own);
+        assert!([bounding, effective, permitted, inheritable, ambient].iter().all(|set| *set == own));
+        assert!(no_new_privileges);
+    }
 }

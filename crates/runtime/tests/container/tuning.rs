@@ -245,7 +245,7 @@ fn capabilities_that_cannot_be_granted_are_left_out() {
     // Inheritable, permitted, effective, bounding, ambient; the exec leaves a user what is ambient.
     assert_eq!(sandbox.text(), format!("{one} {one} {one} 0000000000000021 {one}"));
     assert_eq!(
-        runtime::warnings(sandbox.process()),
+        runtime::warnings(sandbox.process(), None),
         [
             "process.capabilities.bounding: CAP_FLY is left out: there is none called so",
             "process.capabilities.effective: CAP_SYS_ADMIN is left out: it is not permitted",
