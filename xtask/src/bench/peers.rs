@@ -13,7 +13,7 @@ use crate::run;
 /// What a row may use of a peer: the peer, or why it is not measured.
 pub type Peer<T> = Result<T, String>;
 
-fn find(program: &str) -> Result<(), String> {
+pub fn find(program: &str) -> Result<(), String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
     found.then_some(()).ok_or_else(|| format!("`{program}` is not installed"))

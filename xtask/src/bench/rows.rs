@@ -2,6 +2,7 @@
 
 mod containers;
 mod many;
+mod oci;
 mod stacks;
 mod traffic;
 
@@ -15,6 +16,9 @@ pub const ROWS: &[(&str, Row)] = &[
     ("run --rm of `true`, no network", containers::run_without_network),
     ("run --rm of `true`, bridge, names, one published port", containers::run_with_network),
     ("exec of `true`", containers::exec),
+    ("oci run of `true`, one bundle", oci::run_plain),
+    ("oci run of `true`, one bundle with a user namespace", oci::run_with_users),
+    ("peak memory of oci create", oci::memory_of_create),
     ("the program alone, and ps with 100 containers", containers::start_and_list),
     ("50 parallel run -d, then rm -f of them", many::fifty),
     ("memory of an idle container's keeper", many::keepers),
