@@ -44,6 +44,6 @@ impl Bundle {
 pub(super) fn read(directory: &Path) -> Result<(Vec<u8>, Spec), ContainerError> {
     let path = directory.join(CONFIG);
     let json = fs::read(&path).map_err(|source| ContainerError::NoConfig { path: path.clone(), source })?;
-    let spec = serde_json::from_slice(&json).map_err(|source| ContainerError::BadConfig { path, source })?;
+    let spec = oci::runtime::from_json(&json).map_err(|source| ContainerError::BadConfig { path, source })?;
     Ok((json, spec))
 }

@@ -26,7 +26,7 @@ pub enum ContainerError {
     })]
     NoConfig { path: PathBuf, source: io::Error },
     #[error("{} is no configuration of a container", path.display())]
-    BadConfig { path: PathBuf, source: serde_json::Error },
+    BadConfig { path: PathBuf, source: oci::runtime::DocumentError },
     #[error("the configuration of container {id} has no {what}")]
     Incomplete { id: String, what: &'static str },
     #[error("invalid rootfs: {}", path.display())]

@@ -34,6 +34,13 @@ const CORPUS: [(&str, &str); 6] = [
 const PLANNED: usize = 12_000;
 const CREATED: usize = 400;
 
+/// Says something now and then: an emulated machine that is silent for long is taken for one that hangs.
+fn still_at_it(number: usize) {
+    if number.is_multiple_of(100) {
+        println!("  mutant {number}");
+    }
+}
+
 /// Xorshift: no test needs better numbers.
 struct Random(u64);
 
@@ -211,7 +218,8 @@ fn thousands_of_mutants_are_read_and_planned() {
     let (mounts_before, open_before) = (mounts(), descriptors());
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let (mut read, mut planned) = (0, 0);
-    for _ in 0..PLANNED {
+    for number in 0..PLANNED {
+        still_at_it(number);
         let text = mutant(&mut random);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             oci::runtime::from_json::<Spec>(&text).ok().map(|mut spec| {
@@ -248,6 +256,7 @@ fn hundreds_of_mutants_are_created() {
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     let (mut tried, mut ran) = (0, 0);
     while tried < CREATED {
+        still_at_it(tried);
         let text = mutant(&mut random);
         let Ok(mut spec) = oci::runtime::from_json::<Spec>(&text) else { continue };
         // Programs of the host: not what this is about.

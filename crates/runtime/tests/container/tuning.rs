@@ -176,7 +176,12 @@ fn memory_comes_from_the_nodes() {
     check("MPOL_BIND", "0", &["MPOL_F_STATIC_NODES"], "bind=static:0");
     check("MPOL_BIND", "0", &["MPOL_F_RELATIVE_NODES"], "bind=relative:0");
     check("MPOL_INTERLEAVE", "0", &[], "interleave:0");
-    check("MPOL_WEIGHTED_INTERLEAVE", "0", &[], "weighted");
+    if sys::features::kernel_version() >= (6, 9) {
+        check("MPOL_WEIGHTED_INTERLEAVE", "0", &[], "weighted");
+    } else {
+        let error = with("MPOL_WEIGHTED_INTERLEAVE", "0", &[]).error().to_string();
+        assert!(error.contains("memoryPolicy"), "{error}");
+    }
     check("MPOL_PREFERRED", "0", &[], "prefer:0");
     check("MPOL_PREFERRED", "", &[], "local");
     check("MPOL_PREFERRED_MANY", "0", &[], "prefer");
