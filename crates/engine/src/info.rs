@@ -82,7 +82,7 @@ impl Engine {
     }
 
     /// Versions of the engine and of what it runs on.
-    pub fn version(&self) -> Version {
+    pub fn version() -> Version {
         Version {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             api_version: "1.50".into(),

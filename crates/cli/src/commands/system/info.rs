@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use engine::Engine;
 use engine::time::now_ns;
 use engine::view;
 use serde_json::Value;
@@ -67,9 +68,9 @@ struct Version {
     format: Option<String>,
 }
 
-pub fn version(context: &mut Context, invocation: Invocation) -> Outcome {
+pub fn version(_: &mut Context, invocation: Invocation) -> Outcome {
     let args: Version = parse(&invocation)?;
-    let version = context.engine()?.version();
+    let version = Engine::version();
     if let Some(format) = args.format {
         // Docker's client and its engine are one program here, so both halves say the same.
         let one = view::version(&version);
