@@ -8,7 +8,7 @@ mod spec;
 pub(crate) mod users;
 
 pub(crate) use limits::resources;
-pub(crate) use process::process;
+pub(crate) use process::{capabilities, process};
 
 use crate::engine::Engine;
 use crate::ids;
@@ -185,7 +185,14 @@ pub(crate) fn endpoint_plan(
         interface: endpoint.interface.clone(),
         names,
         default_route,
+        may_forge: configures_its_network(container),
     })
+}
+
+/// Whether the container may give itself addresses, and so may send under them.
+fn configures_its_network(container: &Container) -> bool {
+    let spec = &container.doc.spec;
+    spec.isolation.privileged || capabilities(spec).contains(&sys::capability::Capability::NET_ADMIN)
 }
 
 /// What a container answers to on a user-defined network: its name, its aliases, its short id, its host name.

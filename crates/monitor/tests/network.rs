@@ -96,6 +96,7 @@ fn endpoint(network: &NetworkPlan, n: u32, name: &str) -> EndpointPlan {
         interface: "eth0".to_owned(),
         names: vec![name.to_owned()],
         default_route: true,
+        may_forge: false,
     }
 }
 

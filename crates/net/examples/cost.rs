@@ -121,6 +121,7 @@ fn endpoint(network: &NetworkPlan, n: u32) -> EndpointPlan {
         interface: "eth0".into(),
         names: vec!["web".into(), "0123456789ab".into()],
         default_route: true,
+        may_forge: false,
     }
 }
 

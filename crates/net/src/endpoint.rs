@@ -10,6 +10,7 @@ use sys::netlink::route::{Change, RouteSocket};
 
 use crate::addr::Mac;
 use crate::error::AttachError;
+use crate::filter::{self, Filter};
 use crate::names;
 use crate::netns;
 use crate::network::ensured_bridge;
@@ -40,6 +41,11 @@ pub fn attach(context: &Context, netns: BorrowedFd<'_>, plan: &EndpointPlan) -> 
         RouteSocket::open()
     });
     let inner = inner.and_then(|socket| socket).map_err(|source| namespace(plan, source))?;
+    // Before the veth, so that no packet passes unseen (CAP_NET_RAW is one of the default capabilities).
+    Filter::open(context)
+        .map_err(Into::into)
+        .and_then(|filter| filter.bind(plan))
+        .map_err(|error| kernel("guard", plan, error))?;
     create_veth(&host, bridge, netns, plan)?;
     configure(&inner, plan).and_then(|()| Ok(names::register(context, plan)?)).inspect_err(|_| {
         let _ = host.apply(&[Change::DeleteLink { name: &plan.host_interface() }]);
@@ -57,6 +63,7 @@ fn create_veth(
     let veth = Change::CreateVeth {
         name: &name,
         bridge,
+        group: if plan.may_forge { 0 } else { filter::group(plan.address) },
         mtu: plan.network.mtu,
         peer: &plan.interface,
         peer_mac,

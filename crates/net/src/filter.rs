@@ -17,9 +17,10 @@
 //! `route_localnet` on the bridges lets the answers to a masqueraded 127.0.0.1 back in; it is why `spoof` exists. Incoming
 //! packets to 127/8 are never dnat'ed, so a neighbour cannot reach a port published on 127.0.0.1: the kernel drops them as
 //! martians. The second masquerade is the hairpin: without it a container would answer its neighbour directly, under an
-//! address the neighbour did not ask.
+//! address the neighbour did not ask. A second table, on the bridges, is described in `guard`.
 
 mod foreign;
+mod guard;
 
 use std::cell::RefCell;
 use std::io;
@@ -34,7 +35,14 @@ use sys::nftables::{
 };
 
 use crate::addr::Ipv4Net;
-use crate::plan::{Context, NetworkPlan, Protocol, Published};
+use crate::plan::{Context, EndpointPlan, NetworkPlan, Protocol, Published};
+
+pub(crate) use guard::group;
+
+/// Whether the kernel can keep containers from sending under each other's addresses.
+pub fn can_guard() -> io::Result<bool> {
+    guard::is_possible()
+}
 
 /// A change of the rules needs a new name for this set: its elements are what tells that a network's rules are in place.
 const BRIDGES: Set = set("bridges", &[Type::Interface]);
@@ -112,7 +120,13 @@ impl Filter {
             change.add(set.name, &elements);
         }
         self.socket.commit(change)?;
+        guard::ensure(&self.socket, &self.table)?;
         foreign::admit(&self.socket, &self.table, &plan.bridge)
+    }
+
+    /// Keeps the endpoint from sending under anybody else's address.
+    pub(crate) fn bind(&self, endpoint: &EndpointPlan) -> Result<(), Error> {
+        guard::bind(&self.socket, &self.table, endpoint)
     }
 
     /// Removes the network's elements, as many as there are.
@@ -120,6 +134,7 @@ impl Filter {
         for (set, elements) in network_elements(plan) {
             self.remove_each(set, &elements)?;
         }
+        guard::forget(&self.socket, &self.table, plan.subnet)?;
         foreign::forget(&self.socket, &self.table, Some(&plan.bridge))
     }
 
@@ -128,6 +143,7 @@ impl Filter {
         let mut change = self.transaction();
         change.delete_table();
         gone(self.socket.commit(change))?;
+        guard::remove(&self.socket, &self.table)?;
         foreign::forget(&self.socket, &self.table, None)
     }
 

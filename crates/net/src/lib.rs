@@ -29,6 +29,7 @@ mod publish;
 pub use addr::{Ipv4Net, Mac};
 pub use endpoint::{Netns, attach, detach, loopback_up, set_default_route};
 pub use error::{AttachError, NetworkError, PublishError};
+pub use filter::can_guard;
 pub use netns::new_netns;
 pub use network::{
     Inventory, choose_subnet, create_network, ensure_network, inventory, remove_all, remove_network,

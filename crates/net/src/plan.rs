@@ -67,6 +67,9 @@ pub struct EndpointPlan {
     pub names: Vec<String>,
     /// Whether this endpoint's gateway is the container's default route; ignored on internal networks.
     pub default_route: bool,
+    /// Whether it may send under addresses that are not its own: for who was given the right to configure its network.
+    #[serde(default)]
+    pub may_forge: bool,
 }
 
 impl EndpointPlan {

@@ -222,3 +222,60 @@ fn another_firewalls_policy_does_not_stop_us_but_its_rules_do() {
         assert_eq!(sh("nft list table ip filter"), before);
     });
 }
+
+#[test]
+fn a_container_sends_under_its_own_address_alone() {
+    let world = World::new(false);
+    let network = world.network("n");
+    let (victim, neighbour) = (world.container(&network, 2, "victim"), world.container(&network, 3, "b"));
+    let mut trusted = world::endpoint(&network, 4, "router");
+    trusted.may_forge = true;
+    let router = world.attach(trusted);
+    let liar = world.container(&network, 5, "liar");
+    victim.serve_tcp(80);
+    assert_eq!(neighbour.run(|| tcp(victim.address(), 80)), Some(neighbour.address()));
+    let (first, second) = (network.subnet.nth(77).expect("free"), network.subnet.nth(78).expect("free"));
+    for (from, claimed, heard) in [(&liar, first, false), (&router, second, true)] {
+        from.run(|| sh(&format!("ip addr add {claimed}/32 dev eth0")));
+        // Who answers for the address, and whose packets arrive with it.
+        let reached = |by: &world::Container| {
+            let ask = format!("busybox ping -c 2 -W 1 {claimed} >/dev/null 2>&1 && echo yes || echo no");
+            by.run(|| sh(&ask)).trim() == "yes"
+        };
+        assert_eq!(reached(&neighbour), heard, "{claimed}");
+        let ask = format!("busybox ping -c 1 -W 1 -I {claimed} {} >/dev/null 2>&1; echo", victim.address());
+        from.run(|| sh(&ask));
+        let neighbours = victim.run(|| sh("ip neigh"));
+        assert_eq!(neighbours.contains(&format!("{claimed} dev eth0 lladdr")), heard, "{neighbours}");
+    }
+    // The victim's own address, and its hardware address: nobody is led to the liar.
+    liar.run(|| {
+        sh(&format!(
+            "ip addr add {}/32 dev eth0; busybox ping -c 1 -W 1 -I {} {} >/dev/null; true",
+            victim.address(),
+            victim.address(),
+            network.gateway
+        ))
+    });
+    liar.run(|| {
+        sh(&format!(
+            "ip link set eth0 address {}; busybox ping -c 1 -W 1 {} >/dev/null; true",
+            victim.endpoint.mac, network.gateway
+        ))
+    });
+    assert_eq!(liar.run(|| tcp_now(network.gateway, 1)), None);
+    for _ in 0..3 {
+        assert_eq!(neighbour.run(|| tcp(victim.address(), 80)), Some(neighbour.address()));
+    }
+    // A flushed ruleset cuts nobody off, and who attaches next is bound again.
+    world.host(|| sh("nft flush ruleset"));
+    let late = world.container(&network, 6, "late");
+    let third = network.subnet.nth(79).expect("free");
+    late.run(|| sh(&format!("ip addr add {third}/32 dev eth0")));
+    assert_eq!(neighbour.run(|| tcp(victim.address(), 80)), Some(neighbour.address()));
+    let ask = format!("busybox ping -c 1 -W 1 {third} >/dev/null 2>&1 && echo yes || echo no");
+    assert_eq!(neighbour.run(|| sh(&ask)).trim(), "no");
+    world.host(|| net::remove_network(&world.context, &network).expect("remove"));
+    let left = world.host(|| sh("nft list ruleset"));
+    assert!(!left.contains("ether_addr . ipv4_addr") || !left.contains("elements"), "{left}");
+}

@@ -56,6 +56,7 @@ mod attr {
 pub enum Family {
     Inet,
     Ipv4,
+    Bridge,
 }
 
 impl Family {
@@ -63,6 +64,7 @@ impl Family {
         match self {
             Self::Inet => 1,
             Self::Ipv4 => libc::NFPROTO_IPV4 as u8,
+            Self::Bridge => libc::NFPROTO_BRIDGE as u8,
         }
     }
 }
@@ -90,6 +92,7 @@ pub struct Base {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
     Ipv4,
+    Ethernet,
     Protocol,
     Port,
     Interface,
@@ -100,6 +103,7 @@ impl Type {
     fn number(self) -> u32 {
         match self {
             Self::Ipv4 => 7,
+            Self::Ethernet => 9,
             Self::Protocol => 12,
             Self::Port => 13,
             Self::Interface => 41,
@@ -108,7 +112,11 @@ impl Type {
 
     /// Bytes in a key: fields of a concatenation fill whole registers.
     fn len(self) -> u32 {
-        if self == Self::Interface { 16 } else { 4 }
+        match self {
+            Self::Interface => 16,
+            Self::Ethernet => 8,
+            Self::Ipv4 | Self::Protocol | Self::Port => 4,
+        }
     }
 }
 

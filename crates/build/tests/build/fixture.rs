@@ -232,6 +232,7 @@ impl EndpointSource for Endpoints {
             interface: "eth0".to_owned(),
             names: Vec::new(),
             default_route: true,
+            may_forge: false,
             network,
         })
     }

@@ -46,7 +46,7 @@ fn environment(container: &Container, defaults: &[String]) -> Vec<String> {
 }
 
 /// The default set, changed by `--cap-add` and `--cap-drop`, where `ALL` is the whole set or none of it.
-fn capabilities(spec: &ContainerSpec) -> Vec<Capability> {
+pub(crate) fn capabilities(spec: &ContainerSpec) -> Vec<Capability> {
     let isolation = &spec.isolation;
     let has_all = |list: &[String]| list.iter().any(|name| name.eq_ignore_ascii_case("ALL"));
     let parse = |list: &[String]| -> Vec<Capability> {

@@ -45,6 +45,7 @@ impl Engine {
             interface: endpoint.interface,
             names: Vec::new(),
             default_route: true,
+            may_forge: false,
         })
     }
 }

@@ -108,7 +108,11 @@ impl World {
 
     /// A namespace attached to `network` as its `n`-th host, answering to `name`.
     pub fn container(&self, network: &NetworkPlan, n: u32, name: &str) -> Container {
-        let endpoint = endpoint(network, n, name);
+        self.attach(endpoint(network, n, name))
+    }
+
+    /// A namespace with this endpoint.
+    pub fn attach(&self, endpoint: EndpointPlan) -> Container {
         let netns = new_netns();
         self.host(|| net::attach(&self.context, netns.as_fd(), &endpoint).expect("attach"));
         Container { netns, endpoint }
@@ -150,7 +154,15 @@ fn link(host: &OwnedFd, remote: &OwnedFd) {
         let peer_mac = [2, 0, 0, 0, 0, 2];
         let netns = remote.as_fd();
         socket
-            .apply(&[Change::CreateVeth { name: "up0", bridge, mtu: 1400, peer: "up0", peer_mac, netns }])
+            .apply(&[Change::CreateVeth {
+                name: "up0",
+                bridge,
+                group: 0,
+                mtu: 1400,
+                peer: "up0",
+                peer_mac,
+                netns,
+            }])
             .expect("the uplink");
         sh("ip link set up0 nomaster && ip link del br-uplink && ip link set up0 up");
         sh(&format!("ip addr add {HOST}/24 dev up0 && ip route add default via {REMOTE}"));
@@ -188,6 +200,7 @@ pub fn endpoint(network: &NetworkPlan, n: u32, name: &str) -> EndpointPlan {
         interface: "eth0".to_owned(),
         names: vec![name.to_owned()],
         default_route: true,
+        may_forge: false,
     }
 }
 

@@ -39,10 +39,12 @@ pub enum Change<'a> {
     /// Makes a pair: `name` here, up, as a port of `bridge`; `peer` in `netns`, down.
     ///
     /// Making the peer where it stays avoids a move between namespaces, which waits for RCU. One queue is what one
-    /// container can use, and 0.15 ms cheaper than one per CPU.
+    /// container can use, and 0.15 ms cheaper than one per CPU. `group` is a number of the caller's choice that packet filters
+    /// can tell the interface by; 0 is everybody's.
     CreateVeth {
         name: &'a str,
         bridge: u32,
+        group: u32,
         mtu: u32,
         peer: &'a str,
         peer_mac: [u8; 6],
@@ -239,9 +241,10 @@ impl Change<'_> {
                     });
                 });
             }),
-            Self::CreateVeth { name, bridge, mtu, peer, peer_mac, netns } => {
+            Self::CreateVeth { name, bridge, group, mtu, peer, peer_mac, netns } => {
                 batch.message(libc::RTM_NEWLINK, CREATE, |w| {
                     w.raw(&ifinfo(0, UP, UP)).string(libc::IFLA_IFNAME, name).u32(libc::IFLA_MASTER, bridge);
+                    w.u32(libc::IFLA_GROUP, group);
                     end(w, mtu);
                     w.nest(libc::IFLA_LINKINFO, |w| {
                         w.string(libc::IFLA_INFO_KIND, "veth");

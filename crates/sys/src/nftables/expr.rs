@@ -32,6 +32,7 @@ pub enum Meta {
     OifName = 7,
     NfProto = 15,
     L4Proto = 16,
+    IifGroup = 21,
 }
 
 /// What connection tracking knows about a packet.
@@ -49,6 +50,7 @@ pub const DNATED: u32 = 1 << 5;
 /// Which header an offset counts from.
 #[derive(Clone, Copy, Debug)]
 pub enum Header {
+    Link = 0,
     Network = 1,
     Transport = 2,
 }
