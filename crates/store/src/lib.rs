@@ -98,26 +98,19 @@ impl Store {
     }
 
     fn make_directories(&self) -> Result<(), StoreError> {
-        let make = |path: PathBuf, mode: u32| {
-            use std::os::unix::fs::DirBuilderExt;
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(mode)
-                .create(&path)
-                .map_err(|e| StoreError::io("create", path, e))
-        };
-        // Nobody else on the host gets in: images hold device nodes and set-id programs.
-        make(self.data().to_owned(), 0o700)?;
+        // Images hold device nodes and set-id programs.
+        make_private(self.data())?;
         for name in ["blobs/sha256", "snapshots", "containers", "volumes"] {
-            make(self.data().join(name), 0o700)?;
+            make_private(&self.data().join(name))?;
         }
         // Last, because its presence says that all others are there.
-        make(self.data().join("tmp"), 0o700)
+        make_private(&self.data().join("tmp"))
     }
 
     /// A power cut may have damaged content that was not synced: such content has no durable row and goes now.
     fn first_open_since_boot(&self, marker: &Path) -> Result<(), StoreError> {
-        std::fs::create_dir_all(self.run()).map_err(|e| StoreError::io("create", self.run(), e))?;
+        // Environments, logs of events and sockets that command containers.
+        make_private(self.run())?;
         // Whoever holds it opened the store before us and is doing this, or has done it.
         let Some(lock) = self.try_lock_exclusive()? else { return Ok(()) };
         if self.data().join("hull.db").exists() {
@@ -218,4 +211,11 @@ impl Store {
             .map_err(|e| StoreError::io("sync", self.data(), e))?;
         Ok(since_ns)
     }
+}
+
+/// Makes a directory that nobody else on the host gets into.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|e| StoreError::io("create", path, e))
 }
