@@ -7,7 +7,7 @@ mod process;
 mod spec;
 pub(crate) mod users;
 
-pub(crate) use limits::resources;
+pub(crate) use limits::{default_pids, resources};
 pub(crate) use process::{capabilities, process};
 
 use crate::engine::Engine;

@@ -58,6 +58,15 @@ pub(crate) fn resources(limits: &Limits, resources: &mut LinuxResources) -> Resu
     Ok(())
 }
 
+/// How many processes a container may have that says nothing: 15 % of what the kernel has room for, as systemd gives a service.
+///
+/// So that a fork bomb takes neither the host's last process nor hull's means to end it. `--pids-limit -1` is without limit.
+pub(crate) fn default_pids() -> Option<LinuxPids> {
+    let room = ["/proc/sys/kernel/threads-max", "/proc/sys/kernel/pid_max"];
+    let room = room.iter().filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<i64>().ok());
+    Some(LinuxPids { limit: room.min()? * 15 / 100 })
+}
+
 fn throttles(rates: &[BlockRate]) -> Result<Vec<LinuxThrottleDevice>, StartError> {
     let throttle = |rate: &BlockRate| {
         let metadata = std::fs::metadata(&rate.device)

@@ -41,7 +41,14 @@ impl Engine {
         let resources = linux.resources.get_or_insert_default();
         resources.devices.extend(isolation.device_rules.iter().filter_map(|rule| device_rule(rule)));
         super::resources(&doc.limits, resources)?;
+        if resources.pids.is_none() && self.limits_processes() {
+            resources.pids = super::default_pids();
+        }
         Ok(spec)
+    }
+
+    fn limits_processes(&self) -> bool {
+        self.hierarchy().is_ok_and(|hierarchy| hierarchy.controllers().iter().any(|name| name == "pids"))
     }
 
     fn namespaces(
