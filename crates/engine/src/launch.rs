@@ -3,6 +3,7 @@
 pub(crate) mod files;
 pub(crate) mod limits;
 mod mounts;
+mod owners;
 mod process;
 mod spec;
 pub(crate) mod users;

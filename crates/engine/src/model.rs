@@ -25,7 +25,7 @@ pub use inspect::{
     ImageInspect, ImageSummary, MountPoint, PublishedPort, Status,
 };
 pub use limits::{BlockRate, Limits, Ulimit};
-pub use mount::{BindPropagation, Mount, MountKind, MountSyntax};
+pub use mount::{BindPropagation, IdRange, Mount, MountKind, MountSyntax, Owners};
 pub use net::{Ipv4Net as Subnet, Mac, Protocol};
 pub use network::{EndpointSpec, NetworkInfo, NetworkMode, NetworkSpec, Networking, Port, PortMapping};
 pub use request::{

@@ -3,6 +3,7 @@
 //! Every function takes the text as typed and returns a part of a [`crate::model`] request. Nothing here touches the system, except
 //! that relative bind sources are resolved against the directory given.
 
+mod idmap;
 mod mount;
 mod network;
 mod port;

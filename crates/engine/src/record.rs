@@ -4,7 +4,7 @@
 //! nothing here can go stale when a process is killed.
 
 use crate::model::{
-    BindPropagation, ContainerId, ContainerSpec, Mac, MountSyntax, NetworkSpec, Subnet, VolumeSpec,
+    BindPropagation, ContainerId, ContainerSpec, Mac, MountSyntax, NetworkSpec, Owners, Subnet, VolumeSpec,
 };
 use oci::{DiffId, Digest};
 use serde::de::DeserializeOwned;
@@ -103,9 +103,22 @@ pub struct ResolvedMount {
 /// Where a mount comes from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum MountSource {
-    Bind { path: PathBuf, propagation: Option<BindPropagation>, recursive: bool },
-    Volume { name: String, no_copy: bool },
-    Tmpfs { size_bytes: Option<u64>, mode: Option<u32>, options: Vec<String> },
+    Bind {
+        path: PathBuf,
+        propagation: Option<BindPropagation>,
+        recursive: bool,
+        #[serde(default)]
+        owners: Owners,
+    },
+    Volume {
+        name: String,
+        no_copy: bool,
+    },
+    Tmpfs {
+        size_bytes: Option<u64>,
+        mode: Option<u32>,
+        options: Vec<String>,
+    },
 }
 
 /// A leased place on a bridge network.

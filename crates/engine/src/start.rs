@@ -44,6 +44,8 @@ pub enum StartError {
         path.display()
     )]
     NotADevice { path: PathBuf },
+    #[error("cannot find the owner of {} (idmap=owner)", path.display())]
+    Owner { path: PathBuf, source: io::Error },
     #[error("cannot write the files of container {name}")]
     Files { name: String, source: io::Error },
     #[error("cannot open hull's own program")]
@@ -69,7 +71,7 @@ impl Diagnose for StartError {
             Self::Invalid(error) => error.class(),
             Self::Seccomp(error) => error.class(),
             Self::NotADevice { .. } | Self::Users(_) => Class::Invalid,
-            Self::Device { source, .. } => Class::of_io(source),
+            Self::Device { source, .. } | Self::Owner { source, .. } => Class::of_io(source),
             Self::Files { .. } | Self::Program(_) | Self::Random(_) => Class::Internal,
             Self::Network(error) => error.class(),
             Self::Volume(error) => error.class(),

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
-use engine::model::{Mount, MountKind, MountSyntax};
+use engine::model::{Mount, MountKind, MountSyntax, Owners};
 use sha2::{Digest as _, Sha256};
 
 use super::{Stack, StackError};
@@ -30,7 +30,13 @@ impl Stack<'_> {
             let source = self.materialise(kind, &resource.source, file)?;
             out.push(Mount {
                 target: file.target.clone(),
-                kind: MountKind::Bind { source, propagation: None, recursive: false, create_source: false },
+                kind: MountKind::Bind {
+                    source,
+                    propagation: None,
+                    recursive: false,
+                    create_source: false,
+                    owners: Owners::AsTheyAre,
+                },
                 read_only: true,
                 syntax: MountSyntax::Mount,
             });

@@ -20,7 +20,7 @@ pub fn resolve(mounts: &[Mount]) -> Result<Vec<ResolvedMount>, CreateError> {
 
 fn resolve_one(mount: &Mount) -> Result<ResolvedMount, CreateError> {
     let source = match &mount.kind {
-        MountKind::Bind { source, propagation, recursive, create_source } => {
+        MountKind::Bind { source, propagation, recursive, create_source, owners } => {
             match std::fs::metadata(source) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound && *create_source => {}
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -29,7 +29,12 @@ fn resolve_one(mount: &Mount) -> Result<ResolvedMount, CreateError> {
                 Err(e) => return Err(CreateError::io("look at", source, e)),
                 Ok(_) => {}
             }
-            MountSource::Bind { path: source.clone(), propagation: *propagation, recursive: *recursive }
+            MountSource::Bind {
+                path: source.clone(),
+                propagation: *propagation,
+                recursive: *recursive,
+                owners: owners.clone(),
+            }
         }
         MountKind::Volume { name, no_copy, driver, .. } => {
             if let Some(driver) = driver.as_deref().filter(|driver| !matches!(*driver, "" | "local")) {
@@ -82,11 +87,12 @@ pub fn volumes_from(other: &Container, option: &str) -> Result<Vec<Mount>, Inval
     };
     let inherited = other.doc.mounts.iter().filter_map(|mount| {
         let kind = match &mount.source {
-            MountSource::Bind { path, propagation, recursive } => MountKind::Bind {
+            MountSource::Bind { path, propagation, recursive, owners } => MountKind::Bind {
                 source: path.clone(),
                 propagation: *propagation,
                 recursive: *recursive,
                 create_source: false,
+                owners: owners.clone(),
             },
             MountSource::Volume { name, .. } => MountKind::Volume {
                 name: Some(name.clone()),

@@ -1,5 +1,6 @@
 //! The mounts of the specification: defaults, generated files, then what the user asked for.
 
+use super::owners;
 use crate::engine::Engine;
 use crate::model::IpcMode;
 use crate::record::{Container, MountSource, ResolvedMount};
@@ -32,10 +33,12 @@ impl Engine {
     fn user_mount(&self, mount: &ResolvedMount) -> Result<Mount, StartError> {
         let access = if mount.read_only { "ro" } else { "rw" };
         match &mount.source {
-            MountSource::Bind { path, propagation: spread, recursive } => {
+            MountSource::Bind { path, propagation: spread, recursive, owners } => {
                 let depth = if *recursive { "rbind" } else { "bind" };
                 let spread = spread.map_or("rprivate", propagation);
-                Ok(bind(path, &mount.target, &[depth, spread, access]))
+                let mut made = bind(path, &mount.target, &[depth, spread, access]);
+                owners::apply(owners, path, &mut made)?;
+                Ok(made)
             }
             MountSource::Volume { name, .. } => {
                 let source = self.ensure_volume_directory(name)?;

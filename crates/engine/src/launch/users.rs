@@ -47,10 +47,14 @@ impl Engine {
             return Ok(Users::Given);
         }
         if let Some(other) = joined(container) {
-            let Some(pid) = self.pid_of_other_users(other)? else { return Ok(Users::Given) };
+            let Some((pid, first)) = self.pid_of_other_users(other)? else { return Ok(Users::Given) };
             let path = format!("/proc/{pid}/ns/user");
             spec.linux.get_or_insert_default().namespaces.push(LinuxNamespace::at(NamespaceType::User, path));
             fit(spec);
+            for mount in &mut spec.mounts {
+                let maps = mount.uid_mappings.iter_mut().chain(&mut mount.gid_mappings);
+                maps.for_each(|range| range.host_id += first);
+            }
             return Ok(Users::Given);
         }
         let policy = Policy::from_environment().map_err(StartError::Users)?;
@@ -63,14 +67,14 @@ impl Engine {
         Ok(Users::Own { required })
     }
 
-    /// The pid of a running container if its user ids are not the host's.
-    fn pid_of_other_users(&self, name: &str) -> Result<Option<i32>, StartError> {
+    /// The pid of a running container if its user ids are not the host's, and the host's id of its 0.
+    fn pid_of_other_users(&self, name: &str) -> Result<Option<(i32, u32)>, StartError> {
         let other = self.find(name)?;
         let state = self.observe(&other)?.state;
         if state.pid == 0 {
             return Err(StartError::JoinStopped { name: other.name });
         }
-        Ok(state.first_id.map(|_| state.pid))
+        Ok(state.first_id.map(|first| (state.pid, first)))
     }
 }
 

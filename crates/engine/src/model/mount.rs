@@ -2,6 +2,7 @@
 
 use super::Labels;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
 
 /// One mount; later mounts on the same target replace earlier ones of the image, and are an error among themselves.
@@ -30,6 +31,9 @@ pub enum MountKind {
         recursive: bool,
         /// Create a missing source directory (`-v` does, `--mount` only when asked).
         create_source: bool,
+        /// Whose its files are.
+        #[serde(default)]
+        owners: Owners,
     },
     /// A named volume, created when missing; anonymous without a name.
     Volume {
@@ -57,6 +61,50 @@ pub enum MountKind {
     },
 }
 
+/// Whose the files of a bind are, for the container and for the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Owners {
+    /// The same ids inside as on the disk: root's files are root's.
+    #[default]
+    AsTheyAre,
+    /// The container's root is on the disk who owns the source; the others are as they are, and the disk's root is nobody.
+    OfSource,
+    /// As these ranges say. Who is in none of them owns nothing, and what he owns on the disk is nobody's.
+    Mapped {
+        /// Users.
+        uids: Vec<IdRange>,
+        /// Groups.
+        gids: Vec<IdRange>,
+    },
+}
+
+/// Ids of a container and what they are on the disk; written `inside-on_disk-count`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct IdRange {
+    pub inside: u32,
+    pub on_disk: u32,
+    pub count: u32,
+}
+
+impl fmt::Display for IdRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.inside, self.on_disk, self.count)
+    }
+}
+
+/// What follows `idmap=`.
+impl fmt::Display for Owners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |map: &[IdRange]| map.iter().map(ToString::to_string).collect::<Vec<_>>().join("#");
+        match self {
+            Self::AsTheyAre => Ok(()),
+            Self::OfSource => f.write_str("owner"),
+            Self::Mapped { uids, gids } => write!(f, "uids={};gids={}", list(uids), list(gids)),
+        }
+    }
+}
+
 /// Mount propagation of a bind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
@@ -67,6 +115,13 @@ pub enum BindPropagation {
     RShared,
     Slave,
     RSlave,
+}
+
+impl BindPropagation {
+    /// Whether what is mounted below it in the container appears on the host.
+    pub fn is_shared(self) -> bool {
+        matches!(self, Self::Shared | Self::RShared)
+    }
 }
 
 /// The flag a mount was asked with.

@@ -1,7 +1,7 @@
 //! `-v`, `--mount` and `--tmpfs`.
 
-use super::{FlagError, boolean, size_bytes};
-use crate::model::{BindPropagation, Labels, Mount, MountKind, MountSyntax};
+use super::{FlagError, boolean, idmap, size_bytes};
+use crate::model::{BindPropagation, Labels, Mount, MountKind, MountSyntax, Owners};
 use std::path::{Component, Path, PathBuf};
 
 /// `[source:]target[:options]`; a source starting with `/`, `.` or `~` is a host path (relative ones are resolved against `directory`).
@@ -20,7 +20,7 @@ pub fn volume(text: &str, directory: &Path) -> Result<Mount, FlagError> {
     let target = container_path(target)?;
     let mut options_of = VolumeOptions::default();
     for option in options.split(',').filter(|o| !o.is_empty()) {
-        options_of.take(option).map_err(|()| FlagError::new(format!("invalid mode: {options}")))?;
+        options_of.take(option, options)?;
     }
     let kind = match source {
         Some(source) if source.starts_with(['/', '.', '~']) => MountKind::Bind {
@@ -28,10 +28,16 @@ pub fn volume(text: &str, directory: &Path) -> Result<Mount, FlagError> {
             propagation: options_of.propagation,
             recursive: true,
             create_source: true,
+            owners: options_of.owners.unwrap_or_default(),
         },
         name => {
             if let Some(name) = name {
                 volume_name(name)?;
+            }
+            if options_of.owners.is_some() {
+                return Err(FlagError::new(format!(
+                    "invalid mode: {options}: idmap is for directories of the host"
+                )));
             }
             if options_of.propagation.is_some() {
                 return Err(FlagError::new(format!("invalid mode: {options}")));
@@ -54,17 +60,25 @@ struct VolumeOptions {
     read_only: bool,
     no_copy: bool,
     propagation: Option<BindPropagation>,
+    owners: Option<Owners>,
 }
 
 impl VolumeOptions {
-    fn take(&mut self, option: &str) -> Result<(), ()> {
+    fn take(&mut self, option: &str, all: &str) -> Result<(), FlagError> {
+        if let ("idmap", value) = option.split_once('=').unwrap_or((option, "")) {
+            self.owners = Some(idmap::owners(value)?);
+            return Ok(());
+        }
         match option {
             "ro" => self.read_only = true,
             "rw" => self.read_only = false,
             "nocopy" => self.no_copy = true,
             // SELinux relabelling: Docker ignores it on hosts without SELinux, and hull supports only such hosts.
             "z" | "Z" | "cached" | "delegated" | "consistent" => {}
-            other => self.propagation = Some(propagation(other).ok_or(())?),
+            other => {
+                let invalid = || FlagError::new(format!("invalid mode: {all}"));
+                self.propagation = Some(propagation(other).ok_or_else(invalid)?);
+            }
         }
         Ok(())
     }
@@ -100,6 +114,7 @@ struct MountFields {
     propagation: Option<BindPropagation>,
     not_recursive: bool,
     create_source: bool,
+    owners: Owners,
     no_copy: bool,
     subpath: Option<String>,
     driver: Option<String>,
@@ -119,7 +134,7 @@ impl MountFields {
         if value.is_none()
             && !matches!(
                 key.as_str(),
-                "readonly" | "ro" | "volume-nocopy" | "bind-nonrecursive" | "bind-create-src"
+                "readonly" | "ro" | "volume-nocopy" | "bind-nonrecursive" | "bind-create-src" | "idmap"
             )
         {
             return Err(format!("invalid field '{field}' must be a key=value pair"));
@@ -150,6 +165,10 @@ impl MountFields {
             }
             "bind-create-src" => {
                 self.create_source = flag(&key)?;
+                self.special.push(("bind", key));
+            }
+            "idmap" => {
+                self.owners = idmap::owners(&text).map_err(|e| e.to_string())?;
                 self.special.push(("bind", key));
             }
             "volume-nocopy" => {
@@ -202,6 +221,7 @@ impl MountFields {
                 propagation: self.propagation,
                 recursive: !self.not_recursive,
                 create_source: self.create_source,
+                owners: self.owners,
             },
             "tmpfs" if source.is_some() => return Err("cannot specify source for a tmpfs mount".into()),
             "tmpfs" => MountKind::Tmpfs { size_bytes: self.size_bytes, mode: self.mode, options: Vec::new() },
@@ -332,8 +352,14 @@ mod tests {
             Err(error) => error.to_string(),
             Ok(m) => {
                 let kind = match m.kind {
-                    MountKind::Bind { source, create_source, .. } => {
-                        format!("bind {}{}", source.display(), if create_source { " create" } else { "" })
+                    MountKind::Bind { source, create_source, owners, .. } => {
+                        let create = if create_source { " create" } else { "" };
+                        let map = if owners == Owners::AsTheyAre {
+                            String::new()
+                        } else {
+                            format!(" idmap={owners}")
+                        };
+                        format!("bind {}{create}{map}", source.display())
                     }
                     MountKind::Volume { name, no_copy, .. } => {
                         format!(
@@ -367,6 +393,10 @@ mod tests {
         check("a:/b:c:d", "invalid volume specification: 'a:/b:c:d'");
         check("data:/", "invalid specification: destination can't be '/'");
         check("data:/x:wat", "invalid mode: wat");
+        check("/srv:/x:ro,idmap=owner", "/x <- bind /srv create idmap=owner ro");
+        check("/srv:/x:idmap", "/x <- bind /srv create");
+        check("/srv:/x:idmap=wat", "invalid idmap \"wat\": \"wat\" is not one of owner, uids= and gids=");
+        check("data:/x:idmap=owner", "invalid mode: idmap=owner: idmap is for directories of the host");
     }
 
     #[test]
@@ -377,6 +407,10 @@ mod tests {
         check("type=bind,src=/a,dst=/b,readonly", "/b <- bind /a ro");
         check("source=vol,target=/b", "/b <- volume vol");
         check("type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=755", "/t <- tmpfs Some(1048576) Some(493) []");
+        check("type=bind,src=/a,dst=/b,idmap=uids=0-7-1", "/b <- bind /a idmap=uids=0-7-1;gids=0-0-65536");
+        let mixed = "type=tmpfs,dst=/b,idmap=owner";
+        let why = "cannot mix 'bind-*' options with mount type 'tmpfs' (idmap)";
+        check(mixed, &format!("invalid argument {mixed:?} for \"--mount\" flag: {why}"));
         check("type=bind,\"src=/a,b\",dst=/b", "/b <- bind /a,b");
         check("type=bind,dst=/b", "source is required for a bind mount");
         check("type=bind", "target is required");

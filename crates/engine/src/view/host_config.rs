@@ -2,7 +2,7 @@
 
 use crate::model::{
     BindPropagation, BlockRate, ContainerInspect, IpcMode, Mount, MountKind, MountSyntax, NamespaceMode,
-    NetworkMode, RestartPolicy, UserNamespace,
+    NetworkMode, Owners, RestartPolicy, UserNamespace,
 };
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -68,11 +68,16 @@ pub(crate) fn propagation(value: BindPropagation) -> &'static str {
 pub(crate) fn bind_mode(mount: &Mount) -> String {
     let mut words = Vec::new();
     if mount.read_only {
-        words.push("ro");
+        words.push("ro".to_owned());
     }
     match &mount.kind {
-        MountKind::Volume { no_copy: true, .. } => words.push("nocopy"),
-        MountKind::Bind { propagation: Some(value), .. } => words.push(propagation(*value)),
+        MountKind::Volume { no_copy: true, .. } => words.push("nocopy".to_owned()),
+        MountKind::Bind { propagation: value, owners, .. } => {
+            words.extend(value.map(|value| propagation(value).to_owned()));
+            if *owners != Owners::AsTheyAre {
+                words.push(format!("idmap={owners}"));
+            }
+        }
         _ => {}
     }
     words.join(",")
@@ -92,7 +97,7 @@ fn bind(mount: &Mount) -> Option<String> {
 fn mount(mount: &Mount) -> Value {
     let mut out = Map::new();
     let kind = match &mount.kind {
-        MountKind::Bind { source, propagation: value, recursive, create_source } => {
+        MountKind::Bind { source, propagation: value, recursive, create_source, owners } => {
             out.insert("Source".into(), json!(source));
             let mut options = Map::new();
             if let Some(value) = value {
@@ -103,6 +108,10 @@ fn mount(mount: &Mount) -> Value {
             }
             if *create_source {
                 options.insert("CreateMountpoint".into(), json!(true));
+            }
+            if *owners != Owners::AsTheyAre {
+                // Hull's own.
+                options.insert("IdMap".into(), json!(owners.to_string()));
             }
             if !options.is_empty() {
                 out.insert("BindOptions".into(), Value::Object(options));

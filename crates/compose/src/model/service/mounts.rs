@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use engine::model::{BindPropagation, ContainerSpec, Labels, Mount, MountKind, MountSyntax};
+use engine::model::{BindPropagation, ContainerSpec, Labels, Mount, MountKind, MountSyntax, Owners};
 
 use super::super::Project;
 use super::super::section::Section;
@@ -113,7 +113,13 @@ fn bind(item: &Section, source: Option<String>) -> Result<MountKind, LoadError> 
         }
         bind.finish()?;
     }
-    Ok(MountKind::Bind { source: PathBuf::from(source), propagation, recursive, create_source })
+    Ok(MountKind::Bind {
+        source: PathBuf::from(source),
+        propagation,
+        recursive,
+        create_source,
+        owners: Owners::AsTheyAre,
+    })
 }
 
 fn volume(
