@@ -2,10 +2,12 @@
 
 use crate::engine::Engine;
 use crate::list::ListError;
-use crate::model::{Info, ListOptions, Status, Version};
+use crate::lookup::LookupError;
+use crate::model::{ContainerSummary, Info, ListOptions, Status, Version};
 use crate::stats::host_memory_bytes;
 use diag::{Class, Diagnose};
 use image::ResolveError;
+use runtime::ids::{Policy, Pool};
 use std::fs;
 use std::path::Path;
 
@@ -56,6 +58,7 @@ impl Engine {
             }
         };
         warnings.extend(missing_features());
+        let own_users = own_users(&mut warnings);
         Ok(Info {
             instance: self.instance().to_owned(),
             data_root: self.store().data().to_owned(),
@@ -76,9 +79,23 @@ impl Engine {
             cgroup_version,
             cgroup_controllers,
             backing_filesystem: filesystem_of(self.store().data()),
-            security_options: vec!["name=seccomp,profile=builtin".into(), "name=cgroupns".into()],
+            security_options: security_options(own_users),
+            unprotected: self.unprotected(&containers)?,
             warnings,
         })
+    }
+
+    fn unprotected(&self, containers: &[ContainerSummary]) -> Result<usize, ListError> {
+        let mut count = 0;
+        for container in containers.iter().filter(|container| container.state.status.is_running()) {
+            match self.inspect(container.id.as_str()) {
+                Ok(inspect) => count += usize::from(!inspect.given_up.is_empty()),
+                // Removed meanwhile.
+                Err(LookupError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(count)
     }
 
     /// Versions of the engine and of what it runs on.
@@ -96,6 +113,28 @@ impl Engine {
     }
 }
 
+/// Whether containers that say nothing get user ids of their own.
+fn own_users(warnings: &mut Vec<String>) -> bool {
+    let lacking = match Policy::from_environment() {
+        Ok(Policy::Host) => "HULL_USERNS=host".to_owned(),
+        Ok(_) => match Pool::of_host() {
+            Ok(_) => return true,
+            Err(error) => error.to_string(),
+        },
+        Err(error) => error.to_string(),
+    };
+    warnings.push(format!(
+        "containers have no user ids of their own, root in them is root on the host: {lacking}"
+    ));
+    false
+}
+
+/// Docker's words for them.
+fn security_options(own_users: bool) -> Vec<String> {
+    let names = [(true, "name=seccomp,profile=builtin"), (own_users, "name=userns"), (true, "name=cgroupns")];
+    names.iter().filter(|(has, _)| *has).map(|(_, name)| (*name).to_owned()).collect()
+}
+
 /// What containers here must do without.
 fn missing_features() -> Vec<String> {
     let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
@@ -106,6 +145,12 @@ fn missing_features() -> Vec<String> {
     if !Path::new("/proc/sys/net/netfilter").exists() {
         missing
             .push("connection tracking is not loaded: it is needed for NAT and published ports".to_owned());
+    }
+    if !net::can_guard().unwrap_or(true) {
+        missing.push(
+            "the kernel cannot filter on bridges (CONFIG_NF_TABLES_BRIDGE): containers can send under each other's addresses"
+                .to_owned(),
+        );
     }
     missing
 }

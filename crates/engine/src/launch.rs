@@ -10,6 +10,7 @@ pub(crate) mod users;
 
 pub(crate) use limits::{default_pids, resources};
 pub(crate) use process::{capabilities, process};
+pub(crate) use users::reason_for_host;
 
 use crate::engine::Engine;
 use crate::ids;

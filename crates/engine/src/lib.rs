@@ -33,6 +33,7 @@ pub mod model;
 pub mod names;
 pub mod network;
 pub mod parse;
+mod protection;
 pub mod record;
 pub mod remove;
 pub mod reset;

@@ -148,6 +148,7 @@ impl Engine {
             add_endpoint_ids(&mut networks, &run_dir);
             self.add_gateways(&mut networks)?;
         }
+        let own_users = (observed.state.pid != 0).then_some(observed.state.first_id.is_some());
         let log = container.doc.spec.log.driver.as_deref() != Some("none");
         Ok(ContainerInspect {
             argv: argv(&container.doc.spec),
@@ -162,6 +163,7 @@ impl Engine {
                 data_dir.join("upper"),
                 data_dir.join("work"),
             ),
+            given_up: self.given_up(&container, own_users),
             spec: container.doc.spec,
             id: container.id,
             name: container.name,

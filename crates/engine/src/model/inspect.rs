@@ -136,6 +136,8 @@ pub struct ContainerInspect {
     pub log_path: Option<PathBuf>,
     /// Overlay directories: lower (topmost first), upper, work.
     pub overlay: (Vec<PathBuf>, PathBuf, PathBuf),
+    /// What protection it has given up, one sentence each.
+    pub given_up: Vec<String>,
     /// Bytes written by the container, and bytes of its whole root, when asked for.
     pub size: Option<(u64, u64)>,
 }

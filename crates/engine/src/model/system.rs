@@ -28,6 +28,8 @@ pub struct Info {
     pub cgroup_controllers: Vec<String>,
     pub backing_filesystem: String,
     pub security_options: Vec<String>,
+    /// Running containers that have given up some protection.
+    pub unprotected: usize,
     /// What this kernel or host lacks, one sentence each.
     pub warnings: Vec<String>,
 }

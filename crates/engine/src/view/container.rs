@@ -33,6 +33,8 @@ pub fn container(inspect: &ContainerInspect) -> Value {
         "Path": argv.first().cloned().unwrap_or_default(),
         "Platform": "linux",
         "ProcessLabel": "",
+        // Hull's own.
+        "Protection": {"GivenUp": inspect.given_up},
         "ResolvConfPath": generated(inspect, "resolv.conf"),
         "RestartCount": inspect.restart_count,
         "State": state(&inspect.state),

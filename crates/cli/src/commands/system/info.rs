@@ -27,6 +27,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         let mut fields = view::info(&info, now_ns());
         if let Value::Object(map) = &mut fields {
             map.insert("Instance".into(), info.instance.clone().into());
+            map.insert("Unprotected".into(), info.unprotected.into());
             map.insert("RunRoot".into(), info.run_root.display().to_string().into());
         }
         return formatted(&format, &fields);
@@ -45,6 +46,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         ("Storage", format!("overlayfs on {}", info.backing_filesystem)),
         ("Cgroup Version", cgroup),
         ("Security Options", info.security_options.join(" ")),
+        ("Running With Less Protection", format!("{} (`hull inspect` says which)", info.unprotected)),
         ("Kernel Version", info.kernel.clone()),
         ("Operating System", info.operating_system.clone()),
         ("Architecture", info.architecture.clone()),
