@@ -26,7 +26,9 @@ static COUNTER: AtomicU32 = AtomicU32::new(0);
 impl World {
     /// Makes fresh roots for `binary`, usually `env!("CARGO_BIN_EXE_hull")`.
     pub fn new(binary: &str) -> Self {
-        let unique = format!("hull-test-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        // Of one length: no name may be the beginning of another, by which the leak check would take one for the other.
+        let unique = format!("hull-test-{}-{number:04}", std::process::id());
         let directory = Path::new("/var/tmp").join(&unique);
         let run_root = Path::new("/run").join(&unique);
         fs::create_dir_all(directory.join("data")).expect("/var/tmp is writable");
