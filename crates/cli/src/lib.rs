@@ -1,6 +1,6 @@
 //! The `hull` command line: flags, tables, progress, exit codes. It decides nothing.
 //!
-//! [`main`] first looks for the hidden single-threaded helpers (the monitor, the reaper, a build step), which must start
+//! [`main`] first looks for the hidden single-threaded helpers (the monitor, the reaper, a build step, who holds a terminal), which must start
 //! without the price of an argument parser. Everything else is one row of [`commands::TABLE`]; only the chosen command's parser
 //! is ever built. Start reading at `commands.rs`.
 
@@ -36,6 +36,7 @@ pub fn main() -> ExitCode {
     }
     match args.first().and_then(|word| word.to_str()) {
         Some("monitor") => monitor::main(args.drain(1..)),
+        Some("hold-terminal") => engine::hold_terminal_main(),
         Some("reap") => engine::reap_main(args.drain(1..)),
         Some("build-step") => build::step_main(args.drain(1..)),
         Some("oci") => oci::main(&format!("{name} oci"), args.drain(1..)),

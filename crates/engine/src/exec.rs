@@ -12,7 +12,10 @@ use monitor::plan::LaunchPlan;
 use monitor::state::Status;
 use runtime::{Exec, LaunchError, Process, Stdio, UserSpec};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::process::ExitCode;
+use sys::event::PollFlags;
 
 /// Why a process could not be started in a container.
 #[derive(Debug, thiserror::Error)]
@@ -134,4 +137,40 @@ impl Engine {
         self.emit(&events::container(&container, &format!("exec_start: {command}")));
         Ok(started)
     }
+}
+
+/// Where the hidden command `hold-terminal` finds the terminal.
+const TERMINAL_FD: i32 = 3;
+
+impl Engine {
+    /// Leaves the terminal of an exec to a process of its own: the kernel hangs up on whom nobody holds the terminal of.
+    ///
+    /// # Errors
+    /// That process cannot be started.
+    pub fn hold_terminal(&self, terminal: &OwnedFd) -> io::Result<()> {
+        let program = sys::spawn::duplicate_above(self.program()?, TERMINAL_FD + 1)?;
+        sys::spawn::spawn(&sys::spawn::Spawn {
+            program: Path::new(&format!("/proc/self/fd/{}", program.as_raw_fd())),
+            args: &["hull".as_ref(), "hold-terminal".as_ref()],
+            fds: &[(terminal.as_fd(), TERMINAL_FD)],
+            new_session: true,
+        })
+        .map(drop)
+    }
+}
+
+/// The hidden command `hold-terminal`: reads what nobody looks at any more, until the last process on the terminal has ended.
+pub fn hold_terminal_main() -> ExitCode {
+    let Ok(terminal) = sys::spawn::claim_inherited(TERMINAL_FD) else {
+        return ExitCode::from(diag::EXIT_USAGE);
+    };
+    let mut buffer = [0; 4096];
+    while sys::event::poll_one(terminal.as_fd(), PollFlags::IN, None).is_ok() {
+        match sys::event::read_now(terminal.as_fd(), &mut buffer) {
+            Ok(None | Some(1..)) => {}
+            // EIO is how a pseudo-terminal says that nobody has its other side open.
+            Ok(Some(0)) | Err(_) => break,
+        }
+    }
+    ExitCode::SUCCESS
 }

@@ -50,5 +50,6 @@ pub mod volume;
 
 pub use create::Created;
 pub use engine::Engine;
+pub use exec::hold_terminal_main;
 pub use remove::reap_main;
 pub use store::Roots;

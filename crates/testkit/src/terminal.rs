@@ -59,12 +59,23 @@ impl Terminal {
         stdin.write_all(keys.as_bytes()).expect("the terminal is there");
     }
 
-    /// Changes the terminal's size.
-    pub fn resize(&self, rows: u16, columns: u16) {
+    /// The command's process id.
+    fn pid(&self) -> String {
         let script = self.child.id();
         let children = std::fs::read_to_string(format!("/proc/{script}/task/{script}/children"));
         let child = children.expect("script runs").split_whitespace().next().map(str::to_owned);
-        let input = format!("/proc/{}/fd/0", child.expect("it runs the command"));
+        child.expect("it runs the command")
+    }
+
+    /// Kills the command, which cannot put the terminal back.
+    pub fn kill(&self) {
+        let status = Command::new("kill").args(["-KILL", &self.pid()]).status();
+        assert!(status.expect("kill is part of Debian").success());
+    }
+
+    /// Changes the terminal's size.
+    pub fn resize(&self, rows: u16, columns: u16) {
+        let input = format!("/proc/{}/fd/0", self.pid());
         let terminal = std::fs::read_link(input).expect("the command runs");
         let mut stty = Command::new("stty");
         stty.arg("-F").arg(terminal).args(["rows", &rows.to_string(), "cols", &columns.to_string()]);

@@ -21,6 +21,6 @@ pub fn run(id: &str, process: Process, streams: Streams, signals: &SignalFd) -> 
     let no_keys = DetachKeys::from_flag(Some(""))?;
     match process::run(process, streams, signals, &no_keys).map_err(failed)? {
         process::End::Exited(exit) => Ok(ExitCode::from(exit.status() as u8)),
-        process::End::Detached => Ok(ExitCode::SUCCESS),
+        process::End::Detached(_) => Ok(ExitCode::SUCCESS),
     }
 }

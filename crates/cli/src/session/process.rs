@@ -23,8 +23,8 @@ pub struct Ends {
 /// How a session ended.
 pub enum End {
     Exited(Exit),
-    /// The detach keys: the process goes on, in the care of the container's init.
-    Detached,
+    /// The detach keys: the process goes on, in the care of the container's init, as long as somebody holds its terminal.
+    Detached(OwnedFd),
 }
 
 /// Streams for a process without a terminal: ours, through pipes where they are terminals.
@@ -123,8 +123,8 @@ pub fn run(mut process: Process, mut ends: Ends, signals: &SignalFd, keys: &Deta
                         Ok(Some(read)) => {
                             let (bytes, detached) = keys.feed(&buffer[..read]);
                             waiting.extend(bytes);
-                            if detached {
-                                return Ok(End::Detached);
+                            if detached && let Some(terminal) = terminal {
+                                return Ok(End::Detached(terminal));
                             }
                         }
                     }

@@ -68,3 +68,35 @@ fn detach_keys_leave_the_container() {
     terminal.send("\n");
     assert_eq!(terminal.finish().0, Some(6));
 }
+
+#[test]
+fn an_exec_that_is_detached_from_goes_on() {
+    let world = world();
+    world.hull(["run", "-d", "--name", "box", "busybox", "sleep", "600"]).success();
+    let script = "echo ready; until test -e /go; do sleep 0.05; done; echo shown to nobody; touch /done; exec sleep 601";
+    let mut terminal = world.terminal(["exec", "-it", "box", "sh", "-c", script]);
+    terminal.expect("ready");
+    terminal.send("\x10\x11");
+    let (status, printed) = terminal.finish();
+    assert_eq!(status, Some(0), "{printed}");
+    world.hull(["exec", "box", "touch", "/go"]).success();
+    eventually("it goes on", 20, || {
+        (world.hull(["exec", "box", "test", "-e", "/done"]).status == Some(0)).then_some(())
+    });
+    assert!(world.hull(["top", "box"]).success().stdout.contains("sleep 601"));
+}
+
+#[test]
+fn a_killed_client_leaves_the_container_and_others_can_attach() {
+    let world = world();
+    let mut terminal = world.terminal(["run", "-it", "--name", "shell", "busybox", "sh"]);
+    terminal.send("echo $((40+2))\n");
+    terminal.expect("42");
+    terminal.kill();
+    terminal.finish();
+    assert_eq!(world.inspect("shell", "{{.State.Status}}"), "running");
+    let mut terminal = world.terminal(["attach", "shell"]);
+    terminal.send("echo back $((40+3)); exit 7\n");
+    terminal.expect("back 43");
+    assert_eq!(terminal.finish().0, Some(7));
+}

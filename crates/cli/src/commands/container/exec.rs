@@ -98,6 +98,9 @@ pub fn process(
     let child = engine.exec(container, &spec, stdio)?;
     match process::run(child, ends, &signals, &keys).map_err(failed)? {
         process::End::Exited(exit) => Ok(exit_code(exit.status())),
-        process::End::Detached => Ok(ExitCode::SUCCESS),
+        process::End::Detached(terminal) => {
+            engine.hold_terminal(&terminal).map_err(failed)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
