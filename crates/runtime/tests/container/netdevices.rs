@@ -28,7 +28,15 @@ fn host() -> RouteSocket {
         let netns = std::os::fd::AsFd::as_fd(&own);
         let peer_mac = [2, 0, 0, 0, 0, number];
         route
-            .apply(&[Change::CreateVeth { name: &port, bridge, mtu: 1400, peer: name, peer_mac, netns }])
+            .apply(&[Change::CreateVeth {
+                name: &port,
+                bridge,
+                group: 0,
+                mtu: 1400,
+                peer: name,
+                peer_mac,
+                netns,
+            }])
             .unwrap();
         let index = route.index(name).unwrap().unwrap();
         let address = std::net::Ipv4Addr::new(10, 77, number, 5);
