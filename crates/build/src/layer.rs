@@ -157,6 +157,12 @@ impl Writer {
 
     /// Makes a device, fifo or socket.
     pub fn put_node(&mut self, path: &Path, node: Node, attributes: &Attributes) -> io::Result<()> {
+        if sys::user::is_in_subordinate_namespace()
+            && matches!(node, Node::Character { .. } | Node::Block { .. })
+        {
+            // As when an image is unpacked.
+            return Ok(());
+        }
         let (place, name) = self.vacate(path)?;
         fs::mknod_at(&place.upper, name, node, attributes.mode)?;
         fs::chown_at(&place.upper, name, attributes.uid, attributes.gid)?;
@@ -279,7 +285,7 @@ impl Writer {
             fs::chmod(&dir, attributes.mode)?;
             self.changed = true;
             if hidden {
-                fs::set_xattr(&dir, c"trusted.overlay.opaque", b"y")?;
+                fs::set_xattr(&dir, sys::overlay::opaque(), b"y")?;
             }
             place = Place { path, upper: dir, lower };
         }

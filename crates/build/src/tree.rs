@@ -142,7 +142,7 @@ impl Tree {
         if self.format == Format::Plain {
             return Ok(false);
         }
-        Ok(fs::get_xattr(dir.as_fd(), c"trusted.overlay.opaque")?.as_deref() == Some(b"y"))
+        Ok(fs::get_xattr(dir.as_fd(), sys::overlay::opaque())?.as_deref() == Some(b"y"))
     }
 
     /// The names in a directory, sorted.
@@ -278,7 +278,7 @@ impl Tree {
         for name in fs::list_xattrs(&file)? {
             let bytes = name.to_bytes();
             if (bytes == b"security.capability"
-                || (bytes.starts_with(b"user.") && !bytes.starts_with(b"user.overlay.")))
+                || (bytes.starts_with(b"user.") && !sys::overlay::is_note(bytes)))
                 && let Some(value) = fs::get_xattr(&file, &name)?
             {
                 attributes.push((name, value));

@@ -27,14 +27,12 @@ pub use writer::Writer;
 pub(crate) const WHITEOUT_PREFIX: &[u8] = b".wh.";
 /// Name of a file that says "nothing of the lower layers shows in this directory".
 pub(crate) const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
-/// What says the same in overlayfs.
-pub(crate) const OVERLAY_OPAQUE: &std::ffi::CStr = c"trusted.overlay.opaque";
 
 /// The attributes that travel in archives. Others belong to the host: overlayfs' own in `trusted.` and `user.overlay.` could
 /// redirect a directory, `security.selinux` and `security.ima` label for a policy that is not ours.
 pub fn xattr_travels(name: &[u8]) -> bool {
     match name {
         b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default" => true,
-        _ => name.starts_with(b"user.") && !name.starts_with(b"user.overlay."),
+        _ => name.starts_with(b"user.") && !sys::overlay::is_note(name),
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use sys::fs::{self, FileType};
 
-use crate::archive::{OVERLAY_OPAQUE, is_whiteout};
+use crate::archive::is_whiteout;
 
 /// One changed path, absolute inside the container.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +44,7 @@ fn compare(upper: &OwnedFd, lowers: &[OwnedFd], path: Vec<u8>, changes: &mut Vec
     let change = |name: &[u8], kind| Change { path: path_of([&*path, name].concat()), kind };
     let mut names: BTreeSet<CString> =
         fs::read_dir(upper.as_fd())?.into_iter().map(|(name, _)| name).collect();
-    let opaque = fs::get_xattr(upper, OVERLAY_OPAQUE)?.is_some_and(|value| value == b"y");
+    let opaque = fs::get_xattr(upper, sys::overlay::opaque())?.is_some_and(|value| value == b"y");
     if opaque {
         for name in visible_names(lowers)? {
             if !names.contains(&name) {
@@ -87,7 +87,7 @@ fn existing(lowers: &[OwnedFd], name: &CStr) -> io::Result<Option<Vec<OwnedFd>>>
             return Ok(Some(found.unwrap_or_default()));
         }
         let directory = fs::open_dir_at(lower, name)?;
-        let opaque = fs::get_xattr(&directory, OVERLAY_OPAQUE)?.is_some_and(|value| value == b"y");
+        let opaque = fs::get_xattr(&directory, sys::overlay::opaque())?.is_some_and(|value| value == b"y");
         found.get_or_insert_with(Vec::new).push(directory);
         if opaque {
             break;

@@ -3,10 +3,9 @@
 /// mount(2) takes at most a page of options, its terminating zero included.
 pub const OPTIONS_MAX: usize = 4095;
 
-/// `redirect_dir`, `metacopy` and `index` would make `upper` unreadable without these very layers below it; it must stay
-/// a layer by itself.
+/// The options that mount `lower`, topmost first, with `over` as the writable and the work directory.
 pub fn options(lower: &[Vec<u8>], over: Option<(&[u8], &[u8])>, volatile: bool) -> Vec<u8> {
-    let mut options = b"index=off,redirect_dir=off,metacopy=off,".to_vec();
+    let mut options = sys::overlay::options().to_vec();
     if volatile {
         options.extend(b"volatile,");
     }

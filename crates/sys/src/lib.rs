@@ -14,6 +14,7 @@ pub mod mount;
 pub mod namespace;
 pub mod netlink;
 pub mod nftables;
+pub mod overlay;
 pub mod process;
 pub mod random;
 pub mod schedule;

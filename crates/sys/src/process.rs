@@ -262,6 +262,12 @@ pub fn may_execute(path: &std::path::Path) -> io::Result<()> {
     Ok(rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?)
 }
 
+/// Whether this process, by its effective ids, may write at `path`.
+pub fn may_write(path: &std::path::Path) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD};
+    rustix::fs::accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
+}
+
 /// Starts a session of its own and leads it.
 pub fn new_session() -> io::Result<()> {
     rustix::process::setsid()?;

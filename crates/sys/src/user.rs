@@ -1,5 +1,7 @@
 //! Users and groups of the system hull runs on, read from /etc/passwd and /etc/group without NSS.
 
+use std::sync::OnceLock;
+
 /// One line of a passwd file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passwd<'a> {
@@ -54,6 +56,20 @@ pub fn effective_uid() -> u32 {
 /// The group this process acts as.
 pub fn effective_gid() -> u32 {
     rustix::process::getegid().as_raw()
+}
+
+/// Whether this process lives in a user namespace that not every id has a name in, unlike the host's.
+///
+/// There even root has rights only over what belongs to that namespace: it makes no device nodes, writes no `trusted.*`
+/// attributes and maps no owners of the host's mounts (user_namespaces(7)). Read once: hull joins such a namespace only on its
+/// way to an exec.
+pub fn is_in_subordinate_namespace() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        // A kernel without user namespaces has no such file.
+        !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
+    })
 }
 
 #[cfg(test)]

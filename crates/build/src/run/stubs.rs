@@ -66,7 +66,7 @@ fn remove_one(dir: &OwnedFd, name: &std::ffi::OsStr, lower: &Tree, path: &Path) 
             let same = (stat.st_mode, stat.st_uid, stat.st_gid)
                 == (below.stat.st_mode, below.stat.st_uid, below.stat.st_gid);
             let opened = fs::open_dir_at(dir, name)?;
-            let opaque = fs::get_xattr(&opened, c"trusted.overlay.opaque")?.is_some();
+            let opaque = fs::get_xattr(&opened, sys::overlay::opaque())?.is_some();
             if !same || opaque || !is_empty_dir(dir, name)? {
                 return Ok(false);
             }

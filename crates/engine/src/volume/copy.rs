@@ -95,7 +95,7 @@ impl Copier {
 fn finish(from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> io::Result<()> {
     for attribute in sys::fs::list_xattrs(from)? {
         // Overlayfs keeps its own books there.
-        if attribute.to_bytes().starts_with(b"trusted.overlay.") {
+        if sys::overlay::is_note(attribute.to_bytes()) {
             continue;
         }
         if let Some(value) = sys::fs::get_xattr(from, &attribute)? {

@@ -12,7 +12,7 @@ use sys::fs::{self, FileType, OFlags, Stat};
 use super::header::{Entry, Kind};
 use super::unpack::{is_whiteout, shown};
 use super::writer::Writer;
-use super::{OPAQUE_WHITEOUT, OVERLAY_OPAQUE, WHITEOUT_PREFIX, Whiteouts, attribute_ids, xattr_travels};
+use super::{OPAQUE_WHITEOUT, WHITEOUT_PREFIX, Whiteouts, attribute_ids, xattr_travels};
 
 /// Decides about one path.
 pub type Filter<'a> = &'a dyn Fn(&[u8]) -> bool;
@@ -148,13 +148,15 @@ impl<W: Write> Packer<'_, W> {
 
     fn level(&mut self, fd: OwnedFd, path: Vec<u8>) -> Result<Level, PackError> {
         if self.options.whiteouts == Whiteouts::Overlay {
-            for attribute in [c"trusted.overlay.redirect", c"trusted.overlay.metacopy"] {
+            for attribute in sys::overlay::entangling() {
                 if fs::get_xattr(&fd, attribute).map_err(io_error("read", &path))?.is_some() {
                     let attribute = attribute.to_str().expect("a literal");
                     return Err(PackError::Redirect { name: shown(&path), attribute });
                 }
             }
-            if fs::get_xattr(&fd, OVERLAY_OPAQUE).map_err(io_error("read", &path))?.is_some_and(|v| v == b"y")
+            if fs::get_xattr(&fd, sys::overlay::opaque())
+                .map_err(io_error("read", &path))?
+                .is_some_and(|v| v == b"y")
             {
                 let entry = Entry { path: self.named(&path, OPAQUE_WHITEOUT), ..Entry::default() };
                 self.write_header(entry)?;

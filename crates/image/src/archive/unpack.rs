@@ -22,7 +22,7 @@ use sys::fs::{self, FileType, Node, OFlags};
 
 use super::header::{Entry, Kind};
 use super::reader::{DataError, Reader, TarError};
-use super::{OPAQUE_WHITEOUT, OVERLAY_OPAQUE, WHITEOUT_PREFIX, attribute_ids, xattr_travels};
+use super::{OPAQUE_WHITEOUT, WHITEOUT_PREFIX, attribute_ids, xattr_travels};
 use directories::Pending;
 use paths::{Name, Parents, name_of};
 
@@ -296,6 +296,12 @@ impl Unpacker<'_> {
     }
 
     fn node(&mut self, entry: &Entry, place: &Place, node: Node) -> Result<(), UnpackError> {
+        if sys::user::is_in_subordinate_namespace()
+            && matches!(node, Node::Character { .. } | Node::Block { .. })
+        {
+            // Nobody there may make one, and no container could open it. Images have them by accident: /dev is mounted over.
+            return Ok(());
+        }
         self.make(entry, place, |_| fs::mknod_at(&place.parent, &*place.name, node, entry.mode))
     }
 
@@ -359,7 +365,7 @@ impl Unpacker<'_> {
         if last == OPAQUE_WHITEOUT {
             let fd = self.parents.open(shown_as, parent)?;
             // The descriptor may be O_PATH, which takes no attributes: go through its name.
-            return fs::set_xattr_at(&fd, c".", OVERLAY_OPAQUE, b"y").map_err(error);
+            return fs::set_xattr_at(&fd, c".", sys::overlay::opaque(), b"y").map_err(error);
         }
         let name = &last[WHITEOUT_PREFIX.len()..];
         // Other names of that form were aufs' own bookkeeping.
@@ -376,7 +382,8 @@ impl Unpacker<'_> {
                 // This layer has something of that name itself, which is not what the whiteout is about.
                 let existing = fs::stat_at(&place.parent, &*place.name).map_err(error)?;
                 if FileType::from_raw_mode(existing.st_mode) == FileType::Directory {
-                    fs::set_xattr_at(&place.parent, &*place.name, OVERLAY_OPAQUE, b"y").map_err(error)?;
+                    fs::set_xattr_at(&place.parent, &*place.name, sys::overlay::opaque(), b"y")
+                        .map_err(error)?;
                 }
                 Ok(())
             }

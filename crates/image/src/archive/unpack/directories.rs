@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sys::fs::{self, OFlags};
 
-use super::{OVERLAY_OPAQUE, UnpackError, io_error, set_xattrs};
+use super::{UnpackError, io_error, set_xattrs};
 use crate::archive::header::Entry;
 
 /// Directories of the archive with what it says about them.
@@ -52,7 +52,7 @@ impl Pending {
             fs::chown(&fd, entry.uid, entry.gid).map_err(error("change the owner of"))?;
             fs::chmod(&fd, entry.mode).map_err(error("change the mode of"))?;
             if opaque {
-                fs::set_xattr(&fd, OVERLAY_OPAQUE, b"y").map_err(error("set an attribute of"))?;
+                fs::set_xattr(&fd, sys::overlay::opaque(), b"y").map_err(error("set an attribute of"))?;
             }
             set_xattrs(&entry, |name, value| fs::set_xattr(&fd, name, value))?;
             fs::set_times(&fd, entry.mtime, entry.mtime).map_err(error("set the time of"))?;

@@ -155,8 +155,9 @@ fn whiteouts_become_overlayfs_own() {
     let root = scratch.root();
     let gone = std_fs::symlink_metadata(root.join("a/gone")).unwrap();
     assert!(gone.file_type().is_char_device() && gone.rdev() == 0);
-    let opaque =
-        |path: &str| fs::get_xattr(fs::open_dir(root.join(path)).unwrap(), OVERLAY_OPAQUE).unwrap().is_some();
+    let opaque = |path: &str| {
+        fs::get_xattr(fs::open_dir(root.join(path)).unwrap(), sys::overlay::opaque()).unwrap().is_some()
+    };
     assert!(opaque("a") && opaque("again") && opaque("before"));
     assert_eq!(std_fs::read(root.join("kept")).unwrap(), b"x");
     assert_eq!(std_fs::read_dir(root.join("a")).unwrap().count(), 1);
