@@ -274,7 +274,7 @@ impl Child {
         const SIGKILL: i32 = 9;
         let _ = sys::process::send_signal(self.pidfd.as_fd(), SIGKILL);
         if let Ok(group) =
-            cgroup::Hierarchy::detect().and_then(|hierarchy| cgroup::Cgroup::open(&hierarchy, group))
+            cgroup::Hierarchy::usable().and_then(|hierarchy| cgroup::Cgroup::open(&hierarchy, group))
         {
             let _ = group.kill_all();
             let _ = group.remove();

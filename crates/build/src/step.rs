@@ -145,7 +145,7 @@ impl Drop for Group {
 fn run(bundle: &Path, control: &UnixStream, netns: Option<OwnedFd>) -> Result<i32, diag::Failure> {
     let path = bundle.join(PLAN_FILE);
     let plan = read(&path).map_err(|source| PlanError { path, source })?;
-    let hierarchy = Hierarchy::detect()?;
+    let hierarchy = Hierarchy::usable()?;
     let resources = plan.spec.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
     let group = Group(Cgroup::create(&hierarchy, &plan.group, &resources)?);
     let ids = |source| PlanError { path: PathBuf::from("a range of user ids"), source };

@@ -90,7 +90,7 @@ pub fn reconcile(builds: &Path, context: &net::Context, endpoints: &dyn Endpoint
 
 fn clean(build: &Path, context: &net::Context, endpoints: &dyn EndpointSource) {
     let name = build.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    if let Ok(hierarchy) = Hierarchy::detect() {
+    if let Ok(hierarchy) = Hierarchy::usable() {
         let prefix = format!("{}/build-{name}-", context.owner());
         for group in Cgroup::list(&hierarchy, &context.owner()).unwrap_or_default() {
             if group.name().starts_with(&prefix) {

@@ -17,6 +17,8 @@ pub enum CgroupError {
     MissingController { what: String, controller: &'static str },
     #[error("{what} needs `{file}`, which the control groups of this kernel do not have")]
     MissingFile { what: String, file: String },
+    #[error("{what} needs a control group, and this user has been given none")]
+    Withheld { what: String },
     #[error("{what} is not possible with {version}")]
     Unsupported { what: String, version: Version },
     #[error("invalid {what}: `{value}`")]
@@ -50,6 +52,7 @@ impl Diagnose for CgroupError {
             | Self::MissingController { .. }
             | Self::MissingFile { .. }
             | Self::NoSystemd { .. }
+            | Self::Withheld { .. }
             | Self::Unsupported { .. } => Class::Unsupported,
             Self::Invalid { .. } => Class::Invalid,
             Self::Systemd { .. } => Class::Internal,
@@ -78,6 +81,10 @@ impl Diagnose for CgroupError {
             }
             Self::NoSystemd { .. } => {
                 "where systemd does not run, use a path (`/a/b`) and no --systemd-cgroup"
+            }
+            Self::Withheld { .. } => {
+                "only root can do this here: an ordinary user needs a cgroup v2 directory of his own, \
+                 as in `systemd-run --user --scope --property=Delegate=yes`"
             }
             Self::Create { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "run hull as root, or delegate a control group to this user"

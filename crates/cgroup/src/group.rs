@@ -44,6 +44,8 @@ enum Layout {
         mount: PathBuf,
         directory: PathBuf,
     },
+    /// A group in name only, where none can be made.
+    Withheld,
 }
 
 #[derive(Clone, Debug)]
@@ -170,6 +172,7 @@ impl Cgroup {
                 let beside = own.v2().parent().unwrap_or(Path::new("/"));
                 Layout::V2 { mount: point.clone(), directory: point.join(inner(beside)).join(inner(path)) }
             }
+            Hierarchy::Withheld => return Err(CgroupError::Withheld { what: format!("the place {name}") }),
         };
         Ok(Self { name, layout, origin: Origin::Given })
     }
@@ -186,6 +189,7 @@ impl Cgroup {
                 Layout::v1(mounts, |mount| mount.join(&flat))
             }
             Hierarchy::V2 { point } => Layout::V2 { mount: point.clone(), directory: point.join(name) },
+            Hierarchy::Withheld => Layout::Withheld,
         };
         Ok(Self { name: name.to_string(), layout, origin: Origin::Ours })
     }
@@ -203,6 +207,7 @@ impl Cgroup {
             Hierarchy::V2 { point } => subdirectories(&point.join(parent))
                 .filter_map(|path| Some(path.file_name()?.to_str()?.to_string()))
                 .collect(),
+            Hierarchy::Withheld => Vec::new(),
         };
         names.retain(|name| name != crate::supervisor::NAME);
         names.sort_unstable();
@@ -217,10 +222,11 @@ impl Cgroup {
 
     /// Its path below the root of each hierarchy, where [`Self::at`] finds it again.
     pub fn path(&self) -> PathBuf {
-        let directory = self.main_directory();
+        let Some(directory) = self.main_directory() else { return PathBuf::from(&self.name) };
         let mount = match &self.layout {
             Layout::V1 { directories } => directories.iter().find(|d| d.path == directory).map(|d| &d.mount),
             Layout::V2 { mount, .. } => Some(mount),
+            Layout::Withheld => None,
         };
         let inner = mount.and_then(|mount| directory.strip_prefix(mount).ok()).unwrap_or(directory);
         Path::new("/").join(inner)
@@ -234,7 +240,7 @@ impl Cgroup {
     /// The directory as a descriptor for `CLONE_INTO_CGROUP`; v1 has no such thing, and [`Self::add`] does it there.
     pub fn join_fd(&self) -> Result<Option<OwnedFd>, CgroupError> {
         match &self.layout {
-            Layout::V1 { .. } => Ok(None),
+            Layout::V1 { .. } | Layout::Withheld => Ok(None),
             Layout::V2 { directory, .. } => File::open(directory)
                 .map(|file| Some(file.into()))
                 .map_err(|source| CgroupError::Read { path: directory.clone(), source }),
@@ -257,8 +263,13 @@ impl Cgroup {
         if joined {
             return Ok(());
         }
-        let path = self.main_directory().to_owned();
-        Err(CgroupError::Join { path, pid, source: io::ErrorKind::NotFound.into() })
+        match self.main_directory() {
+            Some(path) => {
+                let path = path.to_owned();
+                Err(CgroupError::Join { path, pid, source: io::ErrorKind::NotFound.into() })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Moves the calling thread, the only one of its process, into the group, where a clone has not done so (v1).
@@ -287,34 +298,43 @@ impl Cgroup {
                 let shown = directories.iter().filter(|d| d.keeper.is_none());
                 Some(shown.map(|d| (d.controllers.as_slice(), d.path.as_path())))
             }
-            Layout::V2 { .. } => None,
+            Layout::V2 { .. } | Layout::Withheld => None,
         }
     }
 
-    /// The processes in the group and in groups made below it.
+    /// The processes in the group and in groups made below it; none where there are no groups.
     pub fn pids(&self) -> Result<Vec<i32>, CgroupError> {
         let mut pids = Vec::new();
-        collect_pids(self.main_directory(), &mut pids)?;
+        if let Some(directory) = self.main_directory() {
+            collect_pids(directory, &mut pids)?;
+        }
         Ok(pids)
     }
 
     /// The version it lives in.
-    pub(crate) fn version(&self) -> Version {
+    pub(crate) fn version(&self) -> Result<Version, CgroupError> {
         match self.layout {
-            Layout::V1 { .. } => Version::V1,
-            Layout::V2 { .. } => Version::V2,
+            Layout::V1 { .. } => Ok(Version::V1),
+            Layout::V2 { .. } => Ok(Version::V2),
+            Layout::Withheld => Err(CgroupError::Withheld { what: "measuring a container".to_string() }),
         }
     }
 
+    /// Whether this is a group in name only, because this user has been given none.
+    pub fn is_withheld(&self) -> bool {
+        matches!(self.layout, Layout::Withheld)
+    }
+
     /// The directory of v2, or the one on v1 that every member is in.
-    fn main_directory(&self) -> &Path {
+    fn main_directory(&self) -> Option<&Path> {
         match &self.layout {
             Layout::V1 { directories } => {
                 let found = MAIN.iter().find_map(|c| directories.iter().find(|d| d.has(c)));
                 // `Hierarchy` is v1 only when there is some controller.
-                &found.unwrap_or(&directories[0]).path
+                Some(&found.unwrap_or(&directories[0]).path)
             }
-            Layout::V2 { directory, .. } => directory,
+            Layout::V2 { directory, .. } => Some(directory),
+            Layout::Withheld => None,
         }
     }
 
@@ -323,6 +343,7 @@ impl Cgroup {
         let (v1, v2) = match &self.layout {
             Layout::V1 { directories } => (directories.as_slice(), None),
             Layout::V2 { directory, .. } => (&[][..], Some(directory.as_path())),
+            Layout::Withheld => (&[][..], None),
         };
         v1.iter().map(|d| d.path.as_path()).chain(v2)
     }
@@ -334,6 +355,7 @@ impl Cgroup {
                 directories.iter().find(|d| d.has(controller)).map(|d| d.path.as_path())
             }
             Layout::V2 { directory, .. } => Some(directory),
+            Layout::Withheld => None,
         }
     }
 }

@@ -55,9 +55,34 @@ pub enum Hierarchy {
         /// Where it is mounted.
         point: PathBuf,
     },
+    /// There is one, but nothing of it has been given to this user: containers have no groups, and no limits.
+    Withheld,
 }
 
 impl Hierarchy {
+    /// Finds what containers can be put into from the top: what is mounted, or nothing where an ordinary user is root of a
+    /// namespace and nobody has given him any of it.
+    ///
+    /// # Errors
+    /// [`CgroupError::NotMounted`], as [`Self::detect`].
+    pub fn usable() -> Result<Self, CgroupError> {
+        let found = Self::detect()?;
+        match sys::user::is_in_subordinate_namespace() && !found.is_ours() {
+            true => Ok(Self::Withheld),
+            false => Ok(found),
+        }
+    }
+
+    /// Whether this process may make groups in it.
+    fn is_ours(&self) -> bool {
+        let may_write = |point: &PathBuf| sys::process::may_write(point);
+        match self {
+            Self::V1 { mounts, .. } => mounts.iter().all(|mount| may_write(&mount.point)),
+            Self::V2 { point } => may_write(point),
+            Self::Withheld => false,
+        }
+    }
+
     /// Finds what is mounted: v2 where every distribution has it, or else what `/proc/self/mountinfo` says.
     ///
     /// # Errors
@@ -106,11 +131,12 @@ impl Hierarchy {
         }
     }
 
-    /// The version that has the controllers.
-    pub fn version(&self) -> Version {
+    /// The version that has the controllers; none when they are withheld.
+    pub fn version(&self) -> Option<Version> {
         match self {
-            Self::V1 { .. } => Version::V1,
-            Self::V2 { .. } => Version::V2,
+            Self::V1 { .. } => Some(Version::V1),
+            Self::V2 { .. } => Some(Version::V2),
+            Self::Withheld => None,
         }
     }
 
@@ -126,6 +152,7 @@ impl Hierarchy {
                 .split_whitespace()
                 .map(str::to_string)
                 .collect(),
+            Self::Withheld => Vec::new(),
         }
     }
 }

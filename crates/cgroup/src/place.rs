@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use oci::runtime::LinuxResources;
 
 use crate::systemd::{Placeholder, Scope, properties_of};
-use crate::{Cgroup, CgroupError, Hierarchy};
+use crate::{Cgroup, CgroupError, Hierarchy, Version};
 
 /// Who makes control groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,11 @@ pub struct Made {
     pub path: PathBuf,
     /// Keeps a scope, which ends with its last member, until the container's first process is in.
     pub until_joined: Option<Placeholder>,
+}
+
+/// The version systemd is to set limits in.
+fn version(hierarchy: &Hierarchy) -> Result<Version, CgroupError> {
+    hierarchy.version().ok_or_else(|| CgroupError::Withheld { what: "a scope".to_owned() })
 }
 
 impl Place {
@@ -74,7 +79,7 @@ impl Place {
                     pid: 0,
                     source,
                 })?;
-                let path = scope.start(hierarchy.version(), resources, &extra, placeholder.pid)?;
+                let path = scope.start(version(hierarchy)?, resources, &extra, placeholder.pid)?;
                 let group = Cgroup::adopt(hierarchy, &path, resources).inspect_err(|_| {
                     let _ = scope.stop();
                 })?;
@@ -91,7 +96,7 @@ impl Place {
         resources: &LinuxResources,
     ) -> Result<(), CgroupError> {
         if let Self::Scope(scope) = self {
-            scope.update(hierarchy.version(), resources)?;
+            scope.update(version(hierarchy)?, resources)?;
         }
         group.update(resources)
     }

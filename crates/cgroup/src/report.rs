@@ -100,7 +100,7 @@ impl Cgroup {
             Some(directory) => read_optional(&directory.join(name)).map(Option::unwrap_or_default),
             None => Ok(String::new()),
         };
-        let pressure = |name: &str| match self.version() {
+        let pressure = |name: &str| match self.version()? {
             Version::V1 => Ok(None),
             Version::V2 => file("", name).map(|text| pressure(&text)),
         };
@@ -117,7 +117,7 @@ impl Cgroup {
             raw: all_keyed(&file("memory", "memory.stat")?),
             ..MemoryReport::default()
         };
-        match self.version() {
+        match self.version()? {
             Version::V1 => add_v1(&mut report, file)?,
             Version::V2 => add_v2(&mut report, file)?,
         }
@@ -128,7 +128,7 @@ impl Cgroup {
     fn huge_pages(&self) -> Result<BTreeMap<String, Counter>, CgroupError> {
         let mut pages = BTreeMap::new();
         let Some(directory) = self.directory_of("hugetlb") else { return Ok(pages) };
-        let (usage_file, limit_file) = match self.version() {
+        let (usage_file, limit_file) = match self.version()? {
             Version::V1 => ("usage_in_bytes", "limit_in_bytes"),
             Version::V2 => ("current", "max"),
         };
@@ -146,7 +146,7 @@ impl Cgroup {
                     None => of(directory, size, what),
                 }
             };
-            let failures = match self.version() {
+            let failures = match self.version()? {
                 Version::V1 => number(&read("failcnt")?),
                 Version::V2 => keyed(&of(directory, size, "events")?, "max"),
             };

@@ -88,7 +88,7 @@ impl Cgroup {
             Some(directory) => read_optional(&directory.join(name)).map(Option::unwrap_or_default),
             None => Ok(String::new()),
         };
-        let mut stats = match self.version() {
+        let mut stats = match self.version()? {
             Version::V1 => Stats {
                 cpu: cpu_v1(
                     &file("cpuacct", "cpuacct.usage")?,
@@ -118,7 +118,7 @@ impl Cgroup {
         };
         let (current, max) = (file("pids", "pids.current")?, file("pids", "pids.max")?);
         stats.pids = Pids { current: number(&current).unwrap_or(0), limit: number(&max) };
-        stats.block_io = match self.version() {
+        stats.block_io = match self.version()? {
             Version::V2 => match file("io", "io.stat")? {
                 text if text.is_empty() => self.io_of_processes()?,
                 text => io_v2(&text),
@@ -130,11 +130,11 @@ impl Cgroup {
 
     /// How many processes of the group the kernel has killed for lack of memory.
     pub fn oom_kills(&self) -> Result<u64, CgroupError> {
-        let file = match self.version() {
+        let Some(directory) = self.directory_of("memory") else { return Ok(0) };
+        let file = match self.version()? {
             Version::V1 => "memory.oom_control",
             Version::V2 => "memory.events",
         };
-        let Some(directory) = self.directory_of("memory") else { return Ok(0) };
         let text = read_optional(&directory.join(file))?.unwrap_or_default();
         Ok(keyed(&text, "oom_kill").unwrap_or(0))
     }

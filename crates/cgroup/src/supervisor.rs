@@ -89,6 +89,7 @@ fn places(hierarchy: &Hierarchy, parent: &str) -> Vec<(String, PathBuf, PathBuf)
             named.chain(unified.iter().map(|point| place("", point, &flat))).collect()
         }
         Hierarchy::V2 { point } => vec![place("", point, &format!("{parent}/{NAME}"))],
+        Hierarchy::Withheld => Vec::new(),
     }
 }
 

@@ -103,7 +103,7 @@ impl Engine {
         match self.hierarchy.get() {
             Some(hierarchy) => Ok(hierarchy),
             None => {
-                let found = cgroup::Hierarchy::detect()?;
+                let found = cgroup::Hierarchy::usable()?;
                 Ok(self.hierarchy.get_or_init(|| found))
             }
         }

@@ -50,7 +50,18 @@ impl Engine {
         let mut warnings = Vec::new();
         let (cgroup_version, cgroup_controllers) = match self.hierarchy() {
             Ok(hierarchy) => {
-                (if hierarchy.version() == cgroup::Version::V2 { 2 } else { 1 }, hierarchy.controllers())
+                let version = match hierarchy.version() {
+                    Some(cgroup::Version::V2) => 2,
+                    Some(cgroup::Version::V1) => 1,
+                    None => {
+                        warnings.push(
+                            "this user has no control group to delegate: no limits, no pause, no stats"
+                                .to_owned(),
+                        );
+                        0
+                    }
+                };
+                (version, hierarchy.controllers())
             }
             Err(error) => {
                 warnings.push(format!("control groups cannot be used: {error}"));
@@ -115,6 +126,10 @@ impl Engine {
 
 /// Whether containers that say nothing get user ids of their own.
 fn own_users(warnings: &mut Vec<String>) -> bool {
+    if sys::user::is_in_subordinate_namespace() {
+        // Root in them is an ordinary user outside, which needs no warning.
+        return false;
+    }
     let lacking = match Policy::from_environment() {
         Ok(Policy::Host) => "HULL_USERNS=host".to_owned(),
         Ok(_) => match Pool::of_host() {
@@ -131,7 +146,13 @@ fn own_users(warnings: &mut Vec<String>) -> bool {
 
 /// Docker's words for them.
 fn security_options(own_users: bool) -> Vec<String> {
-    let names = [(true, "name=seccomp,profile=builtin"), (own_users, "name=userns"), (true, "name=cgroupns")];
+    let rootless = sys::user::is_in_subordinate_namespace();
+    let names = [
+        (true, "name=seccomp,profile=builtin"),
+        (own_users, "name=userns"),
+        (rootless, "name=rootless"),
+        (true, "name=cgroupns"),
+    ];
     names.iter().filter(|(has, _)| *has).map(|(_, name)| (*name).to_owned()).collect()
 }
 

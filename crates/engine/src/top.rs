@@ -75,7 +75,10 @@ impl Engine {
             return Err(TopError::NotRunning { id: container.id });
         }
         let error = |source| TopError::Cgroup { name: container.name.clone(), source };
-        let pids = self.cgroup(&container).and_then(|group| group.pids()).map_err(error)?;
+        let pids = match self.cgroup(&container) {
+            Ok(group) if group.is_withheld() => pids_beside(state.pid),
+            group => group.and_then(|group| group.pids()).map_err(error)?,
+        };
         Ok(table(&columns, pids, state.first_id.unwrap_or(0)))
     }
 }
@@ -108,6 +111,19 @@ fn table(columns: &[&str], mut pids: Vec<i32>, first_id: u32) -> Top {
             .map_or(wanted.to_string(), |(_, title)| (*title).to_owned())
     };
     Top { titles: columns.iter().map(heading).collect(), rows }
+}
+
+/// The processes in the pid namespace of `pid`, where no control group tells whose they are; `pid` alone when that namespace is
+/// not the container's own.
+fn pids_beside(pid: i32) -> Vec<i32> {
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let theirs = namespace(&pid.to_string());
+    if theirs.is_none() || theirs == namespace("self") {
+        return vec![pid];
+    }
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| namespace(name) == theirs).filter_map(|name| name.parse().ok()).collect()
 }
 
 fn columns(options: &[String]) -> Result<Vec<&'static str>, TopError> {

@@ -69,7 +69,7 @@ pub fn recover(run_dir: &Path) -> Result<bool, Failure> {
 }
 
 fn undo_cgroup(plan: &LaunchPlan, notes: &mut Vec<Failure>) {
-    let hierarchy = match Hierarchy::detect() {
+    let hierarchy = match Hierarchy::usable() {
         Ok(hierarchy) => hierarchy,
         Err(error) => return notes.push(error.into()),
     };

@@ -59,7 +59,7 @@ impl Groundwork {
             NetworkHint::Private => net::new_netns().ok(),
             NetworkHint::Shared => None,
         };
-        Self { hierarchy: Hierarchy::detect(), netns }
+        Self { hierarchy: Hierarchy::usable(), netns }
     }
 }
 

@@ -45,6 +45,7 @@ impl Cgroup {
                 }
                 hand_down(mount, directory, &settings)?;
             }
+            Layout::Withheld => return refuse(&settings),
         }
         self.apply(&settings, &rules)
     }
@@ -97,6 +98,7 @@ impl Cgroup {
                 }
             }
             Layout::V2 { mount, directory } => hand_down(mount, directory, &settings)?,
+            Layout::Withheld => return refuse(&settings),
         }
         self.apply(&settings, &rules)
     }
@@ -108,7 +110,7 @@ impl Cgroup {
     ) -> Result<Cow<'r, LinuxResources>, CgroupError> {
         let Some(memory) = resources.memory else { return Ok(Cow::Borrowed(resources)) };
         let alone = memory.limit.is_none_or(|limit| limit == 0) && memory.swap.is_some_and(|swap| swap > 0);
-        if self.version() == Version::V1 || !alone {
+        if !matches!(self.layout, Layout::V2 { .. }) || !alone {
             return Ok(Cow::Borrowed(resources));
         }
         let limit = self.stats()?.memory.limit.and_then(|limit| i64::try_from(limit).ok());
@@ -117,7 +119,11 @@ impl Cgroup {
     }
 
     fn resolve(&self, resources: &LinuxResources) -> Result<(Vec<Setting>, Vec<DeviceRule>), CgroupError> {
-        Ok((limits::settings(self.version(), resources)?, devices::rules(&resources.devices)?))
+        let version = match self.layout {
+            Layout::V1 { .. } => Version::V1,
+            Layout::V2 { .. } | Layout::Withheld => Version::V2,
+        };
+        Ok((limits::settings(version, resources)?, devices::rules(&resources.devices)?))
     }
 
     fn apply(&self, settings: &[Setting], rules: &[DeviceRule]) -> Result<(), CgroupError> {
@@ -141,6 +147,7 @@ impl Cgroup {
                 }
                 devices::apply_v2(directory, rules)
             }
+            Layout::Withheld => Ok(()),
         }
     }
 
@@ -172,6 +179,16 @@ impl Cgroup {
 }
 
 const ESRCH: i32 = 3;
+
+/// Refuses the first of `settings` that has to hold, where there is no group to set it in.
+///
+/// Rules for devices need none: without a group of one's own one has no right to make nodes either.
+fn refuse(settings: &[Setting]) -> Result<(), CgroupError> {
+    match settings.iter().find(|setting| !setting.optional) {
+        Some(setting) => Err(CgroupError::Withheld { what: setting.what.to_string() }),
+        None => Ok(()),
+    }
+}
 
 /// Makes a directory; one that is left over and empty is made anew, so that no old limit or count is inherited.
 fn make(path: &Path) -> io::Result<()> {

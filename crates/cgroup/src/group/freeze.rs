@@ -1,6 +1,6 @@
 //! Freezing, thawing and killing a whole group.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ impl Cgroup {
         }
         self.thaw()?;
         let waited_ms = started.elapsed().as_millis() as u64;
-        Err(CgroupError::FreezeTimeout { path: self.main_directory().to_owned(), waited_ms })
+        Err(CgroupError::FreezeTimeout { path: self.place(), waited_ms })
     }
 
     fn try_freeze(&self, attempt: u64) -> Result<bool, CgroupError> {
@@ -55,7 +55,13 @@ impl Cgroup {
                 write(&directory.join("cgroup.freeze"), "1")?;
                 self.is_frozen()
             }
+            Layout::Withheld => Err(CgroupError::Withheld { what: "pausing a container".to_string() }),
         }
+    }
+
+    /// Its directory, for errors.
+    fn place(&self) -> PathBuf {
+        self.main_directory().map_or_else(|| self.name.clone().into(), Path::to_owned)
     }
 
     /// Lets the processes go on; does nothing when they are not frozen.
@@ -66,6 +72,7 @@ impl Cgroup {
                 None => Ok(()),
             },
             Layout::V2 { directory, .. } => write(&directory.join("cgroup.freeze"), "0"),
+            Layout::Withheld => Ok(()),
         }
     }
 
@@ -83,6 +90,7 @@ impl Cgroup {
                 let events = read_optional(&directory.join("cgroup.events"))?;
                 Ok(events.is_some_and(|events| keyed(&events, "frozen") == Some(1)))
             }
+            Layout::Withheld => Ok(false),
         }
     }
 
@@ -122,7 +130,7 @@ impl Cgroup {
             for pid in pids {
                 sys::process::kill(pid, SIGKILL).or_else(|source| match source.raw_os_error() {
                     Some(ESRCH) => Ok(()),
-                    _ => Err(CgroupError::Kill { path: self.main_directory().to_owned(), pid, source }),
+                    _ => Err(CgroupError::Kill { path: self.place(), pid, source }),
                 })?;
             }
         }
