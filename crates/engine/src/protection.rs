@@ -15,12 +15,22 @@ impl Engine {
     /// What `container` has given up; `own_users` tells of one that runs whether its user ids are its own.
     pub(crate) fn given_up(&self, container: &Container, own_users: Option<bool>) -> Vec<String> {
         let why = if own_users == Some(true) { None } else { why_hosts_ids(container, own_users.is_some()) };
-        given_up(&container.doc.spec, &container.doc.mounts, why.as_deref())
+        let mut found = given_up(&container.doc.spec, &container.doc.mounts, why.as_deref());
+        if sys::user::is_in_subordinate_namespace() {
+            found.insert(
+                0,
+                "root in it is the user who runs hull, whose other containers share its user ids".to_owned(),
+            );
+        }
+        found
     }
 }
 
 /// Why the container has the host's user ids; `None` when it has, or will have, its own.
 fn why_hosts_ids(container: &Container, runs: bool) -> Option<String> {
+    if sys::user::is_in_subordinate_namespace() {
+        return None;
+    }
     if let Some(flag) = launch::reason_for_host(container) {
         return Some(flag.to_owned());
     }

@@ -52,6 +52,8 @@ pub enum StartError {
     Program(#[source] io::Error),
     #[error(transparent)]
     Users(#[from] PolicyError),
+    #[error("a container of an ordinary user cannot have user ids of its own: it shares those of its user")]
+    OwnUsers,
     #[error("cannot get random bytes for an id")]
     Random(#[source] io::Error),
     #[error(transparent)]
@@ -72,6 +74,7 @@ impl Diagnose for StartError {
             Self::Seccomp(error) => error.class(),
             Self::NotADevice { .. } | Self::Users(_) => Class::Invalid,
             Self::Device { source, .. } | Self::Owner { source, .. } => Class::of_io(source),
+            Self::OwnUsers => Class::Unsupported,
             Self::Files { .. } | Self::Program(_) | Self::Random(_) => Class::Internal,
             Self::Network(error) => error.class(),
             Self::Volume(error) => error.class(),
@@ -83,6 +86,9 @@ impl Diagnose for StartError {
         match self {
             Self::Lookup(error) => error.hint(),
             Self::Launch { source, .. } => source.hint(),
+            Self::OwnUsers => {
+                Some("leave out `--userns private` and HULL_USERNS=require, or run it as root".to_owned())
+            }
             Self::JoinStopped { name } => Some(format!("start it first: `start {name}`")),
             Self::JoinIpc { name } => {
                 Some(format!("make {name} with `--ipc shareable`, and its /dev/shm is shared, too"))

@@ -21,15 +21,35 @@ pub fn give_birth(plan: &ContainerPlan<'_>, group: Option<BorrowedFd<'_>>) -> io
     let early: Vec<_> =
         plan.join.iter().filter(|(kind, _)| early(*kind)).map(|(kind, fd)| (*kind, fd.as_fd())).collect();
     match &plan.users {
-        Users::Joined(users) => through_go_between(users.as_fd(), &early, how),
+        Users::Joined(users) => {
+            let joined = || join_all(&early).and_then(|()| sys::namespace::join(users.as_fd(), Kind::User));
+            through_go_between(joined, how)
+        }
+        Users::Hosts | Users::New(_) if cannot_come_back(&early) => {
+            through_go_between(|| join_all(&early), how)
+        }
         Users::Hosts | Users::New(_) => in_namespaces(&early, || sys::process::clone(how)),
     }
 }
 
+fn join_all(namespaces: &[(Kind, BorrowedFd<'_>)]) -> io::Result<()> {
+    namespaces.iter().try_for_each(|(kind, fd)| sys::namespace::join(*fd, *kind))
+}
+
+/// Whether the way back from these is barred: root of a user namespace lives in a pid namespace that is the host's, where he
+/// has no right to go.
+fn cannot_come_back(namespaces: &[(Kind, BorrowedFd<'_>)]) -> bool {
+    sys::user::is_in_subordinate_namespace() && namespaces.iter().any(|(kind, _)| *kind == Kind::Pid)
+}
+
 /// Clones a further process for the container of the process behind `container`, in its pid namespace.
 pub fn give_birth_beside(container: BorrowedFd<'_>, how: Clone<'_>) -> io::Result<Cloned> {
+    let join = || sys::namespace::join_process(container, KindSet::EMPTY.with(Kind::Pid));
+    if sys::user::is_in_subordinate_namespace() {
+        return through_go_between(join, how);
+    }
     let own = sys::namespace::open_own(Kind::Pid)?;
-    sys::namespace::join_process(container, KindSet::EMPTY.with(Kind::Pid))?;
+    join()?;
     let cloned = sys::process::clone(how);
     if !matches!(cloned, Ok(Cloned::Child)) {
         sys::namespace::join(own.as_fd(), Kind::Pid)?;
@@ -66,20 +86,14 @@ pub fn visit<T>(
     done
 }
 
-/// Clones inside the user namespace `users`. Nobody comes back from there, so a go-between enters it and clones the process as
-/// its own sibling.
-fn through_go_between(
-    users: BorrowedFd<'_>,
-    others: &[(Kind, BorrowedFd<'_>)],
-    how: Clone<'_>,
-) -> io::Result<Cloned> {
+/// Clones inside namespaces nobody comes back from, such as a user namespace: a go-between joins them and clones the process
+/// as its own sibling.
+fn through_go_between(join: impl FnOnce() -> io::Result<()>, how: Clone<'_>) -> io::Result<Cloned> {
     let (ours, theirs) = UnixStream::pair()?;
     match sys::process::clone(Clone::default())? {
         Cloned::Child => {
             drop(ours);
-            let joined = others.iter().try_for_each(|(kind, fd)| sys::namespace::join(*fd, *kind));
-            let joined = joined.and_then(|()| sys::namespace::join(users, Kind::User));
-            match joined.and_then(|()| sys::process::clone(Clone { sibling: true, ..how })) {
+            match join().and_then(|()| sys::process::clone(Clone { sibling: true, ..how })) {
                 Ok(Cloned::Child) => Ok(Cloned::Child),
                 Ok(Cloned::Parent { pid, pidfd }) => {
                     let sent =

@@ -18,7 +18,7 @@ use sys::namespace::Kind;
 use crate::users::IdMaps;
 
 pub use identity::Identity;
-pub use policy::{Policy, PolicyError, Users, fit};
+pub use policy::{Policy, PolicyError, Users, fit, fit_groups};
 
 /// How many ids a container has.
 pub const RANGE: u32 = 65_536;

@@ -3,13 +3,16 @@
 //! By default its own: root in it is nobody on the host. What needs the rights of the host's root (`--privileged`, a namespace of
 //! the host's) has the host's ids with it, as Docker demands it under `userns-remap`; a container that joins another's namespaces
 //! joins its users first.
+//!
+//! Without root, all containers of a user share the ids that are his: root in them is that user outside. Ids of one's own would
+//! need mounts with mapped owners, which only the host's root can make.
 
 use crate::engine::Engine;
 use crate::model::{ContainerSpec, IpcMode, Isolation, NamespaceMode, NetworkMode, UserNamespace};
 use crate::record::Container;
 use crate::start::StartError;
 use oci::runtime::{LinuxNamespace, NamespaceType, Spec};
-use runtime::ids::{Policy, Users, fit};
+use runtime::ids::{Policy, Users, fit, fit_groups};
 
 /// Why a container runs with the host's user ids, in the words of the flag that says so.
 pub(crate) fn reason_for_host(container: &Container) -> Option<&'static str> {
@@ -37,12 +40,21 @@ pub(crate) fn may_have_own_users(spec: &ContainerSpec) -> bool {
     spec.isolation.users != UserNamespace::Host
         && needs_host(&spec.isolation, &spec.network.mode).is_none()
         && Policy::from_environment() != Ok(Policy::Host)
+        && !sys::user::is_in_subordinate_namespace()
 }
 
 impl Engine {
     /// The choice for `container`; completes `spec` for it.
     pub(super) fn users(&self, container: &Container, spec: &mut Spec) -> Result<Users, StartError> {
         let isolation = &container.doc.spec.isolation;
+        if sys::user::is_in_subordinate_namespace() {
+            let policy = Policy::from_environment().map_err(StartError::Users)?;
+            if isolation.users == UserNamespace::Private || policy == Policy::Require {
+                return Err(StartError::OwnUsers);
+            }
+            fit_groups(spec);
+            return Ok(Users::Given);
+        }
         if reason_for_host(container).is_some() {
             return Ok(Users::Given);
         }

@@ -128,6 +128,11 @@ pub fn make_nodes(
     let given = (root != (0, 0)).then_some(root);
     for (name, major, minor) in NODES {
         let node = Node::Character { major, minor };
+        if sys::user::is_in_subordinate_namespace() {
+            bind_from_host(dev, name.as_ref(), node, name.as_ref())
+                .at(Step::Device, || format!("/dev/{name}"))?;
+            continue;
+        }
         let give = |(uid, gid)| {
             sys::fs::chown_at(dev, name, uid, gid)?;
             // The caller has a umask.
@@ -170,6 +175,10 @@ pub fn add(
     };
     let (parent, name) = split(path)?;
     let parent = sys::fs::create_dir_all_in_root(root, parent, 0o755)?;
+    if sys::user::is_in_subordinate_namespace() && device.r#type != "p" {
+        let usual = device.path.strip_prefix("/dev").unwrap_or(&device.path);
+        return bind_from_host(parent.as_fd(), name.as_ref(), node, usual);
+    }
     let mode = device.file_mode.unwrap_or(0o666) & 0o777;
     make(&parent, name, node, mode)?;
     match owner {
@@ -179,6 +188,36 @@ pub fn add(
             sys::fs::chmod_at(&parent, name, mode)
         }
     }
+}
+
+/// Binds the host's own node to `name` in `dir`: in a user namespace nobody may make one. It keeps its owner and mode.
+///
+/// `usual` is where below `/dev` it is looked for first.
+fn bind_from_host(dir: BorrowedFd<'_>, name: &Path, node: Node, usual: &Path) -> io::Result<()> {
+    let (directory, kind, numbers) = match node {
+        Node::Character { major, minor } => ("char", FileType::CharacterDevice, (major, minor)),
+        Node::Block { major, minor } => ("block", FileType::BlockDevice, (major, minor)),
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+    let is_it = |stat: &sys::fs::Stat| {
+        FileType::from_raw_mode(stat.st_mode) == kind && sys::fs::device_numbers(stat.st_rdev) == numbers
+    };
+    if sys::fs::stat_at(dir, name).is_ok_and(|stat| is_it(&stat)) {
+        return Ok(());
+    }
+    let (major, minor) = numbers;
+    let places = [Path::new("/dev").join(usual), format!("/dev/{directory}/{major}:{minor}").into()];
+    for place in places {
+        let Ok(found) = sys::fs::open(place.as_path(), OFlags::PATH, 0) else { continue };
+        if is_it(&sys::fs::stat(&found)?) {
+            sys::fs::open_at(dir, name, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY, 0o600)?;
+            return Tree::copy_fd(&found, Depth::One)?.attach(sys::fs::open_at(dir, name, OFlags::PATH, 0)?);
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::NotFound,
+        "the host has no such node, and only its root could make one",
+    ))
 }
 
 /// Makes the node, or accepts one that is the same device already.

@@ -28,6 +28,16 @@ impl Identity {
     /// There is none, and the container must have one.
     pub fn establish(users: Users) -> io::Result<Self> {
         let Users::Own { required } = users else { return Ok(Self::default()) };
+        if sys::user::is_in_subordinate_namespace() {
+            // Ids of its own would need mounts with mapped owners, which only the host's root can make.
+            return match required {
+                true => Err(io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "only the host's root can give a container users of its own",
+                )),
+                false => Ok(Self::default()),
+            };
+        }
         match Pool::of_host().and_then(Pool::lease) {
             Ok(lease) => Ok(Self { first: Some(lease.first()), lease: Some(lease), ..Self::default() }),
             Err(error) if required => Err(error),

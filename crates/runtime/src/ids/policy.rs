@@ -73,13 +73,18 @@ impl From<Policy> for Users {
 
 /// Fits a specification to a user namespace with 65,536 ids: bind mounts show the owners their files have, root's as root's.
 pub fn fit(spec: &mut Spec) {
+    fit_groups(spec);
+    spec.mounts.iter_mut().for_each(map_owners);
+}
+
+/// Fits only the sysctl that names groups: those beyond the last one are refused.
+pub fn fit_groups(spec: &mut Spec) {
     let linux = spec.linux.get_or_insert_default();
     if let Some(range) = linux.sysctl.get_mut("net.ipv4.ping_group_range")
         && range == "0 2147483647"
     {
         *range = "0 65535".to_owned();
     }
-    spec.mounts.iter_mut().for_each(map_owners);
 }
 
 /// Shows the files of a bind mount with the owners they have, root's as root's.
