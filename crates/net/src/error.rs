@@ -54,6 +54,13 @@ pub enum PublishError {
     InUse { host_ip: Ipv4Addr, port: u16, protocol: Protocol, source: io::Error },
     #[error("cannot publish {host_ip}:{port}/{protocol}")]
     Bind { host_ip: Ipv4Addr, port: u16, protocol: Protocol, source: io::Error },
+    #[error(
+        "cannot expose privileged port {port}, you can add 'net.ipv4.ip_unprivileged_port_start={port}' to /etc/sysctl.conf, \
+         or choose a larger port number (>= 1024): listen {protocol} {host_ip}:{port}"
+    )]
+    Privileged { host_ip: Ipv4Addr, port: u16, protocol: Protocol, source: io::Error },
+    #[error("cannot serve the published ports")]
+    Forward { source: io::Error },
     #[error("cannot add published ports to the packet filter table `{table}`")]
     Filter { table: String, source: io::Error },
     #[error(transparent)]
@@ -144,7 +151,10 @@ impl Diagnose for PublishError {
         match self {
             Self::InUse { .. } => Class::Conflict,
             Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => Class::Invalid,
-            Self::Bind { source, .. } | Self::Filter { source, .. } => class_of(source),
+            Self::Privileged { .. } => Class::Denied,
+            Self::Bind { source, .. } | Self::Filter { source, .. } | Self::Forward { source } => {
+                class_of(source)
+            }
             Self::Network(error) => error.class(),
         }
     }
@@ -160,7 +170,12 @@ impl Diagnose for PublishError {
             Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => {
                 Some("publish on an address that the host has".to_owned())
             }
-            Self::Bind { source, .. } | Self::Filter { source, .. } => hint_for(source),
+            Self::Privileged { port, .. } => Some(format!(
+                "root can allow it until the next boot: `sysctl net.ipv4.ip_unprivileged_port_start={port}`"
+            )),
+            Self::Bind { source, .. } | Self::Filter { source, .. } | Self::Forward { source } => {
+                hint_for(source)
+            }
             Self::Network(error) => error.hint(),
         }
     }

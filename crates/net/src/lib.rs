@@ -20,10 +20,12 @@ pub mod dns;
 mod endpoint;
 mod error;
 mod filter;
+pub mod forward;
 pub mod names;
 mod netns;
 mod network;
 pub mod plan;
+pub mod ports;
 mod publish;
 
 pub use addr::{Ipv4Net, Mac};

@@ -12,8 +12,10 @@ use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
 
 use crate::error::PublishError;
 use crate::filter::Filter;
+use crate::forward::Forwarder;
 use crate::network::ensure_network;
 use crate::plan::{Context, NetworkPlan, Protocol, Publish, Published};
+use crate::ports;
 
 /// The host ports one container holds; they are free again when this is dropped, so [`unpublish`] first.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub struct Reservation {
     address: Ipv4Addr,
     published: Vec<Published>,
     sockets: Vec<OwnedFd>,
+    /// Where the packet filter cannot: see [`ports`].
+    forwarder: Option<Forwarder>,
 }
 
 impl Reservation {
@@ -40,7 +44,8 @@ impl Reservation {
 /// # Errors
 /// [`PublishError::InUse`] when another container or any other process has one of the ports.
 pub fn publish(context: &Context, address: Ipv4Addr, ports: &[Publish]) -> Result<Reservation, PublishError> {
-    let mut reservation = Reservation { address, published: Vec::new(), sockets: Vec::new() };
+    let mut reservation =
+        Reservation { address, published: Vec::new(), sockets: Vec::new(), forwarder: None };
     for port in ports {
         let (socket, host_port) = reserve(port)?;
         reservation.sockets.push(socket);
@@ -54,6 +59,13 @@ pub fn publish(context: &Context, address: Ipv4Addr, ports: &[Publish]) -> Resul
     if !ports.is_empty() {
         with_filter(context, |filter| filter.add_ports(address, &reservation.published))?;
         forget_flows(&reservation.published);
+    }
+    if !ports.is_empty() && ports::keeper().is_some() {
+        let started = Forwarder::start(address, &reservation.published, &reservation.sockets);
+        reservation.forwarder = Some(started.map_err(|source| {
+            let _ = with_filter(context, |filter| filter.remove_ports(&reservation.published));
+            PublishError::Forward { source }
+        })?);
     }
     Ok(reservation)
 }
@@ -127,14 +139,21 @@ fn with_filter(
 fn reserve(port: &Publish) -> Result<(OwnedFd, u16), PublishError> {
     let host_ip = port.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED);
     let wanted = port.host_port.unwrap_or(0);
-    let result = bind(host_ip, wanted, port.protocol).and_then(|socket| {
+    let bound = match ports::keeper() {
+        Some(keeper) => ports::ask(&keeper, host_ip, wanted, port.protocol),
+        None => bind(host_ip, wanted, port.protocol).map_err(io::Error::from),
+    };
+    let result = bound.and_then(|socket| {
         let bound = SocketAddrV4::try_from(rustix::net::getsockname(&socket)?)?;
         Ok((socket, bound.port()))
     });
-    result.map_err(|errno| {
-        let (source, protocol) = (io::Error::from(errno), port.protocol);
-        match errno {
-            Errno::ADDRINUSE => PublishError::InUse { host_ip, port: wanted, protocol, source },
+    result.map_err(|source| {
+        let protocol = port.protocol;
+        match source.kind() {
+            io::ErrorKind::AddrInUse => PublishError::InUse { host_ip, port: wanted, protocol, source },
+            io::ErrorKind::PermissionDenied => {
+                PublishError::Privileged { host_ip, port: wanted, protocol, source }
+            }
             _ => PublishError::Bind { host_ip, port: wanted, protocol, source },
         }
     })

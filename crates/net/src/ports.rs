@@ -1,0 +1,99 @@
+//! Published ports of an ordinary user: hull's networks are then in a namespace apart, and the host's ports are not there.
+//!
+//! The keeper of that namespace lives on the host's side. Asked through its socket, it binds a port there and sends the
+//! descriptor; whoever holds that has the port, as where the port is bound directly, and [`crate::forward`] serves it.
+
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+use crate::plan::Protocol;
+
+/// The variable that names the directory of the keeper, in all its processes.
+pub const HOME: &str = "HULL_HOME";
+/// The keeper's socket in that directory.
+pub const SOCKET: &str = "ports.sock";
+
+/// No request is longer.
+const LONGEST: usize = 64;
+/// The keeper waits no longer for a request.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The directory of the keeper, for a process that lives apart from the host's network.
+pub(crate) fn keeper() -> Option<PathBuf> {
+    sys::user::is_in_subordinate_namespace().then(|| std::env::var_os(HOME))?.map(PathBuf::from)
+}
+
+/// Has the keeper in `directory` bind a port of the host.
+pub(crate) fn ask(
+    directory: &std::path::Path,
+    ip: Ipv4Addr,
+    port: u16,
+    protocol: Protocol,
+) -> io::Result<OwnedFd> {
+    let directory = sys::fs::open_dir(directory)?;
+    let stream = sys::socket::connect_in(directory.as_fd(), SOCKET)?;
+    sys::socket::send_with_fds(stream.as_fd(), format!("{protocol} {ip}:{port}").as_bytes(), &[])?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut errno = [0; 4];
+    let (length, fds) = sys::socket::recv_with_fds(stream.as_fd(), &mut errno)?;
+    match (length, fds.into_iter().next()) {
+        (4, Some(socket)) => Ok(socket),
+        (4, None) => Err(io::Error::from_raw_os_error(i32::from_le_bytes(errno))),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// Answers one request, as the keeper; who sends nonsense gets no answer.
+pub fn answer(stream: &UnixStream) {
+    let own = sys::user::effective_uid();
+    if !sys::socket::peer_credentials(stream.as_fd()).is_ok_and(|peer| peer.uid == own) {
+        return;
+    }
+    let Some((protocol, address)) = read(stream) else { return };
+    let (errno, socket) = match listen(address, protocol) {
+        Ok(socket) => (0, Some(socket)),
+        Err(errno) => (Errno::raw_os_error(errno), None),
+    };
+    let fds: Vec<_> = socket.iter().map(AsFd::as_fd).collect();
+    let _ = sys::socket::send_with_fds(stream.as_fd(), &errno.to_le_bytes(), &fds);
+}
+
+/// Binds a socket that [`crate::forward`] serves.
+fn listen(address: SocketAddrV4, protocol: Protocol) -> rustix::io::Result<OwnedFd> {
+    const BACKLOG: i32 = 4096;
+    let kind = match protocol {
+        Protocol::Tcp => SocketType::STREAM,
+        Protocol::Udp => SocketType::DGRAM,
+    };
+    let socket = rustix::net::socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?;
+    if protocol == Protocol::Tcp {
+        // Connections that ended just now must not keep the port from its next owner. It does not let two have it, as both listen.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    if protocol == Protocol::Tcp {
+        rustix::net::listen(&socket, BACKLOG)?;
+    }
+    Ok(socket)
+}
+
+fn read(mut stream: &UnixStream) -> Option<(Protocol, SocketAddrV4)> {
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let mut text = String::new();
+    stream.by_ref().take(LONGEST as u64).read_to_string(&mut text).ok()?;
+    parse(&text)
+}
+
+/// `tcp 0.0.0.0:8080`.
+pub(crate) fn parse(text: &str) -> Option<(Protocol, SocketAddrV4)> {
+    let (protocol, address) = text.split_once(' ')?;
+    let protocol = [Protocol::Tcp, Protocol::Udp].into_iter().find(|known| known.to_string() == protocol)?;
+    Some((protocol, address.parse().ok()?))
+}
