@@ -18,8 +18,10 @@ const PACKAGES: &[&str] = &[
     "mmdebstrap",
     "nftables",
     "openssl",
+    "passt",
     "podman",
     "python3",
+    "uidmap",
 ];
 
 /// Installs what is missing of [`PACKAGES`].

@@ -193,7 +193,18 @@ fn resolve(context: &mut Context, path: &str, table: &'static [Command], mut arg
     };
     let path = format!("{path} {word}");
     match command.action {
-        Action::Run(action) => action(context, Invocation { path, args }),
+        Action::Run(action) => {
+            // Before the command reads anything or starts a thread; one that only explains itself needs nothing.
+            let explains = args.iter().any(|word| word == "--help");
+            if !explains && command.section != Section::Hidden && command.name != "version" {
+                context.go_home().map_err(|ended| match command.name {
+                    "run" => ended.of_process(),
+                    "exec" => ended.of_exec(),
+                    _ => ended,
+                })?;
+            }
+            action(context, Invocation { path, args })
+        }
         Action::Group(table) => resolve(context, &path, table, args),
     }
 }

@@ -35,8 +35,16 @@ impl Context {
         }
     }
 
+    /// Executes this program again where its user is root, unless he is: see [`rootless`].
+    pub fn go_home(&self) -> Result<(), Ended> {
+        let roots = self.roots();
+        let home = rootless::directory_below(&store::user_run_dir());
+        Ok(rootless::enter(&home, &[("HULL_ROOT", &roots.data), ("HULL_RUN_ROOT", &roots.run)])?)
+    }
+
     /// The engine, opened at the first call.
     pub fn engine(&self) -> Result<&Engine, Ended> {
+        self.go_home()?;
         if self.engine.get().is_none() {
             let engine = Engine::open(&self.roots())?;
             let _ = self.engine.set(engine);

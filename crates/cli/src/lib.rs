@@ -38,6 +38,8 @@ pub fn main() -> ExitCode {
         Some("monitor") => monitor::main(args.drain(1..)),
         Some("hold-terminal") => engine::hold_terminal_main(),
         Some("reap") => engine::reap_main(args.drain(1..)),
+        Some("keeper") => rootless::keeper_main(args.drain(1..)),
+        Some("forward") => net::forward::main(args.drain(1..)),
         Some("build-step") => build::step_main(args.drain(1..)),
         Some("oci") => oci::main(&format!("{name} oci"), args.drain(1..)),
         _ => {

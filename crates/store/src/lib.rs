@@ -44,7 +44,7 @@ pub use blobs::{Blobs, Ingest};
 pub use collect::{Collected, Usage};
 pub use db::{Database, DatabaseError, Durability};
 pub use error::StoreError;
-pub use roots::Roots;
+pub use roots::{Roots, user_run_dir};
 pub use snapshots::{Snapshots, Staged};
 pub use tmp::TempDir;
 

@@ -27,8 +27,7 @@ impl Roots {
         } else {
             let home = variable("HOME").unwrap_or_else(|| "/".into());
             let data = variable("XDG_DATA_HOME").unwrap_or_else(|| home.join(".local/share"));
-            let run = variable("XDG_RUNTIME_DIR").unwrap_or_else(|| data.join("hull-run"));
-            (data.join("hull"), run.join("hull"))
+            (data.join("hull"), user_run_dir().join("hull"))
         };
         match (variable("HULL_ROOT"), variable("HULL_RUN_ROOT")) {
             (Some(data), Some(run)) => Self::new(data, run),
@@ -45,6 +44,16 @@ impl Roots {
     pub fn instance(&self) -> String {
         instance_of(&self.data)
     }
+}
+
+/// Where an ordinary user's volatile files are: `XDG_RUNTIME_DIR`, or what systemd would set it to, or a directory in `/tmp`.
+pub fn user_run_dir() -> PathBuf {
+    let uid = sys::fs::effective_uid();
+    if let Some(given) = env::var_os("XDG_RUNTIME_DIR").filter(|path| Path::new(path).is_absolute()) {
+        return given.into();
+    }
+    let usual = PathBuf::from(format!("/run/user/{uid}"));
+    if usual.is_dir() { usual } else { format!("/tmp/hull-{uid}").into() }
 }
 
 fn is_root() -> bool {

@@ -56,46 +56,33 @@ fn a_missing_system_call_is_named() {
 
 const NOBODY: u32 = 65534;
 
-/// `hull` with `args` as nobody, in the roots of `world` or in `roots` below them.
-fn as_nobody(world: &World, roots: Option<&str>, args: &[&str]) -> Output {
+/// `hull` with `args` as nobody, a user without subordinate ids on every system.
+fn as_nobody(world: &World, args: &[&str]) -> Output {
     // The build directory may be one that only root may enter.
     let binary = world.scratch().join("hull");
     if !binary.exists() {
         std::fs::copy(env!("CARGO_BIN_EXE_hull"), &binary).expect("the file system has room");
     }
+    let run = world.scratch().join("run");
+    std::fs::create_dir_all(&run).expect("our own directory");
+    chown(&run, Some(NOBODY), Some(NOBODY)).expect("tests run as root");
     let mut command = std::process::Command::new(binary);
     command.args(args).current_dir("/").uid(NOBODY).gid(NOBODY).stdin(std::process::Stdio::null());
-    let (data, run) = match roots {
-        None => (world.data_root(), world.run_root().to_owned()),
-        Some(name) => {
-            let home = world.scratch().join(name);
-            std::fs::create_dir_all(&home).expect("our own directory");
-            chown(&home, Some(NOBODY), Some(NOBODY)).expect("tests run as root");
-            (home.join("data"), home.join("run"))
-        }
-    };
-    command.env("HULL_ROOT", data).env("HULL_RUN_ROOT", run);
+    command.env_remove("HULL_ROOT").env_remove("HULL_RUN_ROOT").env("XDG_RUNTIME_DIR", run);
     let line = format!("{command:?}");
     Output::new(line, command.output().expect("it may be executed"))
 }
 
 #[test]
-fn a_user_without_rights_is_told() {
+fn a_user_without_ids_is_told_what_to_do() {
     let world = world();
     for (args, status) in
         [(&["ps"][..], 1), (&["run", "--rm", "busybox", "true"], 125), (&["compose", "ls"], 1)]
     {
-        let output = as_nobody(&world, None, args).status(status);
-        output.says("Permission denied").says("hint: run as root, or choose another root with `--root`");
+        let output = as_nobody(&world, args).status(status);
+        output
+            .says("error: user nobody has no subordinate user ids in /etc/subuid")
+            .says("hint: let root give it some: `usermod --add-subuids");
     }
-    let archive = world.scratch().join("busybox.tar");
-    std::fs::copy(testkit::busybox_tar(), &archive).expect("the file system has room");
-    let own = Some("own");
-    as_nobody(&world, own, &["import", &archive.to_string_lossy(), "busybox"])
-        .status(1)
-        .says("Operation not permitted")
-        .says("hint: run as root");
-    assert_eq!(as_nobody(&world, own, &["images", "-aq"]).success().text(), "");
-    as_nobody(&world, own, &["network", "create", "n"]).status(1).says("CAP_NET_ADMIN");
-    assert_eq!(as_nobody(&world, own, &["network", "ls", "-q"]).success().stdout.lines().count(), 3);
+    as_nobody(&world, &["version"]).success();
 }

@@ -226,6 +226,9 @@ impl Unpacker<'_> {
                     _ => Node::Block { major, minor },
                 };
                 match self.options.devices {
+                    // Nobody there may make one, and no container could open it. Images have them by accident: a container's
+                    // /dev is mounted over them.
+                    Devices::Create if sys::user::is_in_subordinate_namespace() => return Ok(()),
                     Devices::Create => self.node(entry, &place, node)?,
                     Devices::Skip => return Ok(()),
                     Devices::Refuse => return Err(UnpackError::Device(shown(&entry.path))),
@@ -296,12 +299,6 @@ impl Unpacker<'_> {
     }
 
     fn node(&mut self, entry: &Entry, place: &Place, node: Node) -> Result<(), UnpackError> {
-        if sys::user::is_in_subordinate_namespace()
-            && matches!(node, Node::Character { .. } | Node::Block { .. })
-        {
-            // Nobody there may make one, and no container could open it. Images have them by accident: /dev is mounted over.
-            return Ok(());
-        }
         self.make(entry, place, |_| fs::mknod_at(&place.parent, &*place.name, node, entry.mode))
     }
 

@@ -1,0 +1,6 @@
+//! hull run by an ordinary user: the same commands, in namespaces of the user's own.
+
+mod containers;
+mod networks;
+mod system;
+mod user;

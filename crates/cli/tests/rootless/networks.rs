@@ -1,0 +1,64 @@
+//! Networks, names and published ports of an ordinary user.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use testkit::eventually;
+
+use crate::user::User;
+
+fn free_port() -> u16 {
+    let probe = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
+    probe.local_addr().expect("it is bound").port()
+}
+
+/// What an HTTP server of the host's network answers for `/group`.
+pub fn get(port: u16) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.write_all(b"GET /group HTTP/1.0\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    text.starts_with("HTTP/1").then_some(text)
+}
+
+#[test]
+fn containers_find_each_other_by_name() {
+    let user = User::with_busybox();
+    user.hull(["network", "create", "inner"]).success();
+    user.hull(["run", "-d", "--name", "web", "--network", "inner", "busybox", "httpd", "-f", "-h", "/etc"])
+        .success();
+    user.prints(
+        ["run", "--rm", "--network", "inner", "busybox", "wget", "-qO-", "http://web/group"],
+        "root:x:0:",
+    );
+    // No network of one user is another's, nor the host's.
+    let address = user.inspect("web", "{{.NetworkSettings.Networks.inner.IPAddress}}");
+    let other = User::with_busybox();
+    let url = format!("http://{address}/group");
+    let unreachable = other.hull(["run", "--rm", "busybox", "wget", "-T", "2", "-qO-", &url]);
+    assert_ne!(unreachable.status, Some(0), "{unreachable}");
+}
+
+#[test]
+fn published_ports_are_the_hosts() {
+    let user = User::with_busybox();
+    let port = free_port();
+    let publish = format!("{port}:80");
+    user.hull(["run", "-d", "--name", "web", "-p", &publish, "busybox", "httpd", "-f", "-h", "/etc"])
+        .success();
+    let page = eventually("the page", 10, || get(port));
+    assert!(page.contains("root:x:0:"), "{page}");
+    assert_eq!(user.hull(["port", "web", "80"]).success().text(), format!("0.0.0.0:{port}"));
+    TcpListener::bind(("0.0.0.0", port)).expect_err("the port is the container's");
+    user.hull(["run", "--rm", "-p", &publish, "busybox", "true"])
+        .status(125)
+        .says("port is already allocated");
+    user.hull(["run", "--rm", "-p", "80:80", "busybox", "true"])
+        .status(125)
+        .says("cannot expose privileged port 80, you can add 'net.ipv4.ip_unprivileged_port_start=80'");
+    user.hull(["rm", "-f", "web"]).success();
+    assert_eq!(get(port), None);
+    TcpListener::bind(("0.0.0.0", port)).expect("it is free again");
+}
