@@ -18,9 +18,9 @@ const PACKAGES: &[&str] = &[
     "mmdebstrap",
     "nftables",
     "openssl",
-    "passt",
     "podman",
     "python3",
+    "slirp4netns",
     "uidmap",
 ];
 

@@ -34,7 +34,7 @@ fn a_killed_keeper_takes_no_container_with_it() {
         "root:x:0:",
     );
     assert_eq!(user.pids("keeper").len(), 2, "one keeper and one anchor");
-    assert_eq!(user.pids("pasta").len(), 1);
+    assert_eq!(user.pids("slirp4netns").len(), 1);
 }
 
 fn address(user: &User) -> String {
@@ -72,8 +72,8 @@ fn what_is_missing_is_said() {
     check(hide("newuidmap"), "needs the program `newuidmap`, which is not installed", "apt install uidmap");
     check(
         hide("pasta") + &hide("slirp4netns"),
-        "needs the program `pasta`, which is not installed",
-        "apt install passt",
+        "needs the program `slirp4netns`, which is not installed",
+        "apt install slirp4netns",
     );
     check(
         format!("mount --bind {} /etc/subuid; ", empty.display()),
