@@ -82,10 +82,7 @@ impl Diagnose for CgroupError {
             Self::NoSystemd { .. } => {
                 "where systemd does not run, use a path (`/a/b`) and no --systemd-cgroup"
             }
-            Self::Withheld { .. } => {
-                "only root can do this here: an ordinary user needs a cgroup v2 directory of his own, \
-                 as in `systemd-run --user --scope --property=Delegate=yes`"
-            }
+            Self::Withheld { .. } => "only root can do this so far: run hull as root, or without that limit",
             Self::Create { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "run hull as root, or delegate a control group to this user"
             }

@@ -25,11 +25,16 @@ impl Diagnose for InterruptError {
     }
 }
 
+/// From now on a request to end waits until somebody asks for it; for commands that have a moment in which to take all back.
+pub fn hold() -> Result<SignalFd, InterruptError> {
+    SignalFd::new(&[INT, TERM]).map_err(|source| InterruptError { source })
+}
+
 /// From now on `told` is called, with 1, 2, 3 and so on, each time the user or the system asks this process to end.
 ///
 /// To be called before other threads are started: they inherit that these signals wait.
 pub fn watch(told: impl Fn(u32) + Send + 'static) -> Result<(), InterruptError> {
-    let signals = SignalFd::new(&[INT, TERM]).map_err(|source| InterruptError { source })?;
+    let signals = hold()?;
     std::thread::spawn(move || {
         let mut count = 0;
         while poll_one(signals.as_fd(), PollFlags::IN, None).is_ok() {

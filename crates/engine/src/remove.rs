@@ -69,26 +69,14 @@ impl Engine {
     /// [`RemoveError`].
     pub fn remove(&self, name: &str, options: &RemoveOptions) -> Result<String, RemoveError> {
         let container = self.find(name)?;
-        let status = self.look(&container)?.state.status;
-        if status.is_active() {
-            if !options.force {
-                return Err(RemoveError::Running { name: container.name, status: status.as_str() });
-            }
-            self.kill_and_wait(&container)?;
-        }
+        self.end(&container, options.force)?;
         let (container, lock) = match self.find_locked(container.id.as_str()) {
             // One that removes itself was faster: it is gone, as was asked.
             Err(LookupError::NotFound { .. }) => return Ok(container.name),
             found => found?,
         };
         // Between the two looks somebody may have started it.
-        let status = self.look(&container)?.state.status;
-        if status.is_active() {
-            if !options.force {
-                return Err(RemoveError::Running { name: container.name, status: status.as_str() });
-            }
-            self.kill_and_wait(&container)?;
-        }
+        self.end(&container, options.force)?;
         self.erase(&container, options.volumes)?;
         drop(lock);
         Ok(container.name)
@@ -172,6 +160,26 @@ impl Engine {
         }
     }
 
+    /// Returns when no monitor holds the container any more; one that runs is killed with `force`, and refused without.
+    ///
+    /// A monitor that is just launching it, for a client that may have been killed meanwhile, holds it before it is running.
+    fn end(&self, container: &Container, force: bool) -> Result<(), RemoveError> {
+        loop {
+            let status = self.look(container)?.state.status;
+            if status.is_active() {
+                if !force {
+                    let name = container.name.clone();
+                    return Err(RemoveError::Running { name, status: status.as_str() });
+                }
+                self.kill_and_wait(container)?;
+            }
+            if !monitor::is_alive(&self.run_dir(&container.id)) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     fn kill_and_wait(&self, container: &Container) -> Result<(), RemoveError> {
         let kill = StopOptions { signal: Some(9), timeout_s: Some(0) };
         match self.monitor(container).and_then(|mut monitor| monitor.stop(kill)) {
@@ -188,7 +196,8 @@ impl Engine {
         let (run_dir, data_dir) = (self.run_dir(&container.id), self.data_dir(&container.id));
         let files =
             |path: PathBuf| move |source| RemoveError::Files { name: container.name.clone(), path, source };
-        client::wait_released(&run_dir).map_err(files(run_dir.clone()))?;
+        // Held to the end: a monitor that comes late finds nothing to launch.
+        let _released = client::wait_released(&run_dir).map_err(files(run_dir.clone()))?;
         sys::fs::remove_tree(&data_dir).map_err(files(data_dir.clone()))?;
         let durability = if container.doc.spec.auto_remove { Durability::Relaxed } else { Durability::Full };
         self.store().database().write_removal(durability, |writer| {

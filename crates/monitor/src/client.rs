@@ -79,11 +79,12 @@ pub fn connect(run_dir: &Path) -> Result<Client, RequestError> {
     }
 }
 
-/// Waits until no monitor holds the container: everything of its last run has been cleaned up by then.
-pub fn wait_released(run_dir: &Path) -> io::Result<()> {
+/// Waits until no monitor holds the container: everything of its last run has been cleaned up by then. None takes it as long as
+/// what is returned is kept.
+pub fn wait_released(run_dir: &Path) -> io::Result<Option<File>> {
     match File::open(run_dir.join(crate::state::LOCK_FILE)) {
-        Ok(lock) => lock.lock_shared(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(lock) => lock.lock_shared().map(|()| Some(lock)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }

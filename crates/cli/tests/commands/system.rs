@@ -61,6 +61,8 @@ fn help_is_grouped_and_mistakes_are_named() {
         assert!(help.stdout.contains(heading), "{help}");
     }
     assert!(world.hull(["--version"]).success().stdout.contains("version"));
+    let root = world.file("root", "no directory").display().to_string();
+    world.hull(["--root", &root, "version"]).success();
     assert!(world.hull(["version", "--format", "json"]).success().stdout.starts_with('{'));
     assert!(world.hull(["info"]).success().stdout.contains("Containers: 0"));
     world.hull(["fly"]).says("fly");

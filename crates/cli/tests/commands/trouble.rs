@@ -109,3 +109,34 @@ fn nothing_can_be_written() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(125) && said.contains("/proc/nowhere"), "{said}");
 }
+
+#[test]
+fn a_run_that_is_interrupted_before_it_began_is_taken_back() {
+    let world = world();
+    for delay_ms in (0..120).step_by(10) {
+        let running = world.spawn(["run", "-d", "--name", "job", "busybox", "sleep", "600"]);
+        std::thread::sleep(std::time::Duration::from_millis(delay_ms));
+        running.signal("INT");
+        // A signal before anything was begun kills; one after the end comes too late.
+        let output = running.finish();
+        assert!(matches!(output.status, Some(0 | 130) | None), "{output}");
+        if output.status == Some(0) {
+            world.hull(["rm", "-f", "job"]).success();
+        }
+        nothing_left(&world);
+    }
+}
+
+#[test]
+fn a_container_whose_run_was_killed_can_be_removed() {
+    let world = world();
+    for delay_ms in (0..150).step_by(10) {
+        let running = world.spawn(["run", "-d", "--name", "job", "busybox", "sleep", "600"]);
+        std::thread::sleep(std::time::Duration::from_millis(delay_ms));
+        running.signal("KILL");
+        running.finish();
+        // Whatever state it is in: there is none, one that never starts, one that is just starting, one that runs.
+        world.hull(["rm", "-f", "job"]);
+        nothing_left(&world);
+    }
+}

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use testkit::{Output, Terminal, eventually};
 
-/// A dockerd of our own, in a network namespace of its own so that it writes its firewall rules there.
+/// A dockerd of our own, in namespaces of its own: its firewall rules and its mounts go with it.
 struct Docker {
     directory: PathBuf,
     daemon: Child,
@@ -20,7 +20,7 @@ impl Docker {
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_hull"), &runtime).expect("a fresh directory");
         let log = File::create(directory.join("dockerd.log")).expect("our own directory");
         let mut command = Command::new("unshare");
-        command.args(["--net", "sh", "-c", "ip link set lo up; exec dockerd \"$@\"", "sh"]);
+        command.args(["--net", "--mount", "sh", "-c", "ip link set lo up; exec dockerd \"$@\"", "sh"]);
         command.arg("--host").arg(format!("unix://{}", directory.join("docker.sock").display()));
         for (flag, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
             command.arg(flag).arg(directory.join(name));

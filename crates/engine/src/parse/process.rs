@@ -119,10 +119,15 @@ pub fn restart_policy(text: &str) -> Result<RestartPolicy, FlagError> {
         "always" => RestartPolicy::Always,
         "unless-stopped" => RestartPolicy::UnlessStopped,
         "on-failure" => {
-            let max = count.unwrap_or("0").parse();
-            return max.map(|max| RestartPolicy::OnFailure { max }).map_err(|_| {
-                FlagError::new("invalid restart policy format: maximum retry count must be an integer")
-            });
+            let count = count.unwrap_or("0");
+            let why = match count.strip_prefix('-').is_some_and(|number| number.parse::<u32>().is_ok()) {
+                true => "invalid restart policy: maximum retry count cannot be negative",
+                false => "invalid restart policy format: maximum retry count must be an integer",
+            };
+            return count
+                .parse()
+                .map(|max| RestartPolicy::OnFailure { max })
+                .map_err(|_| FlagError::new(why));
         }
         _ => {
             return Err(FlagError::new(format!(
@@ -225,6 +230,9 @@ mod tests {
     #[test]
     fn policies_and_environment() {
         assert_eq!(restart_policy("on-failure:3"), Ok(RestartPolicy::OnFailure { max: 3 }));
+        let text = |policy: &str| restart_policy(policy).map_err(|error| error.to_string());
+        assert!(text("on-failure:-1").is_err_and(|error| error.ends_with("cannot be negative")));
+        assert!(text("on-failure:x").is_err_and(|error| error.ends_with("must be an integer")));
         assert!(restart_policy("always:3").is_err() && restart_policy("sometimes").is_err());
         let file = "# comment\nA=1\n  B\nC\nD=x y = z\n";
         let lookup = |key: &str| (key == "B").then(|| "2".to_owned());

@@ -13,6 +13,7 @@ use super::foreground::Foreground;
 use crate::commands::{Ended, Invocation, Outcome, parse};
 use crate::context::{Context, note, print_line};
 use crate::flags::container::ContainerFlags;
+use crate::interrupt;
 use crate::session::DetachKeys;
 
 /// Create and run a new container from an image
@@ -59,7 +60,13 @@ fn execute(context: &Context, invocation: &Invocation) -> Outcome {
 }
 
 fn in_background(engine: &Engine, spec: ContainerSpec, cidfile: Option<CidFile>) -> Outcome {
+    let signals = interrupt::hold()?;
     let created = engine.run_detached(spec)?;
+    if matches!(signals.take(), Ok(Some(_))) {
+        // Whoever asked for the end was not told of a container yet.
+        engine.reap(created.id.as_str())?;
+        return Err(Ended::Reported(interrupt::EXIT_INTERRUPTED));
+    }
     created.warnings.iter().for_each(|warning| note(format_args!("WARNING: {warning}")));
     cidfile.map(|file| file.keep(created.id.as_str())).transpose()?;
     print_line(&created.id);

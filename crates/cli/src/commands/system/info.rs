@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use engine::Engine;
 use engine::time::now_ns;
 use engine::view;
 use serde_json::Value;
@@ -71,7 +72,7 @@ struct Version {
 
 pub fn version(_: &mut Context, invocation: Invocation) -> Outcome {
     let args: Version = parse(&invocation)?;
-    let version = engine::Engine::version();
+    let version = Engine::version();
     if let Some(format) = args.format {
         // Docker's client and its engine are one program here, so both halves say the same.
         let one = view::version(&version);
