@@ -104,6 +104,12 @@ impl Systemd {
         command.env("HIERARCHIES", hierarchies).stdin(Stdio::piped()).process_group(0);
         let mut unshare = command.spawn().expect("a shell");
         made.group.add(unshare.id() as i32).expect("it can be moved");
+        if let Hierarchy::V1 { unified: Some(point), .. } = hierarchy {
+            // systemd makes groups there, too; they go with the others.
+            let beside = point.join(&path[1..]);
+            fs::create_dir(&beside).expect("a group");
+            fs::write(beside.join("cgroup.procs"), unshare.id().to_string()).expect("it can be moved");
+        }
         unshare.stdin.take().expect("it is piped").write_all(b"\n").expect("the shell reads");
         Self { group: made.group, unshare }
     }
