@@ -125,14 +125,19 @@ pub fn set_default_route(netns: BorrowedFd<'_>, plan: &EndpointPlan) -> Result<(
     inner.apply(&[change]).map_err(|error| kernel("route through", plan, error))
 }
 
-/// Forgets the endpoint's names, and removes its veth when the namespace lives on.
+/// Forgets the endpoint's names, and removes its veth; one that dies with its namespace is cut off now.
+///
+/// The kernel takes its time to take a namespace apart. Until then it would answer for its address, which may be another's by
+/// then: whoever asks the new owner could be refused by the old one.
 pub fn detach(context: &Context, plan: &EndpointPlan, netns: Netns) -> Result<(), AttachError> {
     names::unregister(context, plan);
-    if netns == Netns::Ending {
-        return Ok(());
-    }
     let host = RouteSocket::open().map_err(|error| kernel("remove", plan, error.into()))?;
-    match host.apply(&[Change::DeleteLink { name: &plan.host_interface() }]) {
+    let name = &plan.host_interface();
+    let change = match netns {
+        Netns::Ending => Change::ClosePort { name },
+        Netns::Alive => Change::DeleteLink { name },
+    };
+    match host.apply(&[change]) {
         Err(error) if !error.is(Errno::NODEV) => Err(kernel("remove", plan, error)),
         _ => Ok(()),
     }

@@ -27,6 +27,23 @@ fn containers_reach_each_other_the_host_and_the_outside() {
 }
 
 #[test]
+fn an_address_is_nobody_elses_while_its_last_owners_namespace_ends() {
+    let world = World::new(false);
+    let network = world.network("n");
+    let (old, asking) = (world.container(&network, 2, "old"), world.container(&network, 3, "asking"));
+    old.serve_tcp(80);
+    assert!(asking.run(|| tcp(old.address(), 80)).is_some());
+    // The namespace is still there, as it is for a while when a container has ended.
+    world.host(|| net::detach(&world.context, &old.endpoint, Netns::Ending)).expect("detach");
+    assert_eq!(asking.run(|| tcp_now(old.address(), 80)), None);
+    let new = world.container(&network, 2, "new");
+    new.serve_tcp(81);
+    assert_eq!(asking.run(|| tcp(new.address(), 81)), Some(asking.address()));
+    // Detaching twice, as a recovery does, is no failure.
+    world.host(|| net::detach(&world.context, &old.endpoint, Netns::Ending)).expect("detach");
+}
+
+#[test]
 fn an_endpoint_has_the_uplinks_mtu_its_address_and_no_ipv6() {
     let world = World::new(false);
     let network = world.network("n");

@@ -24,6 +24,11 @@ mod attr {
     pub const IFLA_INFO_SLAVE_DATA: u16 = 5;
     pub const IFLA_BR_MCAST_SNOOPING: u16 = 23;
     pub const IFLA_BRPORT_MODE: u16 = 4;
+    pub const IFLA_BRPORT_LEARNING: u16 = 8;
+    pub const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
+    pub const IFLA_BRPORT_FLUSH: u16 = 24;
+    pub const IFLA_BRPORT_MCAST_FLOOD: u16 = 27;
+    pub const IFLA_BRPORT_BCAST_FLOOD: u16 = 30;
     pub const IFLA_BRPORT_ISOLATED: u16 = 33;
     pub const VETH_INFO_PEER: u16 = 1;
     pub const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
@@ -52,6 +57,9 @@ pub enum Change<'a> {
     },
     /// Forbids a bridge port to talk to other isolated ports, or lets frames leave by the port they came from.
     Port { name: &'a str, isolated: bool, hairpin: bool },
+    /// Lets nothing reach a bridge port any more: what is behind it is forgotten, and nothing is flooded there. Unlike taking it
+    /// off the bridge it waits for nobody, and unlike its state the bridge does not change it back.
+    ClosePort { name: &'a str },
     /// Brings an interface up.
     Up { index: u32 },
     /// Moves an interface, which is down then and without addresses, to another namespace and names it there; a `%d` in the
@@ -265,6 +273,21 @@ impl Change<'_> {
                     w.string(attr::IFLA_INFO_SLAVE_KIND, "bridge").nest(attr::IFLA_INFO_SLAVE_DATA, |w| {
                         w.attribute(attr::IFLA_BRPORT_MODE, &[u8::from(hairpin)]);
                         w.attribute(attr::IFLA_BRPORT_ISOLATED, &[u8::from(isolated)]);
+                    });
+                });
+            }),
+            Self::ClosePort { name } => batch.message(libc::RTM_NEWLINK, 0, |w| {
+                w.raw(&ifinfo(0, 0, 0)).string(libc::IFLA_IFNAME, name).nest(libc::IFLA_LINKINFO, |w| {
+                    w.string(attr::IFLA_INFO_SLAVE_KIND, "bridge").nest(attr::IFLA_INFO_SLAVE_DATA, |w| {
+                        for flag in [
+                            attr::IFLA_BRPORT_LEARNING,
+                            attr::IFLA_BRPORT_UNICAST_FLOOD,
+                            attr::IFLA_BRPORT_MCAST_FLOOD,
+                            attr::IFLA_BRPORT_BCAST_FLOOD,
+                        ] {
+                            w.attribute(flag, &[0]);
+                        }
+                        w.attribute(attr::IFLA_BRPORT_FLUSH, &[]);
                     });
                 });
             }),
