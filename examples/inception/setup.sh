@@ -13,3 +13,10 @@ umask 022
 # Compose reads values with spaces where a shell would run them, so this looks at the one line it needs.
 data=$(eval "$(grep '^DATA_DIR=' .env)" && printf %s "$DATA_DIR")
 mkdir -p "$data/database" "$data/site"
+
+# A database keeps the passwords it was made with.
+if [ -e "$data/database/.inception-ready" ] && [ "$data/database/.inception-ready" -ot secrets/db_password.txt ]; then
+    echo "setup.sh: $data has the data of a stack with other passwords than those in secrets/: put its secrets back, or" >&2
+    echo "          remove $data, or name another directory as DATA_DIR in examples/inception/.env" >&2
+    exit 1
+fi
