@@ -48,13 +48,12 @@ pub fn give_birth_beside(container: BorrowedFd<'_>, how: Clone<'_>) -> io::Resul
     if sys::user::is_in_subordinate_namespace() {
         return through_go_between(join, how);
     }
-    let own = sys::namespace::open_own(Kind::Pid)?;
-    join()?;
-    let cloned = sys::process::clone(how);
-    if !matches!(cloned, Ok(Cloned::Child)) {
-        sys::namespace::join(own.as_fd(), Kind::Pid)?;
-    }
-    cloned
+    and_back([Kind::Pid], join, || sys::process::clone(how), is_child)
+}
+
+/// The child stays where it was born.
+fn is_child(cloned: &Cloned) -> bool {
+    matches!(cloned, Cloned::Child)
 }
 
 /// Clones inside `namespaces`; for a pid namespace that is about children only.
@@ -62,8 +61,7 @@ fn in_namespaces(
     namespaces: &[(Kind, BorrowedFd<'_>)],
     clone: impl FnOnce() -> io::Result<Cloned>,
 ) -> io::Result<Cloned> {
-    // The child stays there.
-    visit(namespaces, clone, |cloned| matches!(cloned, Cloned::Child))
+    visit(namespaces, clone, is_child)
 }
 
 /// Does `work` inside `namespaces` and puts this process back into its own, unless it `stays`.
@@ -72,12 +70,19 @@ pub fn visit<T>(
     work: impl FnOnce() -> io::Result<T>,
     stays: impl FnOnce(&T) -> bool,
 ) -> io::Result<T> {
-    let own: Vec<(Kind, OwnedFd)> = namespaces
-        .iter()
-        .map(|(kind, _)| Ok((*kind, sys::namespace::open_own(*kind)?)))
-        .collect::<io::Result<_>>()?;
-    let joined = namespaces.iter().try_for_each(|(kind, fd)| sys::namespace::join(*fd, *kind));
-    let done = joined.and_then(|()| work());
+    and_back(namespaces.iter().map(|(kind, _)| *kind), || join_all(namespaces), work, stays)
+}
+
+/// Joins namespaces of `kinds`, does `work` there and puts this process back into its own, unless it `stays`.
+fn and_back<T>(
+    kinds: impl IntoIterator<Item = Kind>,
+    join: impl FnOnce() -> io::Result<()>,
+    work: impl FnOnce() -> io::Result<T>,
+    stays: impl FnOnce(&T) -> bool,
+) -> io::Result<T> {
+    let open = |kind| Ok((kind, sys::namespace::open_own(kind)?));
+    let own: Vec<(Kind, OwnedFd)> = kinds.into_iter().map(open).collect::<io::Result<_>>()?;
+    let done = join().and_then(|()| work());
     if !done.as_ref().is_ok_and(stays) {
         for (kind, fd) in &own {
             sys::namespace::join(fd.as_fd(), *kind)?;
