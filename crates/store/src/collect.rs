@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use oci::image::Manifest;
-use oci::{DiffId, Digest};
+use oci::image::{Index, Manifest};
+use oci::{DiffId, Digest, media};
 
 use crate::db::{self, Reader};
 use crate::{DatabaseError, Durability, ExclusiveLock, Store, StoreError, TempDir};
@@ -82,20 +82,39 @@ impl Store {
     pub fn usage(&self, reader: &Reader<'_>) -> Result<Usage, DatabaseError> {
         let mut usage = Usage::default();
         for image in db::images::list(reader)? {
-            usage.blobs.extend([image.id, image.manifest]);
+            usage.blobs.insert(image.id);
             usage.snapshots.extend(image.layers);
-            // A manifest that cannot be read keeps nothing alive that the row itself does not name.
-            let manifest = self.blobs().read(&image.manifest).ok();
-            let manifest = manifest.and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
-            if let Some(manifest) = manifest {
-                usage.blobs.extend(manifest.layers.iter().map(|layer| layer.digest));
-            }
+            self.use_manifest(&image.manifest, media::OCI_MANIFEST, &mut usage.blobs);
         }
+        for manifest in db::manifests::list(reader)? {
+            self.use_manifest(&manifest.digest, &manifest.media_type, &mut usage.blobs);
+        }
+        usage.blobs.extend(db::manifests::held_blobs(reader, db::now_ns())?);
         usage.snapshots.extend(db::containers::layers_in_use(reader)?);
         for row in db::build_cache::list(reader)? {
             usage.snapshots.extend(row.diff_id);
             usage.blobs.extend(row.blob);
         }
         Ok(usage)
+    }
+
+    /// Adds a manifest and everything it leads to. One that cannot be read keeps nothing alive but itself.
+    fn use_manifest(&self, digest: &Digest, media_type: &str, blobs: &mut HashSet<Digest>) {
+        let mut pending = vec![(*digest, media_type.to_owned())];
+        while let Some((digest, media_type)) = pending.pop() {
+            // Also ends the walk through indexes that name each other.
+            if !blobs.insert(digest) && media::is_index(&media_type) {
+                continue;
+            }
+            let Ok(bytes) = self.blobs().read(&digest) else { continue };
+            if media::is_index(&media_type) {
+                let index = serde_json::from_slice::<Index>(&bytes);
+                let children = index.map(|index| index.manifests).unwrap_or_default();
+                pending.extend(children.into_iter().map(|child| (child.digest, child.media_type)));
+            } else if let Ok(manifest) = serde_json::from_slice::<Manifest>(&bytes) {
+                blobs.insert(manifest.config.digest);
+                blobs.extend(manifest.layers.iter().map(|layer| layer.digest));
+            }
+        }
     }
 }

@@ -16,6 +16,7 @@ mod error;
 pub mod images;
 pub mod layers;
 pub mod leases;
+pub mod manifests;
 pub mod networks;
 mod row;
 mod schema;

@@ -4,7 +4,7 @@ use oci::{DiffId, Digest, Reference};
 use rusqlite::{Row, params};
 
 use super::row::{join, list as values, parsed, size, size_column};
-use super::{DatabaseError, Reader, Writer};
+use super::{DatabaseError, Reader, Writer, manifests};
 
 /// One image; its config and manifest are blobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,14 +70,19 @@ pub fn list(reader: &Reader<'_>) -> Result<Vec<ImageRecord>, DatabaseError> {
     reader.all(TABLE, &sql, [], image)
 }
 
-/// Removes the image and every reference to it.
+/// Removes the image, every reference to it, and the manifests it came by.
 pub fn remove(writer: &Writer<'_>, id: &Digest) -> Result<(), DatabaseError> {
+    for reference in references_of(writer, id)? {
+        manifests::untag(writer, &reference)?;
+    }
+    writer.execute("manifests", "DELETE FROM manifests WHERE image = ?", [id.to_string()])?;
     writer.execute(REFERENCES, "DELETE FROM image_references WHERE image = ?", [id.to_string()])?;
     writer.execute(TABLE, "DELETE FROM images WHERE id = ?", [id.to_string()]).map(drop)
 }
 
-/// Points `reference` at `id`, away from whatever image it named before.
+/// Points `reference` at `id` and its manifest, away from whatever it named before.
 pub fn tag(writer: &Writer<'_>, reference: &Reference, id: &Digest) -> Result<(), DatabaseError> {
+    manifests::untag(writer, reference)?;
     let sql = "INSERT INTO image_references(name, image, tagged_ns) VALUES(?,?,?)
         ON CONFLICT(name) DO UPDATE SET image=excluded.image, tagged_ns=excluded.tagged_ns";
     let values = params![reference.canonical(), id.to_string(), super::now_ns()];
@@ -86,6 +91,7 @@ pub fn tag(writer: &Writer<'_>, reference: &Reference, id: &Digest) -> Result<()
 
 /// Removes a reference; `false` when there was none.
 pub fn untag(writer: &Writer<'_>, reference: &Reference) -> Result<bool, DatabaseError> {
+    manifests::untag(writer, reference)?;
     let sql = "DELETE FROM image_references WHERE name = ?";
     Ok(writer.execute(REFERENCES, sql, [reference.canonical()])? > 0)
 }

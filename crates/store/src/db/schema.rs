@@ -7,7 +7,8 @@ use rusqlite::Connection;
 use super::DatabaseError;
 
 /// Applied in order, each in its own transaction; one that was released is never edited.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE images(
         id TEXT PRIMARY KEY, manifest TEXT NOT NULL, created_ns INTEGER NOT NULL, stored_ns INTEGER NOT NULL,
         size INTEGER NOT NULL, layers TEXT NOT NULL
@@ -39,7 +40,19 @@ const MIGRATIONS: &[&str] = &["
         key TEXT PRIMARY KEY, diff_id TEXT, blob TEXT, size INTEGER NOT NULL, config TEXT NOT NULL,
         created_ns INTEGER NOT NULL, used_ns INTEGER NOT NULL, boot TEXT
     );
-"];
+",
+    "
+    CREATE TABLE manifests(
+        repository TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL,
+        subject TEXT, artifact_type TEXT, image TEXT, stored_ns INTEGER NOT NULL,
+        PRIMARY KEY(repository, digest)
+    ) WITHOUT ROWID;
+    CREATE INDEX manifests_by_subject ON manifests(subject);
+    CREATE INDEX manifests_by_image ON manifests(image);
+    CREATE TABLE tags(name TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE blob_holds(digest TEXT PRIMARY KEY, until_ns INTEGER NOT NULL) WITHOUT ROWID;
+",
+];
 
 pub const CURRENT: i64 = MIGRATIONS.len() as i64;
 

@@ -1,0 +1,61 @@
+//! The client: one for all registries a command talks to.
+
+mod auth;
+mod blobs;
+mod endpoint;
+mod manifests;
+mod request;
+mod transport;
+mod upload;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::runtime::Runtime;
+
+pub use auth::{Credential, Credentials};
+pub use blobs::BlobReader;
+pub use manifests::Fetched;
+pub use upload::Push;
+
+use crate::RegistryError;
+use auth::Tokens;
+use endpoint::Endpoint;
+
+/// What a client is told once.
+#[derive(Clone)]
+pub struct ClientOptions {
+    /// What registries are told of their visitor: `hull/0.1.0`.
+    pub user_agent: String,
+    pub credentials: Arc<dyn Credentials>,
+}
+
+/// Talks to registries; cheap to clone, may be shared between threads. Connections and tokens are kept for its lifetime.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    runtime: Runtime,
+    options: ClientOptions,
+    /// By domain as references have it.
+    endpoints: Mutex<HashMap<String, Arc<Endpoint>>>,
+    tokens: Tokens,
+}
+
+impl Client {
+    /// # Errors
+    /// [`RegistryError::Setup`] when the system has no threads to give.
+    pub fn new(options: ClientOptions) -> Result<Self, RegistryError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("registry")
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(|e| RegistryError::Setup(Box::new(e)))?;
+        let inner = Inner { runtime, options, endpoints: Mutex::default(), tokens: Tokens::default() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+}

@@ -1,0 +1,65 @@
+//! Why a registry was of no help.
+
+use diag::{Class, Diagnose};
+use oci::Digest;
+
+/// A request to a registry failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    #[error("cannot prepare connections to registries")]
+    Setup(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("cannot reach registry {host}")]
+    Connect { host: String, source: reqwest::Error },
+    /// The connection broke, or nothing came for too long.
+    #[error("registry {host} stopped answering {url}")]
+    Transfer { host: String, url: String, source: reqwest::Error },
+    /// In the words of Docker's engine, which scripts match.
+    #[error("manifest for {0} not found: manifest unknown: manifest unknown")]
+    ManifestUnknown(String),
+    #[error("registry {host} has no blob {digest} in {repository}")]
+    BlobUnknown { host: String, repository: String, digest: Digest },
+    #[error(
+        "pull access denied for {repository}, repository does not exist or may require 'docker login': denied: requested access to the resource is denied"
+    )]
+    Denied { host: String, repository: String },
+    #[error("unauthorized: authentication required for {host}")]
+    Unauthorized { host: String },
+    #[error("registry {host} answered {status} to {url}: {message}")]
+    Status { host: String, url: String, status: u16, message: String },
+    #[error("registry {host} gave a malformed answer to {url}: {what}")]
+    Malformed { host: String, url: String, what: String },
+    #[error("registry {host} gave content that is {found}, not {expected}")]
+    Digest { host: String, expected: Digest, found: Digest },
+    #[error("registry {host} gave {found} bytes of blob {digest}, which has {expected}")]
+    Size { host: String, digest: Digest, expected: u64, found: u64 },
+    #[error("registry {host} redirects {url} to {target}, which is refused: {why}")]
+    Redirect { host: String, url: String, target: String, why: &'static str },
+    #[error("cannot read what is to be uploaded")]
+    Source(#[source] std::io::Error),
+}
+
+impl Diagnose for RegistryError {
+    fn class(&self) -> Class {
+        match self {
+            Self::ManifestUnknown(_) | Self::BlobUnknown { .. } | Self::Denied { .. } => Class::NotFound,
+            Self::Unauthorized { .. } => Class::Denied,
+            Self::Connect { .. } | Self::Transfer { .. } => Class::Unavailable,
+            Self::Status { status: 429 | 500.., .. } => Class::Unavailable,
+            Self::Source(e) => Class::of_io(e),
+            Self::Setup(_) => Class::Internal,
+            _ => Class::Invalid,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Denied { host, .. } | Self::Unauthorized { host } => {
+                Some(format!("check the name, or log in with `hull login {host}`"))
+            }
+            Self::Connect { host, .. } => Some(format!(
+                "check that {host} is right and reachable; a registry without TLS has to be named in `insecure-registries`"
+            )),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The distribution protocol: asking registries for images and giving them images.
+//!
+//! Knows HTTP, authentication, names, digests and descriptors; knows neither a store nor an archive. What arrives is handed on
+//! as a stream whose length is that of its descriptor; whoever stores it verifies the digest while it passes by.
+//!
+//! The faces are plain blocking calls and [`std::io::Read`]: an image is pulled by a few threads that hash, decompress and
+//! write. Underneath, one runtime with one thread drives all sockets ([`client`] is one of the places that wait on many).
+//!
+//! Spec: OCI distribution-spec 1.1. Start reading at [`Client`].
+
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
+
+pub mod client;
+mod error;
+
+pub use client::{BlobReader, Client, ClientOptions, Credential, Credentials, Fetched, Push};
+pub use error::RegistryError;
