@@ -70,7 +70,8 @@ fn special_files_of_the_image_are_not_believed() {
             }
         }
     }
-    world.hull(["run", "--rm", "busybox", "sh", "-c", CHECK]).success();
+    let plain = world.hull(["run", "--rm", "busybox", "sh", "-c", CHECK]).success();
+    assert_eq!(plain.stdout, "checked\n");
 }
 
 #[test]
@@ -134,21 +135,25 @@ fn volumes_of_an_image_are_filled_from_the_image_alone() {
         symlink("../../../../../../etc", root.join("up")).expect("a fresh directory");
     });
     // CVE-2022-23648: copying what lies under a VOLUME into the volume.
-    let text = "FROM base\nVOLUME /../../etc\nVOLUME /link\nVOLUME /up\nVOLUME /link/secret\n";
+    let text = "FROM base\nVOLUME /../../etc\nVOLUME /link\nVOLUME /up\nVOLUME /link/deep\n";
     let context = world.file("context/Dockerfile", text);
     let context = context.parent().expect("it has one").to_string_lossy().into_owned();
-    if world.hull(["build", "-q", "-t", "volumes", &context]).status != Some(0) {
-        return;
+    world.hull(["build", "-q", "-t", "volumes", &context]).success();
+    for users in ["private", "host"] {
+        // Kept for a look at its volumes; whether it can begin is not what this is about.
+        let _ = world.hull(["run", "--name", users, "--userns", users, "volumes", "true"]);
+        assert_untouched(&trap);
     }
-    let look = "cat /etc/passwd /link/* /up/* 2>/dev/null; ls /etc";
-    let output = world.hull(["run", "--rm", "volumes", "sh", "-c", look]);
-    assert!(!output.stdout.contains("of the host") && !output.stdout.contains("shadow"), "{output}");
-    assert_untouched(&trap);
-    let host = fs::read_to_string("/etc/passwd").expect("every host has one");
-    assert!(
-        !host.contains("user:x:1000:1000::/home:/bin/sh\n") || !output.stdout.contains(&host),
-        "{output}"
-    );
+    let volumes: Vec<_> = fs::read_dir(world.data_root().join("volumes"))
+        .expect("hull made it")
+        .map(|volume| volume.expect("it is a directory").path().join("_data"))
+        .collect();
+    assert_eq!(volumes.len(), 8, "{volumes:?}");
+    for volume in &volumes {
+        assert!(!volume.join("secret").exists() && !volume.join("shadow").exists(), "{}", volume.display());
+    }
+    let filled = volumes.iter().filter(|volume| volume.join("passwd").exists());
+    assert!(filled.count() >= 2, "/etc of the image fills a volume of each");
 }
 
 #[test]
