@@ -171,10 +171,18 @@ pub fn mknod_at(dir: impl AsFd, name: impl Arg, node: Node, mode: u32) -> io::Re
     let (kind, device) = match node {
         Node::Fifo => (FileType::Fifo, 0),
         Node::Socket => (FileType::Socket, 0),
-        Node::Character { major, minor } => (FileType::CharacterDevice, raw::makedev(major, minor)),
-        Node::Block { major, minor } => (FileType::BlockDevice, raw::makedev(major, minor)),
+        Node::Character { major, minor } => (FileType::CharacterDevice, device(major, minor)?),
+        Node::Block { major, minor } => (FileType::BlockDevice, device(major, minor)?),
     };
     Ok(raw::mknodat(dir, name, kind, Mode::from_raw_mode(mode), device)?)
+}
+
+/// The kernel has twelve bits for one number and twenty for the other and drops the rest: 4096:0 would become 0:0, a whiteout.
+fn device(major: u32, minor: u32) -> io::Result<u64> {
+    match major >> 12 == 0 && minor >> 20 == 0 {
+        true => Ok(raw::makedev(major, minor)),
+        false => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 /// Major and minor number of a device.

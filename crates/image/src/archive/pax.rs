@@ -4,6 +4,9 @@ use super::header::{Entry, id};
 use super::reader::TarError;
 use super::sparse::PaxSparse;
 
+/// More names do not fit into the kernel's list of a file's attributes (`XATTR_LIST_MAX`), and each is compared with the others.
+const MAX_XATTRS: usize = 1024;
+
 /// What the extended headers before an entry say about it.
 #[derive(Clone, Debug, Default)]
 pub struct Extended {
@@ -53,6 +56,9 @@ impl Extended {
                         return Err(TarError::Extended("xattr"));
                     }
                     self.xattrs.retain(|(known, _)| known != name);
+                    if self.xattrs.len() == MAX_XATTRS {
+                        return Err(TarError::Extended("too many attributes"));
+                    }
                     self.xattrs.push((name.to_vec(), value.to_vec()));
                 } else if let Some(name) = key.strip_prefix(b"GNU.sparse.") {
                     self.sparse.record(name, value)?;

@@ -9,6 +9,8 @@ use super::sparse::{MapText, old_gnu};
 
 /// A long name or a set of pax records; the same limit as Go's reader has.
 const MAX_EXTENDED: u64 = 1 << 20;
+/// Real ones hold a comment; every entry that follows takes a copy.
+const MAX_GLOBAL: u64 = 64 << 10;
 const MAX_NAME: usize = 4096;
 const MAX_TRAILING: usize = 16 << 20;
 
@@ -25,6 +27,8 @@ pub enum TarError {
     Extended(&'static str),
     #[error("archive has an extended header of {0} bytes, more than {MAX_EXTENDED}")]
     ExtendedTooLong(u64),
+    #[error("archive has global extended headers of {0} bytes, more than {MAX_GLOBAL}")]
+    GlobalTooLong(u64),
     #[error("archive has a name of {0} bytes, more than {MAX_NAME}")]
     NameTooLong(usize),
     #[error("archive has a sparse file with an invalid map")]
@@ -103,8 +107,8 @@ impl<R: BufRead> Reader<R> {
                 b'x' => extended.read(&self.extended(size)?)?,
                 b'g' => {
                     self.global_size += size;
-                    if self.global_size > MAX_EXTENDED {
-                        return Err(TarError::ExtendedTooLong(self.global_size));
+                    if self.global_size > MAX_GLOBAL {
+                        return Err(TarError::GlobalTooLong(self.global_size));
                     }
                     let records = self.extended(size)?;
                     self.global.read(&records)?;

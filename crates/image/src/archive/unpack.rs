@@ -113,6 +113,9 @@ pub enum UnpackError {
     LinkTarget { name: String, target: String },
     #[error("archive entry {0:?} is a device")]
     Device(String),
+    /// What layers below have would be gone without a `.wh.` name that says so.
+    #[error("archive entry {0:?} is the device 0:0, which is how overlayfs itself writes whiteouts")]
+    RawWhiteout(String),
     #[error("cannot overwrite {}directory {name:?} with {}directory", if *.directory { "" } else { "non-" }, if *.directory { "non-" } else { "" })]
     KindChange { name: String, directory: bool },
     #[error("archive has more than {0} bytes of files")]
@@ -196,8 +199,20 @@ impl Unpacker<'_> {
             Name::Root => return Err(UnpackError::Name(shown(&entry.path))),
             Name::Below { parent, last } => (parent, last),
         };
-        if self.options.whiteouts == Whiteouts::Overlay && last.starts_with(WHITEOUT_PREFIX) {
-            return self.whiteout(&entry.path, &parent, last);
+        if self.options.whiteouts == Whiteouts::Overlay {
+            if is_bookkeeping(&parent) {
+                return Ok(());
+            }
+            // Nothing can be in a name that says something is gone.
+            if parent.split(|&b| b == b'/').any(|name| name.starts_with(WHITEOUT_PREFIX)) {
+                return Err(UnpackError::Name(shown(&entry.path)));
+            }
+            if last.starts_with(WHITEOUT_PREFIX) {
+                return self.whiteout(&entry.path, &parent, last);
+            }
+            if entry.kind == Kind::Character && entry.device == (0, 0) {
+                return Err(UnpackError::RawWhiteout(shown(&entry.path)));
+            }
         }
         let place = self.place(&entry.path, &parent, last)?;
         match entry.kind {
@@ -308,7 +323,9 @@ impl Unpacker<'_> {
         let target_parent = self.parents.existing(parent.as_slice()).map_err(|_| refused())?;
         let target = CString::new(last).map_err(|_| refused())?;
         let found = fs::stat_at(&target_parent, &*target).map_err(|_| refused())?;
-        if FileType::from_raw_mode(found.st_mode) == FileType::Directory {
+        // A whiteout is no file; a second name for it would be a whiteout that nothing in the archive calls one.
+        let whiteout = self.options.whiteouts == Whiteouts::Overlay && is_whiteout(&found);
+        if whiteout || FileType::from_raw_mode(found.st_mode) == FileType::Directory {
             return Err(refused());
         }
         if let Ok(existing) = fs::stat_at(&place.parent, &*place.name) {
@@ -365,8 +382,7 @@ impl Unpacker<'_> {
             return fs::set_xattr_at(&fd, c".", sys::overlay::opaque(), b"y").map_err(error);
         }
         let name = &last[WHITEOUT_PREFIX.len()..];
-        // Other names of that form were aufs' own bookkeeping.
-        if name.starts_with(WHITEOUT_PREFIX) {
+        if is_bookkeeping(last) {
             return Ok(());
         }
         // A whiteout removes a name of the layers below, never the directory it is in or the one above.
@@ -387,6 +403,11 @@ impl Unpacker<'_> {
             other => other.map_err(error),
         }
     }
+}
+
+/// Whether `path` begins with one of aufs' own files, which old layers have by accident: `.wh..wh.plnk` and the like.
+fn is_bookkeeping(path: &[u8]) -> bool {
+    path.strip_prefix(WHITEOUT_PREFIX).is_some_and(|rest| rest.starts_with(WHITEOUT_PREFIX))
 }
 
 pub(crate) fn is_whiteout(stat: &fs::Stat) -> bool {
