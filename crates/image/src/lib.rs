@@ -16,6 +16,7 @@
 
 pub mod archive;
 mod change;
+pub mod chunked;
 mod create;
 mod diff;
 mod error;

@@ -165,6 +165,11 @@ impl<R: BufRead> Reader<R> {
         Ok(())
     }
 
+    /// What the archive is read from.
+    pub(crate) fn input_mut(&mut self) -> &mut R {
+        &mut self.input
+    }
+
     /// Bytes of the current entry's data that are left.
     pub fn remaining(&self) -> u64 {
         self.remaining
