@@ -58,6 +58,9 @@ impl Drop for Docker {
         // It ends its containerd with it.
         let _ = sys::process::kill(self.daemon.id() as i32, 15);
         let _ = self.daemon.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", fs::read_to_string(self.directory.join("dockerd.log")).unwrap_or_default());
+        }
         let removed = fs::remove_dir_all(&self.directory);
         assert!(
             std::thread::panicking() || removed.is_ok(),

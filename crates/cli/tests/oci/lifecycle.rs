@@ -1,9 +1,10 @@
 //! From `create` to `delete`.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::{Value, json};
-use testkit::eventually;
+use testkit::{Output, eventually};
 
 use crate::bundle::Bundle;
 
@@ -176,4 +177,22 @@ fn descriptors_are_inherited_when_asked_for() {
     let output = run("");
     assert!(output.text().starts_with('0') && output.status != Some(0), "{output}");
     run("--preserve-fds 3").status(1).says("descriptor 5, which the container is to inherit, is not open");
+}
+
+/// systemd makes all of a host's mounts shared.
+#[test]
+fn the_mounts_of_a_container_do_not_appear_on_a_host_that_shares_its_own() {
+    for users in [false, true] {
+        let mut bundle = Bundle::shell("grep ' /proc ' /proc/self/mountinfo");
+        if users {
+            bundle.with_users();
+        }
+        let run = bundle.command(["run", "box"]);
+        let script = "\"$@\" || exit; ! grep \" $PWD/rootfs\" /proc/self/mountinfo";
+        let mut host = Command::new("unshare");
+        host.args(["--mount", "--propagation", "shared", "sh", "-c", script, "sh"]);
+        host.arg(run.get_program()).args(run.get_args()).current_dir(&bundle.directory);
+        let output = Output::of(&mut host).success();
+        assert!(output.stdout.contains(" - proc "), "{output}");
+    }
 }

@@ -27,11 +27,11 @@ use crate::plan::MountPlan;
 pub fn prepare(rootfs: &Rootfs, world: Option<&World>) -> Result<Tree, Fault> {
     match rootfs {
         Rootfs::Directory(path) => {
-            Tree::copy(path.as_path(), Depth::Recursive).at(Step::Overlay, || path.display().to_string())
+            copy(path, Depth::Recursive).at(Step::Overlay, || path.display().to_string())
         }
         Rootfs::Overlay { lower, upper, .. } if lower.is_empty() => {
             let object = || upper.display().to_string();
-            let tree = Tree::copy(upper.as_path(), Depth::One).at(Step::Overlay, object)?;
+            let tree = copy(upper, Depth::One).at(Step::Overlay, object)?;
             if let Some(world) = world {
                 tree.map_ids(world.namespace.as_fd(), Depth::One).at(Step::MapOwners, object)?;
             }
@@ -43,6 +43,16 @@ pub fn prepare(rootfs: &Rootfs, world: Option<&World>) -> Result<Tree, Fault> {
             Overlay { lower, over, volatile: *volatile }.mount_from_here(world)
         }
     }
+}
+
+/// Copies the mount at `path`, which gets what the host mounts below it and gives nothing back.
+///
+/// A plain copy of a shared mount is its peer, and systemd makes all of a host's mounts shared: the container's mounts would appear
+/// on the host, and pivot_root(2) refuses a root that is shared.
+fn copy(path: &Path, depth: Depth) -> io::Result<Tree> {
+    let tree = Tree::copy(path, depth)?;
+    tree.change(Change { propagation: Some(Propagation::Slave), ..Change::default() }, Depth::Recursive)?;
+    Ok(tree)
 }
 
 /// Makes an overlay that the specification wants mounted somewhere, from its options.
