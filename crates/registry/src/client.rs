@@ -5,6 +5,7 @@ mod blobs;
 mod endpoint;
 mod manifests;
 mod request;
+mod stream;
 mod transport;
 mod upload;
 
@@ -16,6 +17,7 @@ use tokio::runtime::Runtime;
 pub use auth::{Credential, Credentials};
 pub use blobs::BlobReader;
 pub use manifests::Fetched;
+pub use stream::Streamed;
 pub use upload::Push;
 
 use crate::RegistryError;

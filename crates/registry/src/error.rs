@@ -13,6 +13,8 @@ pub enum RegistryError {
     /// The connection broke, or nothing came for too long.
     #[error("registry {host} stopped answering {url}")]
     Transfer { host: String, url: String, source: reqwest::Error },
+    #[error("registry {host} takes no more bytes for {url}")]
+    Stalled { host: String, url: String },
     /// In the words of Docker's engine, which scripts match.
     #[error("manifest for {0} not found: manifest unknown: manifest unknown")]
     ManifestUnknown(String),
@@ -43,7 +45,7 @@ impl Diagnose for RegistryError {
         match self {
             Self::ManifestUnknown(_) | Self::BlobUnknown { .. } | Self::Denied { .. } => Class::NotFound,
             Self::Unauthorized { .. } => Class::Denied,
-            Self::Connect { .. } | Self::Transfer { .. } => Class::Unavailable,
+            Self::Connect { .. } | Self::Transfer { .. } | Self::Stalled { .. } => Class::Unavailable,
             Self::Status { status: 429 | 500.., .. } => Class::Unavailable,
             Self::Source(e) => Class::of_io(e),
             Self::Setup(_) => Class::Internal,

@@ -14,5 +14,5 @@
 pub mod client;
 mod error;
 
-pub use client::{BlobReader, Client, ClientOptions, Credential, Credentials, Fetched, Push};
+pub use client::{BlobReader, Client, ClientOptions, Credential, Credentials, Fetched, Push, Streamed};
 pub use error::RegistryError;

@@ -15,6 +15,8 @@ pub struct Endpoint {
     /// `https://registry-1.docker.io/v2/`.
     pub base: Url,
     pub http: reqwest::Client,
+    /// As `http`, for requests that may take as long as they like to send.
+    pub uploads: reqwest::Client,
 }
 
 impl Endpoint {
@@ -33,8 +35,10 @@ impl Client {
         if let Some(known) = endpoints.get(domain) {
             return Ok(known.clone());
         }
-        let http = transport::connections(&self.inner.options.user_agent)?;
-        let endpoint = Arc::new(Endpoint { domain: domain.to_owned(), base: base(domain)?, http });
+        let agent = &self.inner.options.user_agent;
+        let http = transport::connections(agent, Some(transport::SILENCE_LIMIT))?;
+        let uploads = transport::connections(agent, None)?;
+        let endpoint = Arc::new(Endpoint { domain: domain.to_owned(), base: base(domain)?, http, uploads });
         endpoints.insert(domain.to_owned(), endpoint.clone());
         Ok(endpoint)
     }

@@ -125,7 +125,7 @@ impl Client {
     }
 }
 
-fn failed(endpoint: &Endpoint, url: &Url, source: reqwest::Error) -> RegistryError {
+pub(super) fn failed(endpoint: &Endpoint, url: &Url, source: reqwest::Error) -> RegistryError {
     let host = endpoint.domain.clone();
     let source = source.without_url();
     if source.is_connect() {

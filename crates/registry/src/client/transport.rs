@@ -14,13 +14,13 @@ use crate::RegistryError;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 /// A peer that sends nothing for so long is taken for dead; what it sent is kept and the rest asked for again.
-const SILENCE_LIMIT: Duration = Duration::from_secs(30);
+pub const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Makes connections that trust the system's certificate authorities.
 ///
 /// Proxies are taken from `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`. Redirects are not followed here: who does so decides
-/// what a stranger may be told.
-pub fn connections(user_agent: &str) -> Result<reqwest::Client, RegistryError> {
+/// what a stranger may be told. `silence` also limits how long sending a request takes, as its answer only comes then.
+pub fn connections(user_agent: &str, silence: Option<Duration>) -> Result<reqwest::Client, RegistryError> {
     let setup = |e: Box<dyn Error + Send + Sync>| RegistryError::Setup(e);
     let mut roots = RootCertStore::empty();
     // Files it could not read are only missed when a certificate needs them.
@@ -30,16 +30,18 @@ pub fn connections(user_agent: &str) -> Result<reqwest::Client, RegistryError> {
         .map_err(|e| setup(Box::new(e)))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    reqwest::Client::builder()
+    let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .dns_resolver(HostResolver::new().map_err(|e| setup(e))?)
         .redirect(Policy::none())
         .connect_timeout(CONNECT_LIMIT)
-        .read_timeout(SILENCE_LIMIT)
         .user_agent(user_agent)
-        .http1_only()
-        .build()
-        .map_err(|e| setup(Box::new(e)))
+        .http1_only();
+    let builder = match silence {
+        Some(limit) => builder.read_timeout(limit),
+        None => builder,
+    };
+    builder.build().map_err(|e| setup(Box::new(e)))
 }
 
 /// Resolves names by `/etc/hosts` and the servers of `/etc/resolv.conf`: the C library of a static binary would load

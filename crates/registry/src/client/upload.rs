@@ -4,11 +4,12 @@ use std::io::Read;
 use std::sync::Mutex;
 
 use oci::{Digest, Reference};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Body, Method, StatusCode, Url};
 use tokio::sync::mpsc;
 
 use super::request::{Request, expect, no_body, push_scope};
+use super::stream::next_location;
 use super::{Client, Endpoint};
 use crate::RegistryError;
 
@@ -38,7 +39,9 @@ impl Client {
         open: &mut dyn FnMut() -> std::io::Result<Box<dyn Read + Send>>,
     ) -> Result<Push, RegistryError> {
         let endpoint = self.endpoint(reference.domain())?;
-        let Some(location) = self.begin_upload(&endpoint, reference, digest, from)? else {
+        let scope = upload_scope(reference, from);
+        let mount = from.map(|from| (digest, from));
+        let Some(location) = self.begin_upload(&endpoint, reference, &scope, mount)? else {
             return Ok(Push::Mounted);
         };
         let mut url = location;
@@ -48,37 +51,28 @@ impl Client {
         Ok(Push::Uploaded)
     }
 
-    /// Where to upload to; `None` when the registry has mounted the blob.
-    fn begin_upload(
+    /// Where to upload to; `None` when the registry has mounted the blob `mount` from the other repository.
+    pub(super) fn begin_upload(
         &self,
         endpoint: &Endpoint,
         reference: &Reference,
-        digest: &Digest,
-        from: Option<&Reference>,
+        scope: &str,
+        mount: Option<(&Digest, &Reference)>,
     ) -> Result<Option<Url>, RegistryError> {
         let mut url = endpoint.url(&format!("{}/blobs/uploads/", reference.path()));
-        let mut scope = push_scope(reference);
-        if let Some(from) = from {
+        if let Some((digest, from)) = mount {
             url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from.path());
-            scope = format!("{scope} repository:{}:pull", from.path());
         }
         self.block_on(async {
-            let request = Request {
-                method: Method::POST,
-                url,
-                headers: HeaderMap::new(),
-                body: &no_body,
-                scope: &scope,
-            };
+            let request =
+                Request { method: Method::POST, url, headers: HeaderMap::new(), body: &no_body, scope };
             let response = self.send(endpoint, &request).await?;
             let expected = [StatusCode::CREATED, StatusCode::ACCEPTED];
             let response = expect(&endpoint.domain, response, &expected).await?;
             if response.status() == StatusCode::CREATED {
                 return Ok(None);
             }
-            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-            let url = location.and_then(|location| response.url().join(location).ok());
-            url.map(Some).ok_or_else(|| RegistryError::Malformed {
+            next_location(&response).map(Some).ok_or_else(|| RegistryError::Malformed {
                 host: endpoint.domain.clone(),
                 url: response.url().to_string(),
                 what: "no place to upload to".to_owned(),
@@ -113,6 +107,14 @@ impl Client {
                 expect(&endpoint.domain, response, &[StatusCode::CREATED]).await.map(drop)
             })
         })
+    }
+}
+
+/// What uploading takes, with the right to read where a blob may be mounted from.
+pub(super) fn upload_scope(reference: &Reference, from: Option<&Reference>) -> String {
+    match from {
+        Some(from) => format!("{} repository:{}:pull", push_scope(reference), from.path()),
+        None => push_scope(reference),
     }
 }
 
