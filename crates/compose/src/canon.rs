@@ -4,7 +4,7 @@
 //! durations in Go's spelling. Nothing is resolved against the host here.
 
 mod ports;
-mod volumes;
+pub(crate) mod volumes;
 
 pub(crate) use ports::range as port_range;
 

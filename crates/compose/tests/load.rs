@@ -260,6 +260,10 @@ fn wrong_values_are_named() {
         ),
         ("image: x, volumes: [{type: bind, target: /x}]", "volumes.0.source is missing"),
         (
+            "image: x, volumes: ['/a:/x:idmap=me']",
+            "volumes.0.bind.x-hull-idmap is wrong: invalid idmap \"me\"",
+        ),
+        (
             "image: x, volumes: [{type: bind, source: /a, target: x}]",
             "volumes.0.target must be an absolute path, not \"x\"",
         ),

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         ("services_find_one_another_by_name", Test(names)),
         ("secrets_and_configs_are_files", Test(files)),
         ("volumes_keep_their_data", Test(volumes)),
+        ("volumes_show_other_owners", Test(owners)),
         ("a_dependency_that_fails_stops_what_needs_it", Test(failing_dependencies)),
         ("attached_up_shows_output_and_returns_the_exit_code", Test(attached)),
         ("an_interrupt_stops_everything", Test(interrupted)),
@@ -201,6 +202,28 @@ volumes:
     stack.get().down(&DownOptions { volumes: true, ..DownOptions::default() }).unwrap();
     assert!(world.volumes().is_empty());
     assert_eq!(run(), ["3", "1"], "a bound directory is the user's own");
+}
+
+fn owners(world: &World) {
+    let lines = |service: &str| {
+        let project = world
+            .project(&format!("services: {{a: {{image: busybox, {service}}}}}\nvolumes: {{data: {{}}}}\n"));
+        let stack = world.stack(&project);
+        stack.get().up(&UpOptions { attach: true, ..detached() }).unwrap();
+        stack.lines().iter().map(|line| line.trim_start_matches("a-1  | ").to_owned()).collect::<Vec<_>>()
+    };
+    lines("command: chown 33 /short, volumes: ['data:/short']");
+    let look = "command: stat -c %u /plain /short /long";
+    let long = "{type: volume, source: data, target: /long, volume: {x-hull-idmap: owner}}";
+    let seen = lines(&format!("{look}, volumes: ['data:/plain', 'data:/short:idmap=owner', {long}]"));
+    assert_eq!(seen[..3], ["33", "0", "0"]);
+    let directory = world.scratch().join("owned");
+    std::fs::create_dir(&directory).unwrap();
+    std::os::unix::fs::chown(&directory, Some(33), Some(33)).unwrap();
+    let path = directory.display();
+    let long = format!("{{type: bind, source: {path}, target: /long, bind: {{x-hull-idmap: owner}}}}");
+    let seen = lines(&format!("{look}, volumes: ['{path}:/plain', '{path}:/short:idmap=owner', {long}]"));
+    assert_eq!(seen[..3], ["33", "0", "0"]);
 }
 
 fn failing_dependencies(world: &World) {

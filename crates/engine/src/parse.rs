@@ -10,6 +10,7 @@ mod port;
 mod process;
 mod size;
 
+pub use idmap::owners;
 pub use mount::{mount, tmpfs, volume};
 pub use network::{extra_host, network, subnet};
 pub use port::{expose, ports};

@@ -113,6 +113,8 @@ pub enum MountSource {
     Volume {
         name: String,
         no_copy: bool,
+        #[serde(default)]
+        owners: Owners,
     },
     Tmpfs {
         size_bytes: Option<u64>,

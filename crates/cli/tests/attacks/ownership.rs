@@ -72,6 +72,28 @@ fn root_can_be_made_to_act_as_the_owner_of_the_directory() {
 }
 
 #[test]
+fn root_can_be_made_to_act_as_the_owner_of_a_volume() {
+    let world = world();
+    world.hull(["run", "--rm", "-v", "data:/d", "busybox", "chown", "33:34", "/d"]).success();
+    let data = world.data_root().join("volumes/data/_data");
+    assert_eq!(owner(&data), (33, 34));
+    for users in ["private", "host"] {
+        for flags in [["-v", "data:/d:idmap=owner"], ["--mount", "type=volume,src=data,dst=/d,idmap=owner"]] {
+            let script = "stat -c %u:%g /d; touch /d/made; chmod 4755 /d/made";
+            let run = ["run", "--rm", "--userns", users];
+            let seen = world.hull([&run[..], &flags, &["busybox", "sh", "-c", script]].concat()).success();
+            assert_eq!((seen.text(), owner(&data.join("made"))), ("0:0", (33, 34)), "{users} {flags:?}");
+            fs::remove_file(data.join("made")).expect("it was made");
+        }
+    }
+    world.hull(["create", "--name", "kept", "-v", "data:/d:ro,idmap=owner", "busybox", "true"]).success();
+    assert_eq!(world.inspect("kept", "{{index .HostConfig.Binds 0}}"), "data:/d:ro,idmap=owner");
+    // Who takes the volume from another container takes it as that has it.
+    let from = ["run", "--rm", "--volumes-from", "kept", "busybox", "stat", "-c", "%u", "/d"];
+    assert_eq!(world.hull(from).success().text(), "0");
+}
+
+#[test]
 fn owners_can_be_mapped_one_by_one() {
     let world = world();
     let home = home(&world);
@@ -107,9 +129,9 @@ fn a_map_that_cannot_be_is_refused_and_leaves_nothing() {
         assert!(!output.stderr.contains("panicked"), "{output}");
     }
     world
-        .hull(["run", "--rm", "-v", "data:/x:idmap=owner", "busybox", "true"])
+        .hull(["run", "--rm", "--mount", "type=tmpfs,dst=/x,idmap=owner", "busybox", "true"])
         .status(125)
-        .says("idmap is for directories of the host");
+        .says("idmap is for bind mounts and volumes");
     assert_eq!(world.hull(["ps", "-aq"]).success().text(), "");
     assert_eq!(owner(&home), (1000, 1000));
 }

@@ -26,6 +26,9 @@ fn set(map: &mut Map, key: &str, value: &str, at: &Span) {
     map.set(key, Node::text(value, at.clone()));
 }
 
+/// The long form of `idmap`, which is hull's own: in an extension field, which other programs pass over.
+pub(crate) const ID_MAP: &str = "x-hull-idmap";
+
 /// `target`, `source:target` or `source:target:mode`.
 fn short(text: &str, at: &Span) -> std::result::Result<Map, String> {
     let bad = |why: &str| format!("is not a volume: {text:?}: {why}");
@@ -51,6 +54,10 @@ fn short(text: &str, at: &Span) -> std::result::Result<Map, String> {
         options.set("create_host_path", Node::plain(true, at.clone()));
     }
     for word in mode.split(',').filter(|word| !word.is_empty()) {
+        if let ("idmap", owners) = word.split_once('=').unwrap_or((word, "")) {
+            set(&mut options, ID_MAP, owners, at);
+            continue;
+        }
         match word {
             "rw" => {}
             "ro" => map.set("read_only", Node::plain(true, at.clone())),
@@ -112,6 +119,10 @@ mod tests {
         check(
             "/a:/x:ro,z",
             "type: bind source: /a target: /x read_only: true bind: create_host_path: true selinux: z",
+        );
+        check(
+            "data:/x:ro,idmap=owner",
+            "type: volume source: data target: /x read_only: true volume: x-hull-idmap: owner",
         );
         check(
             "~/a:/x:rslave",

@@ -261,6 +261,10 @@ impl Stack<'_> {
             if named || declared {
                 continue;
             }
+            let owners = spec.mounts.iter().find_map(|mount| match &mount.kind {
+                MountKind::Volume { owners, .. } if mount.target == point.target => Some(owners.clone()),
+                _ => None,
+            });
             spec.mounts.retain(|mount| mount.target != point.target);
             spec.mounts.push(Mount {
                 target: point.target,
@@ -271,6 +275,7 @@ impl Stack<'_> {
                     driver: None,
                     driver_opts: Labels::new(),
                     labels: Labels::new(),
+                    owners: owners.unwrap_or_default(),
                 },
                 read_only: point.read_only,
                 syntax: MountSyntax::Volume,

@@ -1,7 +1,7 @@
 //! Completes a request from its image, with Docker's rules.
 
 use crate::create::InvalidSpec;
-use crate::model::{ContainerSpec, HealthCommand, HealthSpec, Labels, Mount, MountKind, MountSyntax};
+use crate::model::{ContainerSpec, HealthCommand, HealthSpec, Labels, Mount, MountKind, MountSyntax, Owners};
 use oci::image::{Config, Healthcheck};
 use std::path::Path;
 
@@ -96,6 +96,7 @@ fn volumes(spec: &mut ContainerSpec, config: &Config) -> Result<(), InvalidSpec>
             driver: None,
             driver_opts: Labels::new(),
             labels: Labels::new(),
+            owners: Owners::AsTheyAre,
         };
         spec.mounts.push(Mount { target, kind, read_only: false, syntax: MountSyntax::Image });
     }

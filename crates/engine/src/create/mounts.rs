@@ -36,7 +36,7 @@ fn resolve_one(mount: &Mount) -> Result<ResolvedMount, CreateError> {
                 owners: owners.clone(),
             }
         }
-        MountKind::Volume { name, no_copy, driver, .. } => {
+        MountKind::Volume { name, no_copy, driver, owners, .. } => {
             if let Some(driver) = driver.as_deref().filter(|driver| !matches!(*driver, "" | "local")) {
                 return Err(CreateError::VolumeDriver { driver: driver.to_owned() });
             }
@@ -44,7 +44,7 @@ fn resolve_one(mount: &Mount) -> Result<ResolvedMount, CreateError> {
                 Some(name) => name.clone(),
                 None => crate::ids::random().map_err(CreateError::Random)?,
             };
-            MountSource::Volume { name, no_copy: *no_copy }
+            MountSource::Volume { name, no_copy: *no_copy, owners: owners.clone() }
         }
         MountKind::Tmpfs { size_bytes, mode, options } => {
             MountSource::Tmpfs { size_bytes: *size_bytes, mode: *mode, options: options.clone() }
@@ -94,13 +94,14 @@ pub fn volumes_from(other: &Container, option: &str) -> Result<Vec<Mount>, Inval
                 create_source: false,
                 owners: owners.clone(),
             },
-            MountSource::Volume { name, .. } => MountKind::Volume {
+            MountSource::Volume { name, owners, .. } => MountKind::Volume {
                 name: Some(name.clone()),
                 no_copy: true,
                 subpath: None,
                 driver: None,
                 driver_opts: Default::default(),
                 labels: Default::default(),
+                owners: owners.clone(),
             },
             MountSource::Tmpfs { .. } => return None,
         };

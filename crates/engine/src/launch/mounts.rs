@@ -40,9 +40,11 @@ impl Engine {
                 owners::apply(owners, path, &mut made)?;
                 Ok(made)
             }
-            MountSource::Volume { name, .. } => {
+            MountSource::Volume { name, owners, .. } => {
                 let source = self.ensure_volume_directory(name)?;
-                Ok(bind(&source, &mount.target, &["rbind", "rprivate", access]))
+                let mut made = bind(&source, &mount.target, &["rbind", "rprivate", access]);
+                owners::apply(owners, &source, &mut made)?;
+                Ok(made)
             }
             MountSource::Tmpfs { size_bytes, mode, options } => {
                 // Docker's defaults first; what the user says comes later and wins.

@@ -1,4 +1,4 @@
-//! Whose the files of a bind mount are, in the words of the runtime-spec.
+//! Whose the files of a bind mount or a volume are, in the words of the runtime-spec.
 
 use crate::model::{IdRange, Owners};
 use crate::start::StartError;

@@ -49,6 +49,9 @@ pub enum MountKind {
         driver_opts: Labels,
         /// Labels for a volume that this mount creates.
         labels: Labels,
+        /// Whose its files are.
+        #[serde(default)]
+        owners: Owners,
     },
     /// Memory.
     Tmpfs {
@@ -61,7 +64,7 @@ pub enum MountKind {
     },
 }
 
-/// Whose the files of a bind are, for the container and for the host.
+/// Whose the files of a bind or a volume are, for the container and for the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Owners {
     /// The same ids inside as on the disk: root's files are root's.

@@ -1,4 +1,4 @@
-//! `idmap`, the option of a bind mount that says whose its files are.
+//! `idmap`, the option of a bind mount or a volume that says whose its files are.
 
 use super::FlagError;
 use crate::model::{IdRange, Owners};

@@ -34,11 +34,6 @@ pub fn volume(text: &str, directory: &Path) -> Result<Mount, FlagError> {
             if let Some(name) = name {
                 volume_name(name)?;
             }
-            if options_of.owners.is_some() {
-                return Err(FlagError::new(format!(
-                    "invalid mode: {options}: idmap is for directories of the host"
-                )));
-            }
             if options_of.propagation.is_some() {
                 return Err(FlagError::new(format!("invalid mode: {options}")));
             }
@@ -49,6 +44,7 @@ pub fn volume(text: &str, directory: &Path) -> Result<Mount, FlagError> {
                 driver: None,
                 driver_opts: Labels::new(),
                 labels: Labels::new(),
+                owners: options_of.owners.unwrap_or_default(),
             }
         }
     };
@@ -114,7 +110,7 @@ struct MountFields {
     propagation: Option<BindPropagation>,
     not_recursive: bool,
     create_source: bool,
-    owners: Owners,
+    owners: Option<Owners>,
     no_copy: bool,
     subpath: Option<String>,
     driver: Option<String>,
@@ -168,8 +164,7 @@ impl MountFields {
                 self.special.push(("bind", key));
             }
             "idmap" => {
-                self.owners = idmap::owners(&text).map_err(|e| e.to_string())?;
-                self.special.push(("bind", key));
+                self.owners = Some(idmap::owners(&text).map_err(|e| e.to_string())?);
             }
             "volume-nocopy" => {
                 self.no_copy = flag(&key)?;
@@ -221,8 +216,9 @@ impl MountFields {
                 propagation: self.propagation,
                 recursive: !self.not_recursive,
                 create_source: self.create_source,
-                owners: self.owners,
+                owners: self.owners.unwrap_or_default(),
             },
+            "tmpfs" if self.owners.is_some() => return Err("idmap is for bind mounts and volumes".into()),
             "tmpfs" if source.is_some() => return Err("cannot specify source for a tmpfs mount".into()),
             "tmpfs" => MountKind::Tmpfs { size_bytes: self.size_bytes, mode: self.mode, options: Vec::new() },
             _ => {
@@ -236,6 +232,7 @@ impl MountFields {
                     driver: self.driver,
                     driver_opts: self.driver_opts,
                     labels: self.labels,
+                    owners: self.owners.unwrap_or_default(),
                 }
             }
         };
@@ -351,22 +348,18 @@ mod tests {
         match mount {
             Err(error) => error.to_string(),
             Ok(m) => {
+                let map = |owners| match owners {
+                    Owners::AsTheyAre => String::new(),
+                    owners => format!(" idmap={owners}"),
+                };
                 let kind = match m.kind {
                     MountKind::Bind { source, create_source, owners, .. } => {
                         let create = if create_source { " create" } else { "" };
-                        let map = if owners == Owners::AsTheyAre {
-                            String::new()
-                        } else {
-                            format!(" idmap={owners}")
-                        };
-                        format!("bind {}{create}{map}", source.display())
+                        format!("bind {}{create}{}", source.display(), map(owners))
                     }
-                    MountKind::Volume { name, no_copy, .. } => {
-                        format!(
-                            "volume {}{}",
-                            name.as_deref().unwrap_or("?"),
-                            if no_copy { " nocopy" } else { "" }
-                        )
+                    MountKind::Volume { name, no_copy, owners, .. } => {
+                        let no_copy = if no_copy { " nocopy" } else { "" };
+                        format!("volume {}{no_copy}{}", name.as_deref().unwrap_or("?"), map(owners))
                     }
                     MountKind::Tmpfs { size_bytes, mode, options } => {
                         format!("tmpfs {size_bytes:?} {mode:?} {options:?}")
@@ -396,7 +389,7 @@ mod tests {
         check("/srv:/x:ro,idmap=owner", "/x <- bind /srv create idmap=owner ro");
         check("/srv:/x:idmap", "/x <- bind /srv create");
         check("/srv:/x:idmap=wat", "invalid idmap \"wat\": \"wat\" is not one of owner, uids= and gids=");
-        check("data:/x:idmap=owner", "invalid mode: idmap=owner: idmap is for directories of the host");
+        check("data:/x:nocopy,idmap=owner", "/x <- volume data nocopy idmap=owner");
     }
 
     #[test]
@@ -409,7 +402,8 @@ mod tests {
         check("type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=755", "/t <- tmpfs Some(1048576) Some(493) []");
         check("type=bind,src=/a,dst=/b,idmap=uids=0-7-1", "/b <- bind /a idmap=uids=0-7-1;gids=0-0-65536");
         let mixed = "type=tmpfs,dst=/b,idmap=owner";
-        check(mixed, "cannot mix 'bind-*' options with mount type 'tmpfs' (idmap)");
+        check(mixed, "idmap is for bind mounts and volumes");
+        check("type=volume,src=vol,dst=/b,idmap=owner", "/b <- volume vol idmap=owner");
         check("type=bind,\"src=/a,b\",dst=/b", "/b <- bind /a,b");
         check("type=bind,dst=/b", "source is required for a bind mount");
         check("type=bind", "target is required");

@@ -72,13 +72,15 @@ pub(crate) fn bind_mode(mount: &Mount) -> String {
     }
     match &mount.kind {
         MountKind::Volume { no_copy: true, .. } => words.push("nocopy".to_owned()),
-        MountKind::Bind { propagation: value, owners, .. } => {
+        MountKind::Bind { propagation: value, .. } => {
             words.extend(value.map(|value| propagation(value).to_owned()));
-            if *owners != Owners::AsTheyAre {
-                words.push(format!("idmap={owners}"));
-            }
         }
         _ => {}
+    }
+    if let MountKind::Bind { owners, .. } | MountKind::Volume { owners, .. } = &mount.kind
+        && *owners != Owners::AsTheyAre
+    {
+        words.push(format!("idmap={owners}"));
     }
     words.join(",")
 }
@@ -118,13 +120,16 @@ fn mount(mount: &Mount) -> Value {
             }
             "bind"
         }
-        MountKind::Volume { name, no_copy, subpath, driver, driver_opts, labels } => {
+        MountKind::Volume { name, no_copy, subpath, driver, driver_opts, labels, owners } => {
             if let Some(name) = name {
                 out.insert("Source".into(), json!(name));
             }
             let mut options = Map::new();
             if *no_copy {
                 options.insert("NoCopy".into(), json!(true));
+            }
+            if *owners != Owners::AsTheyAre {
+                options.insert("IdMap".into(), json!(owners.to_string()));
             }
             if let Some(subpath) = subpath {
                 options.insert("Subpath".into(), json!(subpath));

@@ -7,6 +7,7 @@ use engine::model::{BindPropagation, ContainerSpec, Labels, Mount, MountKind, Mo
 use super::super::Project;
 use super::super::section::Section;
 use super::container::container_of;
+use crate::canon::volumes::ID_MAP;
 use crate::error::LoadError;
 
 /// One secret or config as a service sees it.
@@ -86,7 +87,9 @@ fn mount(
 fn bind(item: &Section, source: Option<String>) -> Result<MountKind, LoadError> {
     let Some(source) = source else { return Err(item.invalid("source", "is missing")) };
     let (mut propagation, mut recursive, mut create_source) = (None, true, true);
+    let mut owners = Owners::AsTheyAre;
     if let Some(bind) = item.section("bind")? {
+        owners = bind.parsed(ID_MAP, engine::parse::owners)?.unwrap_or_default();
         propagation = bind.parsed("propagation", |text| {
             Ok::<_, String>(match text {
                 "private" => BindPropagation::Private,
@@ -113,13 +116,7 @@ fn bind(item: &Section, source: Option<String>) -> Result<MountKind, LoadError> 
         }
         bind.finish()?;
     }
-    Ok(MountKind::Bind {
-        source: PathBuf::from(source),
-        propagation,
-        recursive,
-        create_source,
-        owners: Owners::AsTheyAre,
-    })
+    Ok(MountKind::Bind { source: PathBuf::from(source), propagation, recursive, create_source, owners })
 }
 
 fn volume(
@@ -130,7 +127,9 @@ fn volume(
     keys: &mut Vec<String>,
 ) -> Result<MountKind, LoadError> {
     let (mut no_copy, mut subpath, mut labels) = (false, None, Labels::new());
+    let mut owners = Owners::AsTheyAre;
     if let Some(volume) = item.section("volume")? {
+        owners = volume.parsed(ID_MAP, engine::parse::owners)?.unwrap_or_default();
         no_copy = volume.flag("nocopy")?;
         subpath = volume.text("subpath")?;
         labels = volume.dictionary("labels")?;
@@ -151,7 +150,7 @@ fn volume(
             }
         },
     };
-    Ok(MountKind::Volume { name, no_copy, subpath, driver: None, driver_opts: Labels::new(), labels })
+    Ok(MountKind::Volume { name, no_copy, subpath, driver: None, driver_opts: Labels::new(), labels, owners })
 }
 
 fn tmpfs(item: &Section) -> Result<MountKind, LoadError> {
