@@ -230,13 +230,41 @@ impl Sandbox {
         self.network.as_ref().and_then(|network| network.dns.as_ref())
     }
 
-    /// Lets the name server work if it has something to do.
+    /// The process that serves the published ports, where there is one.
+    pub(crate) fn forwarder(&self) -> Option<BorrowedFd<'_>> {
+        self.network.as_ref()?.reservation.as_ref()?.forwarder()
+    }
+
+    /// Sees to it that there is such a process again, when it has ended.
+    pub(crate) fn keep_forwarding(&mut self, now: Instant) {
+        if let Some(reservation) = self.network.as_mut().and_then(|network| network.reservation.as_mut()) {
+            reservation.look_after(now);
+        }
+    }
+
+    /// When [`Self::serve`] has something to do at the latest.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let network = self.network.as_ref()?;
+        let names = network.dns.as_ref().and_then(dns::Server::deadline);
+        let ports = network.reservation.as_ref().and_then(net::Reservation::deadline);
+        [names, ports].into_iter().flatten().min()
+    }
+
+    /// Lets the name server work if it has something to do, and starts what serves the ports when that is due.
     pub(crate) fn serve(&mut self, readable: bool, now: Instant) {
         if let Some(server) = self.network.as_mut().and_then(|network| network.dns.as_mut())
             && (readable || server.deadline().is_some_and(|deadline| now >= deadline))
         {
             server.ready();
         }
+        if self.forwarding_is_due(now) {
+            self.keep_forwarding(now);
+        }
+    }
+
+    fn forwarding_is_due(&self, now: Instant) -> bool {
+        let reservation = self.network.as_ref().and_then(|network| network.reservation.as_ref());
+        reservation.and_then(net::Reservation::deadline).is_some_and(|at| now >= at)
     }
 
     /// Whether the kernel killed something of this container for lack of memory since this was last asked.

@@ -81,6 +81,7 @@ enum Source {
     Input,
     Probe,
     Names,
+    Forwarder,
     Client(usize),
 }
 
@@ -266,6 +267,9 @@ impl Supervisor {
         if let Some(server) = self.sandbox.dns() {
             add(Source::Names, server.as_fd(), PollFlags::IN);
         }
+        if let Some(process) = self.sandbox.forwarder() {
+            add(Source::Forwarder, process, PollFlags::IN);
+        }
         for (index, client) in self.clients.iter().enumerate() {
             add(Source::Client(index), client.as_fd(), client_interest(client, input_is_behind));
         }
@@ -285,8 +289,7 @@ impl Supervisor {
             Phase::Waiting(until) => Some(*until),
             Phase::Over => None,
         };
-        let names = self.sandbox.dns().and_then(|server| server.deadline());
-        [phase, names].into_iter().flatten().min()
+        [phase, self.sandbox.deadline()].into_iter().flatten().min()
     }
 
     /// The healthcheck, unless the container is frozen and can neither be probed nor blamed.
@@ -310,6 +313,7 @@ impl Supervisor {
             }
             Source::Probe => self.check_health(),
             Source::Names => self.sandbox.serve(true, Instant::now()),
+            Source::Forwarder => self.sandbox.keep_forwarding(Instant::now()),
             Source::Client(index) => self.talk(index),
         }
     }

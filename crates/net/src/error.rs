@@ -55,10 +55,10 @@ pub enum PublishError {
     #[error("cannot publish {host_ip}:{port}/{protocol}")]
     Bind { host_ip: Ipv4Addr, port: u16, protocol: Protocol, source: io::Error },
     #[error(
-        "cannot expose privileged port {port}, you can add 'net.ipv4.ip_unprivileged_port_start={port}' to /etc/sysctl.conf, \
-         or choose a larger port number (>= 1024): listen {protocol} {host_ip}:{port}"
+        "cannot expose privileged port {port}, you can add 'net.ipv4.ip_unprivileged_port_start={port}' to /etc/sysctl.conf \
+         (currently {free_from}), or choose a larger port number (>= {free_from}): listen {protocol} {host_ip}:{port}"
     )]
-    Privileged { host_ip: Ipv4Addr, port: u16, protocol: Protocol, source: io::Error },
+    Privileged { host_ip: Ipv4Addr, port: u16, protocol: Protocol, free_from: u16, source: io::Error },
     #[error("cannot serve the published ports")]
     Forward { source: io::Error },
     #[error("cannot add published ports to the packet filter table `{table}`")]

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::plan::{Protocol, Published};
 use crate::ports;
@@ -34,7 +34,10 @@ const RLIMIT_NOFILE: u32 = 7;
 
 /// A running forwarder; it ends when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Forwarder(OwnedFd);
+pub(crate) struct Forwarder {
+    process: OwnedFd,
+    started: Instant,
+}
 
 impl Forwarder {
     /// Starts one, a child of this process that ends with it, for the ports of the container at `address`.
@@ -56,14 +59,27 @@ impl Forwarder {
         let program = Path::new("/proc/self/exe");
         let pid =
             sys::spawn::spawn(&sys::spawn::Spawn { program, args: &args, fds: &fds, new_session: true })?;
-        Ok(Self(sys::process::open(pid)?))
+        Ok(Self { process: sys::process::open(pid)?, started: Instant::now() })
+    }
+
+    pub(crate) fn process(&self) -> BorrowedFd<'_> {
+        self.process.as_fd()
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        let ended = sys::event::poll_one(self.process(), sys::event::PollFlags::IN, Some(Duration::ZERO));
+        ended.unwrap_or(false)
     }
 }
 
 impl Drop for Forwarder {
     fn drop(&mut self) {
-        let _ = sys::process::send_signal(self.0.as_fd(), SIGKILL);
-        let _ = sys::process::wait(self.0.as_fd());
+        let _ = sys::process::send_signal(self.process(), SIGKILL);
+        let _ = sys::process::wait(self.process());
     }
 }
 

@@ -20,8 +20,12 @@ pub const HOME: &str = "HULL_HOME";
 /// The keeper's socket in that directory.
 pub const SOCKET: &str = "ports.sock";
 
+/// The length of an answer: an errno, and the first port that users may bind, which is another in each network namespace.
+const ANSWER: usize = 6;
 /// No request is longer.
 const LONGEST: usize = 64;
+/// Ports from here on are everybody's.
+const FREE_FROM: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 /// The keeper waits no longer for a request.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -30,23 +34,46 @@ pub(crate) fn keeper() -> Option<PathBuf> {
     sys::user::is_in_subordinate_namespace().then(|| std::env::var_os(HOME))?.map(PathBuf::from)
 }
 
+/// Why a port is not to be had.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub source: io::Error,
+    /// The first port that users may bind where this one was asked for.
+    pub free_from: u16,
+}
+
+impl<E: Into<io::Error>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self { source: error.into(), free_from: free_from() }
+    }
+}
+
+fn free_from() -> u16 {
+    let text = std::fs::read_to_string(FREE_FROM).unwrap_or_default();
+    text.trim().parse().unwrap_or(1024)
+}
+
 /// Has the keeper in `directory` bind a port of the host.
 pub(crate) fn ask(
     directory: &std::path::Path,
     ip: Ipv4Addr,
     port: u16,
     protocol: Protocol,
-) -> io::Result<OwnedFd> {
+) -> Result<OwnedFd, Refused> {
     let directory = sys::fs::open_dir(directory)?;
     let stream = sys::socket::connect_in(directory.as_fd(), SOCKET)?;
     sys::socket::send_with_fds(stream.as_fd(), format!("{protocol} {ip}:{port}").as_bytes(), &[])?;
     stream.shutdown(Shutdown::Write)?;
-    let mut errno = [0; 4];
-    let (length, fds) = sys::socket::recv_with_fds(stream.as_fd(), &mut errno)?;
+    let mut answer = [0; ANSWER];
+    let (length, fds) = sys::socket::recv_with_fds(stream.as_fd(), &mut answer)?;
+    let [a, b, c, d, e, f] = answer;
     match (length, fds.into_iter().next()) {
-        (4, Some(socket)) => Ok(socket),
-        (4, None) => Err(io::Error::from_raw_os_error(i32::from_le_bytes(errno))),
-        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        (ANSWER, Some(socket)) => Ok(socket),
+        (ANSWER, None) => Err(Refused {
+            source: io::Error::from_raw_os_error(i32::from_le_bytes([a, b, c, d])),
+            free_from: u16::from_le_bytes([e, f]),
+        }),
+        _ => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
     }
 }
 
@@ -62,7 +89,8 @@ pub fn answer(stream: &UnixStream) {
         Err(errno) => (Errno::raw_os_error(errno), None),
     };
     let fds: Vec<_> = socket.iter().map(AsFd::as_fd).collect();
-    let _ = sys::socket::send_with_fds(stream.as_fd(), &errno.to_le_bytes(), &fds);
+    let answer = [&errno.to_le_bytes()[..], &free_from().to_le_bytes()].concat();
+    let _ = sys::socket::send_with_fds(stream.as_fd(), &answer, &fds);
 }
 
 /// Binds a socket that [`crate::forward`] serves.

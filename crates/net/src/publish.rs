@@ -5,7 +5,8 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
@@ -15,7 +16,10 @@ use crate::filter::Filter;
 use crate::forward::Forwarder;
 use crate::network::ensure_network;
 use crate::plan::{Context, NetworkPlan, Protocol, Publish, Published};
-use crate::ports;
+use crate::ports::{self, Refused};
+
+/// The least time from one start of a forwarder to the next.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The host ports one container holds; they are free again when this is dropped, so [`unpublish`] first.
 #[derive(Debug)]
@@ -24,7 +28,16 @@ pub struct Reservation {
     published: Vec<Published>,
     sockets: Vec<OwnedFd>,
     /// Where the packet filter cannot: see [`ports`].
-    forwarder: Option<Forwarder>,
+    service: Service,
+}
+
+/// What serves the ports.
+#[derive(Debug)]
+enum Service {
+    Filter,
+    Forwarder(Forwarder),
+    /// The forwarder has ended, and another is started then.
+    Again(Instant),
 }
 
 impl Reservation {
@@ -37,6 +50,40 @@ impl Reservation {
     pub fn address(&self) -> Ipv4Addr {
         self.address
     }
+
+    /// The process that serves the ports, where the packet filter does not: it is readable when [`Self::look_after`] has
+    /// something to do.
+    pub fn forwarder(&self) -> Option<BorrowedFd<'_>> {
+        match &self.service {
+            Service::Forwarder(forwarder) => Some(forwarder.process()),
+            Service::Filter | Service::Again(_) => None,
+        }
+    }
+
+    /// When [`Self::look_after`] has something to do at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.service {
+            Service::Again(at) => Some(at),
+            Service::Filter | Service::Forwarder(_) => None,
+        }
+    }
+
+    /// Starts the process that serves the ports again, if it has ended: at once, or a while after one that did not live long.
+    pub fn look_after(&mut self, now: Instant) {
+        if let Service::Forwarder(forwarder) = &self.service
+            && forwarder.has_ended()
+        {
+            self.service = Service::Again(now.max(forwarder.started() + PAUSE));
+        }
+        if let Service::Again(at) = self.service
+            && now >= at
+        {
+            self.service = match Forwarder::start(self.address, &self.published, &self.sockets) {
+                Ok(forwarder) => Service::Forwarder(forwarder),
+                Err(_) => Service::Again(now + PAUSE),
+            };
+        }
+    }
 }
 
 /// Publishes all of `ports` on the container at `address`, or none. Its network must have been ensured, as attaching does.
@@ -45,7 +92,7 @@ impl Reservation {
 /// [`PublishError::InUse`] when another container or any other process has one of the ports.
 pub fn publish(context: &Context, address: Ipv4Addr, ports: &[Publish]) -> Result<Reservation, PublishError> {
     let mut reservation =
-        Reservation { address, published: Vec::new(), sockets: Vec::new(), forwarder: None };
+        Reservation { address, published: Vec::new(), sockets: Vec::new(), service: Service::Filter };
     for port in ports {
         let (socket, host_port) = reserve(port)?;
         reservation.sockets.push(socket);
@@ -62,10 +109,10 @@ pub fn publish(context: &Context, address: Ipv4Addr, ports: &[Publish]) -> Resul
     }
     if !ports.is_empty() && ports::keeper().is_some() {
         let started = Forwarder::start(address, &reservation.published, &reservation.sockets);
-        reservation.forwarder = Some(started.map_err(|source| {
+        reservation.service = started.map(Service::Forwarder).map_err(|source| {
             let _ = with_filter(context, |filter| filter.remove_ports(&reservation.published));
             PublishError::Forward { source }
-        })?);
+        })?;
     }
     Ok(reservation)
 }
@@ -141,18 +188,18 @@ fn reserve(port: &Publish) -> Result<(OwnedFd, u16), PublishError> {
     let wanted = port.host_port.unwrap_or(0);
     let bound = match ports::keeper() {
         Some(keeper) => ports::ask(&keeper, host_ip, wanted, port.protocol),
-        None => bind(host_ip, wanted, port.protocol).map_err(io::Error::from),
+        None => bind(host_ip, wanted, port.protocol).map_err(Refused::from),
     };
     let result = bound.and_then(|socket| {
-        let bound = SocketAddrV4::try_from(rustix::net::getsockname(&socket)?)?;
+        let bound: SocketAddrV4 = rustix::net::getsockname(&socket)?.try_into()?;
         Ok((socket, bound.port()))
     });
-    result.map_err(|source| {
+    result.map_err(|Refused { source, free_from }| {
         let protocol = port.protocol;
         match source.kind() {
             io::ErrorKind::AddrInUse => PublishError::InUse { host_ip, port: wanted, protocol, source },
             io::ErrorKind::PermissionDenied => {
-                PublishError::Privileged { host_ip, port: wanted, protocol, source }
+                PublishError::Privileged { host_ip, port: wanted, protocol, free_from, source }
             }
             _ => PublishError::Bind { host_ip, port: wanted, protocol, source },
         }

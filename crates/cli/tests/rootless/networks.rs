@@ -1,11 +1,13 @@
 //! Networks, names and published ports of an ordinary user.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use testkit::eventually;
 
+use crate::system::kill;
 use crate::user::User;
 
 fn free_port() -> u16 {
@@ -42,6 +44,26 @@ fn containers_find_each_other_by_name() {
 }
 
 #[test]
+fn a_killed_forwarder_is_started_again() {
+    let user = User::with_busybox();
+    let port = free_port();
+    let publish = format!("{port}:80");
+    user.hull(["run", "-d", "-p", &publish, "--name", "web", "busybox", "httpd", "-f", "-h", "/etc"])
+        .success();
+    eventually("the page", 10, || get(port));
+    for _ in 0..2 {
+        let forwarder = user.pids("hull forward");
+        kill(&forwarder);
+        eventually("another forwarder", 10, || {
+            user.pids("hull forward").first().filter(|pid| !forwarder.contains(pid)).copied()
+        });
+        eventually("the page again", 10, || get(port));
+    }
+    user.hull(["rm", "-f", "web"]).success();
+    TcpListener::bind(("0.0.0.0", port)).expect("it is free again");
+}
+
+#[test]
 fn published_ports_are_the_hosts() {
     let user = User::with_busybox();
     let port = free_port();
@@ -55,9 +77,12 @@ fn published_ports_are_the_hosts() {
     user.hull(["run", "--rm", "-p", &publish, "busybox", "true"])
         .status(125)
         .says("port is already allocated");
-    user.hull(["run", "--rm", "-p", "80:80", "busybox", "true"])
-        .status(125)
-        .says("cannot expose privileged port 80, you can add 'net.ipv4.ip_unprivileged_port_start=80'");
+    let start = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").expect("it is there");
+    let start = start.trim();
+    user.hull(["run", "--rm", "-p", "80:80", "busybox", "true"]).status(125).says(&format!(
+        "cannot expose privileged port 80, you can add 'net.ipv4.ip_unprivileged_port_start=80' to \
+             /etc/sysctl.conf (currently {start}), or choose a larger port number (>= {start})"
+    ));
     user.hull(["rm", "-f", "web"]).success();
     assert_eq!(get(port), None);
     TcpListener::bind(("0.0.0.0", port)).expect("it is free again");
