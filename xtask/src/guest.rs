@@ -20,7 +20,7 @@ use crate::{run, setup};
 const PACKAGES: &[&str] = &["binutils", "busybox-static", "e2fsprogs", "qemu-system-x86", "systemd"];
 
 /// Crates whose tests ask something of the kernel.
-const CRATES: &[&str] = &["cgroup", "engine", "image", "monitor", "net", "runtime", "store", "sys"];
+const CRATES: &[&str] = &["cgroup", "cli", "engine", "image", "monitor", "net", "runtime", "store", "sys"];
 
 /// Builds the tests, boots the guest and runs them there. Arguments choose programs by parts of their names (`net/`,
 /// `runtime/container`); what follows `--` goes to each of them. `HULL_GUEST_SHOW=1` prints what passing programs said, too.
@@ -35,8 +35,12 @@ pub fn main(arguments: &[String]) -> Result<(), String> {
     let cache = cache()?;
     let kernel = kernel::Kernel::obtain(&cache.join("kernel"))?;
     let programs = programs::build(CRATES)?;
+    // Of the command line's tests, those the kernel matters to.
+    let usual = |name: &str| !name.starts_with("cli/") || name == "cli/rootless";
     let chosen = |program: &programs::Program| {
-        program.is_test && (names.is_empty() || names.iter().any(|name| program.name.contains(name.as_str())))
+        program.is_test
+            && (names.is_empty() && usual(&program.name)
+                || names.iter().any(|name| program.name.contains(name.as_str())))
     };
     let tests: Vec<_> = programs.iter().filter(|program| chosen(program)).collect();
     if tests.is_empty() {

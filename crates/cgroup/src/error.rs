@@ -19,6 +19,12 @@ pub enum CgroupError {
     MissingFile { what: String, file: String },
     #[error("{what} needs a control group, and this user has been given none")]
     Withheld { what: String },
+    #[error(
+        "this process is outside of the control group `{path}`, where this user's containers are, and may not go there"
+    )]
+    Outside { path: PathBuf },
+    #[error("{what} needs the {controller} controller, which is not delegated to this user")]
+    NotDelegated { what: String, controller: &'static str },
     #[error("{what} is not possible with {version}")]
     Unsupported { what: String, version: Version },
     #[error("invalid {what}: `{value}`")]
@@ -53,7 +59,9 @@ impl Diagnose for CgroupError {
             | Self::MissingFile { .. }
             | Self::NoSystemd { .. }
             | Self::Withheld { .. }
+            | Self::NotDelegated { .. }
             | Self::Unsupported { .. } => Class::Unsupported,
+            Self::Outside { .. } => Class::Denied,
             Self::Invalid { .. } => Class::Invalid,
             Self::Systemd { .. } => Class::Internal,
             Self::FreezeTimeout { .. } => Class::Unavailable,
@@ -82,7 +90,17 @@ impl Diagnose for CgroupError {
             Self::NoSystemd { .. } => {
                 "where systemd does not run, use a path (`/a/b`) and no --systemd-cgroup"
             }
-            Self::Withheld { .. } => "only root can do this so far: run hull as root, or without that limit",
+            Self::Withheld { .. } => {
+                "with cgroup v2, a systemd of this user's (`loginctl enable-linger`) or a group that root has handed over \
+                 would do"
+            }
+            Self::NotDelegated { .. } => {
+                "let root delegate it: `systemctl edit user@.service`, with `[Service]` and \
+                 `Delegate=cpu cpuset io memory pids`"
+            }
+            Self::Outside { .. } => {
+                "run hull from where this user's first container was started, or end all his containers first"
+            }
             Self::Create { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "run hull as root, or delegate a control group to this user"
             }

@@ -13,7 +13,7 @@ use oci::runtime::LinuxResources;
 
 use crate::files::write_plain;
 use crate::hierarchy::Memberships;
-use crate::{CgroupError, Hierarchy, V1Mount, Version};
+use crate::{CgroupError, Delegation, Hierarchy, V1Mount, Version};
 
 /// A control group by its name, whether it exists or not.
 #[derive(Clone, Debug)]
@@ -41,8 +41,11 @@ enum Layout {
         directories: Vec<V1Directory>,
     },
     V2 {
+        /// The root, or the first group of what has been given to this user.
         mount: PathBuf,
         directory: PathBuf,
+        /// Whether `mount` is such a group.
+        delegated: bool,
     },
     /// A group in name only, where none can be made.
     Withheld,
@@ -66,6 +69,10 @@ impl Layout {
             keeper: None,
         };
         Self::V1 { directories: mounts.iter().filter(|m| !m.is_named()).map(directory).collect() }
+    }
+
+    fn delegated(given: &Delegation, path: &Path) -> Self {
+        Self::V2 { mount: given.root().to_owned(), directory: given.root().join(path), delegated: true }
     }
 
     /// Adds the hierarchies without controllers in which systemd sees who is in its scopes.
@@ -150,7 +157,8 @@ impl Cgroup {
     /// Names the group at `path`, nested like that in every v1 hierarchy, without looking whether it exists.
     ///
     /// It is a member of every v1 hierarchy, of systemd's own where systemd has made it. An absolute path starts at the root of the hierarchies. A relative one is, as with runc, below the caller's own group on
-    /// v1 (in the hierarchy that stands for all), and beside it on v2, where a group with processes can have none below.
+    /// v1 (in the hierarchy that stands for all), and beside it on v2, where a group with processes can have none below; where only a
+    /// part has been given to this user, both start there.
     pub fn at(hierarchy: &Hierarchy, path: &Path) -> Result<Self, CgroupError> {
         let name = path.display().to_string();
         let invalid = || CgroupError::Invalid { what: "linux.cgroupsPath", value: name.clone() };
@@ -170,8 +178,10 @@ impl Cgroup {
             }
             Hierarchy::V2 { point } => {
                 let beside = own.v2().parent().unwrap_or(Path::new("/"));
-                Layout::V2 { mount: point.clone(), directory: point.join(inner(beside)).join(inner(path)) }
+                let directory = point.join(inner(beside)).join(inner(path));
+                Layout::V2 { mount: point.clone(), directory, delegated: false }
             }
+            Hierarchy::Delegated(given) => Layout::delegated(given, &inner(path)),
             Hierarchy::Withheld => return Err(CgroupError::Withheld { what: format!("the place {name}") }),
         };
         Ok(Self { name, layout, origin: Origin::Given })
@@ -188,7 +198,10 @@ impl Cgroup {
                 let flat = name.replace('/', "-");
                 Layout::v1(mounts, |mount| mount.join(&flat))
             }
-            Hierarchy::V2 { point } => Layout::V2 { mount: point.clone(), directory: point.join(name) },
+            Hierarchy::V2 { point } => {
+                Layout::V2 { mount: point.clone(), directory: point.join(name), delegated: false }
+            }
+            Hierarchy::Delegated(given) => Layout::delegated(given, Path::new(name)),
             Hierarchy::Withheld => Layout::Withheld,
         };
         Ok(Self { name: name.to_string(), layout, origin: Origin::Ours })
@@ -204,9 +217,8 @@ impl Cgroup {
                     .filter_map(|path| Some(path.file_name()?.to_str()?.strip_prefix(&prefix)?.to_string()))
                     .collect()
             }
-            Hierarchy::V2 { point } => subdirectories(&point.join(parent))
-                .filter_map(|path| Some(path.file_name()?.to_str()?.to_string()))
-                .collect(),
+            Hierarchy::V2 { point } => names_in(&point.join(parent)),
+            Hierarchy::Delegated(given) => names_in(&given.root().join(parent)),
             Hierarchy::Withheld => Vec::new(),
         };
         names.retain(|name| name != crate::supervisor::NAME);
@@ -241,6 +253,9 @@ impl Cgroup {
     pub fn join_fd(&self) -> Result<Option<OwnedFd>, CgroupError> {
         match &self.layout {
             Layout::V1 { .. } | Layout::Withheld => Ok(None),
+            Layout::V2 { mount, delegated: true, .. } if !Delegation::at(mount).holds_caller()? => {
+                Err(CgroupError::Outside { path: mount.clone() })
+            }
             Layout::V2 { directory, .. } => File::open(directory)
                 .map(|file| Some(file.into()))
                 .map_err(|source| CgroupError::Read { path: directory.clone(), source }),
@@ -362,6 +377,10 @@ impl Cgroup {
 
 /// The v1 controllers whose hierarchy stands for all, the first that there is.
 pub(crate) const MAIN: [&str; 5] = ["pids", "memory", "cpuacct", "cpu", "devices"];
+
+fn names_in(path: &Path) -> Vec<String> {
+    subdirectories(path).filter_map(|path| Some(path.file_name()?.to_str()?.to_string())).collect()
+}
 
 fn subdirectories(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(path)

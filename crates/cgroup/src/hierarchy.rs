@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::CgroupError;
+use crate::{CgroupError, Delegation};
 
 /// The version that has the resource controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,22 +55,25 @@ pub enum Hierarchy {
         /// Where it is mounted.
         point: PathBuf,
     },
+    /// A part of v2 that has been given to this user: its first group stands for the root.
+    Delegated(Delegation),
     /// There is one, but nothing of it has been given to this user: containers have no groups, and no limits.
     Withheld,
 }
 
 impl Hierarchy {
-    /// Finds what containers can be put into from the top: what is mounted, or nothing where an ordinary user is root of a
-    /// namespace and nobody has given him any of it.
+    /// Finds what containers can be put into from the top: what is mounted, or, where an ordinary user is root of a namespace,
+    /// what he has been given of it.
     ///
     /// # Errors
     /// [`CgroupError::NotMounted`], as [`Self::detect`].
     pub fn usable() -> Result<Self, CgroupError> {
         let found = Self::detect()?;
-        match sys::user::is_in_subordinate_namespace() && !found.is_ours() {
-            true => Ok(Self::Withheld),
-            false => Ok(found),
+        if !sys::user::is_in_subordinate_namespace() || found.is_ours() {
+            return Ok(found);
         }
+        let given = std::env::var_os(Delegation::VARIABLE).map(|root| Self::Delegated(Delegation::at(root)));
+        Ok(given.unwrap_or(Self::Withheld))
     }
 
     /// Whether this process may make groups in it.
@@ -79,7 +82,7 @@ impl Hierarchy {
         match self {
             Self::V1 { mounts, .. } => mounts.iter().all(|mount| may_write(&mount.point)),
             Self::V2 { point } => may_write(point),
-            Self::Withheld => false,
+            Self::Delegated(_) | Self::Withheld => false,
         }
     }
 
@@ -135,7 +138,7 @@ impl Hierarchy {
     pub fn version(&self) -> Option<Version> {
         match self {
             Self::V1 { .. } => Some(Version::V1),
-            Self::V2 { .. } => Some(Version::V2),
+            Self::V2 { .. } | Self::Delegated(_) => Some(Version::V2),
             Self::Withheld => None,
         }
     }
@@ -147,14 +150,16 @@ impl Hierarchy {
                 let all = mounts.iter().flat_map(|m| &m.controllers);
                 all.filter(|c| !c.starts_with("name=")).cloned().collect()
             }
-            Self::V2 { point } => fs::read_to_string(point.join("cgroup.controllers"))
-                .unwrap_or_default()
-                .split_whitespace()
-                .map(str::to_string)
-                .collect(),
+            Self::V2 { point } => controllers_in(point),
+            Self::Delegated(given) => controllers_in(given.root()),
             Self::Withheld => Vec::new(),
         }
     }
+}
+
+fn controllers_in(group: &Path) -> Vec<String> {
+    let text = fs::read_to_string(group.join("cgroup.controllers")).unwrap_or_default();
+    text.split_whitespace().map(str::to_string).collect()
 }
 
 /// The groups a process is in, from `/proc/<pid>/cgroup`.

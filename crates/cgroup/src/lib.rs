@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
 
+mod delegation;
 mod devices;
 mod error;
 mod files;
@@ -33,6 +34,7 @@ mod stats;
 mod supervisor;
 mod systemd;
 
+pub use delegation::Delegation;
 pub use error::CgroupError;
 pub use group::Cgroup;
 pub use hierarchy::{Hierarchy, V1Mount, Version};

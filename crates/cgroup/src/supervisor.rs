@@ -23,8 +23,12 @@ pub struct Supervisor {
 
 #[derive(Debug)]
 struct Place {
+    /// The name in `/proc/<pid>/cgroup`.
+    name: String,
     mount: PathBuf,
     directory: PathBuf,
+    /// Where a leaving monitor goes.
+    exit: PathBuf,
 }
 
 impl Supervisor {
@@ -33,29 +37,29 @@ impl Supervisor {
         let process = if pid == 0 { "self".to_string() } else { pid.to_string() };
         let memberships = read(&PathBuf::from(format!("/proc/{process}/cgroup")))?;
         let mut supervisor = Self { places: Vec::new(), pid };
-        for (name, mount, directory) in places(hierarchy, parent) {
-            if !is_in_root(&memberships, &name) {
-                join(&directory, pid)?;
-                supervisor.places.push(Place { mount, directory });
+        for place in places(hierarchy, parent) {
+            if !is_in_root(&memberships, &place.name) {
+                join(&place.directory, pid)?;
+                supervisor.places.push(place);
             }
         }
         Ok(supervisor)
     }
 
-    /// Moves the process to the root groups and removes the group if it was the last one there.
+    /// Moves the process out of the way, mostly to the root groups, and removes the group if it was the last one there.
     ///
     /// Meant for the last moment before the exit: a process cannot remove the group it is in.
     pub fn leave(self) {
-        for Place { mount, directory } in &self.places {
+        for Place { mount, directory, exit, .. } in &self.places {
             // Failing is harmless: the group is empty when this process is gone, and the next one to leave removes it.
-            let _ = write_plain(&mount.join("cgroup.procs"), &self.pid.to_string());
+            let _ = write_plain(&exit.join("cgroup.procs"), &self.pid.to_string());
             remove_empty(mount, directory);
         }
     }
 
     /// Removes the monitors' group below `parent` if nobody is in it: a killed monitor could not leave.
     pub fn sweep(hierarchy: &Hierarchy, parent: &str) {
-        for (_, mount, directory) in places(hierarchy, parent) {
+        for Place { mount, directory, .. } in places(hierarchy, parent) {
             remove_empty(&mount, &directory);
         }
     }
@@ -74,10 +78,13 @@ fn removed(path: &Path) -> bool {
     fs::remove_dir(path).map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |()| true)
 }
 
-/// What systemd tracks processes by: the name in `/proc/<pid>/cgroup`, the mount point, the directory for monitors.
-fn places(hierarchy: &Hierarchy, parent: &str) -> Vec<(String, PathBuf, PathBuf)> {
-    let place = |name: &str, mount: &Path, directory: &str| {
-        (name.to_string(), mount.to_owned(), mount.join(directory))
+/// What systemd tracks processes by.
+fn places(hierarchy: &Hierarchy, parent: &str) -> Vec<Place> {
+    let place = |name: &str, mount: &Path, directory: &str| Place {
+        name: name.to_string(),
+        mount: mount.to_owned(),
+        directory: mount.join(directory),
+        exit: mount.to_owned(),
     };
     match hierarchy {
         Hierarchy::V1 { mounts, unified } => {
@@ -89,6 +96,11 @@ fn places(hierarchy: &Hierarchy, parent: &str) -> Vec<(String, PathBuf, PathBuf)
             named.chain(unified.iter().map(|point| place("", point, &flat))).collect()
         }
         Hierarchy::V2 { point } => vec![place("", point, &format!("{parent}/{NAME}"))],
+        Hierarchy::Delegated(given) => {
+            let place = place("", given.root(), &format!("{parent}/{NAME}"));
+            // The first group must stay empty, or it cannot hand down controllers.
+            given.others().map(|exit| Place { exit, ..place }).into_iter().collect()
+        }
         Hierarchy::Withheld => Vec::new(),
     }
 }

@@ -108,6 +108,22 @@ impl Scope {
         }
     }
 
+    /// Moves the process `pid` to the group `inner` of the scope, which exists.
+    ///
+    /// systemd can do so where the caller may not: into a session's processes reach only root's rights.
+    pub(crate) fn attach(&self, inner: &str, pid: i32) -> Result<(), CgroupError> {
+        let mut body = Body::default();
+        body.string(&self.unit);
+        body.string(&format!("/{inner}"));
+        body.numbers(&[pid.cast_unsigned()]);
+        self.call(&mut self.connect()?, "AttachProcessesToUnit", "ssau", body).map(drop)
+    }
+
+    /// The path of its group below the hierarchies' roots.
+    pub(crate) fn path(&self) -> Result<PathBuf, CgroupError> {
+        self.group(&mut self.connect()?).map(PathBuf::from)
+    }
+
     fn connect(&self) -> Result<Connection, CgroupError> {
         let socket = match sys::user::effective_uid() {
             0 => PathBuf::from("/run/systemd/private"),

@@ -33,7 +33,7 @@ fn name(test: &str) -> String {
 fn directory(hierarchy: &Hierarchy, test: &str, file: &str) -> PathBuf {
     let controller = file.split('.').next().expect("split has a first part");
     match hierarchy {
-        Hierarchy::Withheld => unreachable!("tests run as root"),
+        Hierarchy::Delegated(_) | Hierarchy::Withheld => unreachable!("tests run as root"),
         Hierarchy::V2 { point } => point.join(name(test)),
         Hierarchy::V1 { mounts, .. } => {
             let mount = mounts.iter().find(|mount| mount.controllers.iter().any(|c| c == controller));
@@ -54,7 +54,7 @@ use Outcome::{Files, Refused};
 fn check(test: &str, resources: &LinuxResources, v1: Outcome<'_>, v2: Outcome<'_>) {
     for hierarchy in hierarchies() {
         let (outcome, test) = match hierarchy {
-            Hierarchy::Withheld => unreachable!("tests run as root"),
+            Hierarchy::Delegated(_) | Hierarchy::Withheld => unreachable!("tests run as root"),
             Hierarchy::V1 { .. } => (&v1, format!("{test}1")),
             Hierarchy::V2 { .. } => (&v2, format!("{test}2")),
         };

@@ -281,7 +281,7 @@ fn a_report_has_everything_that_is_counted() {
     assert!(report.memory.memory_and_swap.usage >= report.memory.memory.usage);
     assert!(report.memory.raw.len() > 10 && report.memory.oom_kills == 0);
     match hierarchy {
-        Hierarchy::Withheld => unreachable!("tests run as root"),
+        Hierarchy::Delegated(_) | Hierarchy::Withheld => unreachable!("tests run as root"),
         Hierarchy::V1 { .. } => {
             assert!(report.per_cpu_ns.iter().sum::<u64>() > 20_000_000);
             assert_eq!((report.cpu_pressure, report.io_pressure, report.memory.pressure), (None, None, None));
@@ -326,7 +326,7 @@ fn a_fork_storm_is_killed_whole() {
 
 fn leftovers(hierarchy: &Hierarchy, test: &str) -> Vec<PathBuf> {
     let points: Vec<&Path> = match hierarchy {
-        Hierarchy::Withheld => unreachable!("tests run as root"),
+        Hierarchy::Delegated(_) | Hierarchy::Withheld => unreachable!("tests run as root"),
         Hierarchy::V1 { mounts, .. } => mounts.iter().map(|m| m.point.as_path()).collect(),
         Hierarchy::V2 { point } => vec![point],
     };
@@ -444,7 +444,7 @@ fn monitors_leave_the_session_they_were_started_from() {
     let parent = format!("hull-test{}super", std::process::id());
     for hierarchy in [Some(hierarchy()), v2()].into_iter().flatten() {
         let (point, places) = match &hierarchy {
-            Hierarchy::Withheld => unreachable!("tests run as root"),
+            Hierarchy::Delegated(_) | Hierarchy::Withheld => unreachable!("tests run as root"),
             Hierarchy::V1 { unified: Some(point), .. } => (point.clone(), [format!("{parent}-monitors")]),
             Hierarchy::V1 { .. } => continue,
             Hierarchy::V2 { point } => (point.clone(), [format!("{parent}/monitors")]),

@@ -20,7 +20,7 @@ fn hierarchies() -> Vec<Hierarchy> {
 /// Every directory that `path` is in some hierarchy.
 fn directories(hierarchy: &Hierarchy, path: &str) -> Vec<PathBuf> {
     let points: Vec<&Path> = match hierarchy {
-        Hierarchy::Withheld => unreachable!("tests run as root"),
+        Hierarchy::Delegated(_) | Hierarchy::Withheld => unreachable!("tests run as root"),
         Hierarchy::V1 { mounts, .. } => mounts.iter().map(|mount| mount.point.as_path()).collect(),
         Hierarchy::V2 { point } => vec![point],
     };
@@ -50,7 +50,7 @@ fn an_absolute_path_is_below_the_root_of_every_hierarchy() {
         assert_eq!(made.path, Path::new(&path));
         assert!(made.until_joined.is_none());
         let wanted = match hierarchy {
-            Hierarchy::Withheld => unreachable!("tests run as root"),
+            Hierarchy::Delegated(_) | Hierarchy::Withheld => unreachable!("tests run as root"),
             Hierarchy::V1 { mounts, .. } => {
                 mounts.iter().filter(|mount| !mount.controllers[0].starts_with("name=")).count()
             }
@@ -121,7 +121,7 @@ fn a_relative_path_is_near_the_caller_s_group() {
     let own = own.lines().find_map(|line| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
         match hierarchy {
-            Hierarchy::Withheld => unreachable!("tests run as root"),
+            Hierarchy::Delegated(_) | Hierarchy::Withheld => unreachable!("tests run as root"),
             Hierarchy::V1 { .. } => (controllers == "pids").then(|| PathBuf::from(path)),
             Hierarchy::V2 { .. } => {
                 controllers.is_empty().then(|| Path::new(path).parent().unwrap_or(Path::new("/")).to_owned())

@@ -83,7 +83,7 @@ impl Systemd {
         let place = Place::parse(Manager::Cgroupfs, Some(Path::new(&path)), "").expect("it is plain");
         let made = place.create(hierarchy, &LinuxResources::default(), &BTreeMap::new()).expect("a group");
         let hierarchies = match hierarchy {
-            Hierarchy::Withheld => unreachable!("tests run as root"),
+            Hierarchy::Delegated(_) | Hierarchy::Withheld => unreachable!("tests run as root"),
             Hierarchy::V2 { .. } => "v2".to_owned(),
             Hierarchy::V1 { mounts, .. } => {
                 let is_named = |name: &String| name.starts_with("name=");
@@ -230,7 +230,7 @@ fn end(hierarchy: &Hierarchy, place: &Place, made: Made, mut child: Child) {
 fn directory(hierarchy: &Hierarchy, made: &Made, file: &str) -> PathBuf {
     let controller = file.split('.').next().expect("split has a first part");
     let point = match hierarchy {
-        Hierarchy::Withheld => unreachable!("tests run as root"),
+        Hierarchy::Delegated(_) | Hierarchy::Withheld => unreachable!("tests run as root"),
         Hierarchy::V2 { point } => point,
         Hierarchy::V1 { mounts, .. } => {
             &mounts.iter().find(|mount| mount.controllers.iter().any(|c| c == controller)).expect(file).point

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use cgroup::Delegation;
 use sys::fs::{FileLock, LockKind, OFlags};
 use sys::process::Vectors;
 
@@ -30,7 +31,9 @@ pub fn enter(directory: &Path, environment: Environment<'_>) -> Result<(), HomeE
         return Ok(());
     }
     place::open(directory)?;
-    let (anchor, _lock) = find_or_start(directory)?;
+    let (anchor, groups, _lock) = find_or_start(directory)?;
+    // Who needs a group and is not let in is told so by whatever wanted to have it.
+    let _ = groups.as_ref().map(Delegation::enter);
     let failed = |source| HomeError::Home { action: "join", source };
     // Both are looked up again on the other side: what is open here leads to mounts of this side.
     let here = std::env::current_dir().map_err(failed)?;
@@ -39,29 +42,40 @@ pub fn enter(directory: &Path, environment: Environment<'_>) -> Result<(), HomeE
     std::env::set_current_dir(&here).map_err(|source| HomeError::Directory { path: here, source })?;
     let program = sys::fs::open(program.as_path(), OFlags::PATH, 0).map_err(failed)?;
     // The lock is released by the exec: from then on this process is seen to live there.
-    Err(failed(sys::process::exec_fd(program, &vectors(directory, environment).map_err(failed)?)))
+    Err(failed(sys::process::exec_fd(
+        program,
+        &vectors(directory, groups.as_ref(), environment).map_err(failed)?,
+    )))
 }
 
-fn vectors(directory: &Path, environment: Environment<'_>) -> std::io::Result<Vectors> {
+fn vectors(
+    directory: &Path,
+    groups: Option<&Delegation>,
+    environment: Environment<'_>,
+) -> std::io::Result<Vectors> {
     let args: Vec<Vec<u8>> = std::env::args_os().map(|arg| arg.as_bytes().to_vec()).collect();
-    let new = || environment.iter().copied().chain([(net::ports::HOME, directory)]);
+    let group = groups.map(|groups| (Delegation::VARIABLE, groups.root()));
+    let new = || environment.iter().copied().chain([(net::ports::HOME, directory)]).chain(group);
     let pair = |name: &OsStr, value: &OsStr| [name.as_bytes(), b"=", value.as_bytes()].concat();
     let mut env: Vec<Vec<u8>> = std::env::vars_os()
-        .filter(|(name, _)| !new().any(|(other, _)| name == other))
+        .filter(|(name, _)| name != Delegation::VARIABLE && !new().any(|(other, _)| name == other))
         .map(|(name, value)| pair(&name, &value))
         .collect();
     env.extend(new().map(|(name, value)| pair(name.as_ref(), value.as_ref())));
     Vectors::new(&args, &env)
 }
 
-/// The anchor of the home, and the lock that keeps the home from being ended.
-fn find_or_start(directory: &Path) -> Result<(OwnedFd, FileLock), HomeError> {
+/// The anchor of the home, its control groups, and the lock that keeps the home from being ended.
+fn find_or_start(directory: &Path) -> Result<(OwnedFd, Option<Delegation>, FileLock), HomeError> {
     let failed = |source| HomeError::Home { action: "find", source };
     let lock = |kind| FileLock::acquire(directory.join(LOCK), kind).map_err(failed);
-    let find = || Record::load(directory).and_then(|record| record.anchor());
+    let find = || {
+        let record = Record::load(directory)?;
+        Some((record.anchor()?, record.group.map(Delegation::at)))
+    };
     let shared = lock(LockKind::Shared)?;
-    if let Some(anchor) = find() {
-        return Ok((anchor, shared));
+    if let Some((anchor, groups)) = find() {
+        return Ok((anchor, groups, shared));
     }
     drop(shared);
     let alone = lock(LockKind::Exclusive)?;
@@ -69,7 +83,7 @@ fn find_or_start(directory: &Path) -> Result<(OwnedFd, FileLock), HomeError> {
         start(directory)?;
     }
     match find() {
-        Some(anchor) => Ok((anchor, alone)),
+        Some((anchor, groups)) => Ok((anchor, groups, alone)),
         None => Err(failed(std::io::ErrorKind::NotFound.into())),
     }
 }

@@ -6,11 +6,13 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use cgroup::Delegation;
 use diag::Diagnose;
 use sys::event::{PollFd, PollFlags, poll};
 use sys::fs::{FileLock, LockKind};
@@ -64,6 +66,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 struct Keeper {
     directory: PathBuf,
     anchor: Anchor,
+    /// The control groups this user has been given.
+    groups: Option<Delegation>,
     listener: UnixListener,
     outlet: Outlet,
     /// The running program, or when to try again.
@@ -78,13 +82,13 @@ impl Keeper {
         };
         std::env::set_current_dir("/").map_err(failed("leave"))?;
         let outlet = Outlet::find()?;
-        let anchor = find_or_make(&directory, &outlet)?;
+        let (anchor, groups) = find_or_make(&directory, &outlet)?;
         let open = sys::fs::open_dir(directory.as_path()).map_err(failed("open"))?;
         let _ = std::fs::remove_file(directory.join(net::ports::SOCKET));
         let listener =
             sys::socket::listen_in(open.as_fd(), net::ports::SOCKET).map_err(failed("listen in"))?;
         let running = Err(Instant::now());
-        let mut keeper = Self { directory: directory.clone(), anchor, listener, outlet, running };
+        let mut keeper = Self { directory: directory.clone(), anchor, groups, listener, outlet, running };
         keeper.open_outlet();
         keeper.save().map_err(failed("write in"))?;
         let pid = keeper.anchor.pid;
@@ -98,7 +102,8 @@ impl Keeper {
 
     fn record(&self) -> Record {
         let outlet = self.running.as_ref().map_or(0, |(pid, _)| *pid);
-        Record { anchor: self.anchor.pid, users: self.anchor.users, outlet }
+        let group = self.groups.as_ref().map(|groups| groups.root().to_owned());
+        Record { anchor: self.anchor.pid, users: self.anchor.users, outlet, group }
     }
 
     fn open_outlet(&mut self) {
@@ -208,13 +213,18 @@ enum Event {
     Over,
 }
 
-/// The home that is recorded, if a process lives in it, or else a new one.
-fn find_or_make(directory: &Path, outlet: &Outlet) -> Result<Anchor, HomeError> {
+/// The home that is recorded with its control groups, if a process lives in it, or else a new one.
+///
+/// From here on this process, and with it the anchor and the way out, is below those groups too.
+fn find_or_make(directory: &Path, outlet: &Outlet) -> Result<(Anchor, Option<Delegation>), HomeError> {
     if let Some(record) = Record::load(directory) {
         // It was started by a keeper that was killed; its network would fight with another's.
         end_outlet(record.outlet);
         if let Some(inhabitant) = record.inhabitant() {
-            return home::adopt(inhabitant);
+            let groups = record.group.map(Delegation::at);
+            // Outside of them it works as well, but may be ended with the session it was started from.
+            let _ = groups.as_ref().map(Delegation::enter);
+            return Ok((home::adopt(inhabitant)?, groups));
         }
     }
     let resolv_conf = outlet.write_resolv_conf(directory);
@@ -223,7 +233,15 @@ fn find_or_make(directory: &Path, outlet: &Outlet) -> Result<Anchor, HomeError> 
         path: directory.to_owned(),
         source,
     })?;
-    home::make(&Ids::of_user()?, Some(resolv_conf))
+    let ids = Ids::of_user()?;
+    let groups = Delegation::obtain(&scope_of(directory));
+    Ok((home::make(&ids, Some(resolv_conf))?, groups))
+}
+
+/// The scope to ask the user's systemd for: homes in other directories have others.
+fn scope_of(directory: &Path) -> String {
+    let inode = std::fs::metadata(directory).map_or(0, |metadata| metadata.ino());
+    format!("hull-{inode}.scope")
 }
 
 /// Ends the program with this pid if that is what it still is.

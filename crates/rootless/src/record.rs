@@ -1,4 +1,5 @@
-//! The file `home`: `<anchor's pid> <inode of the user namespace> <pid of pasta, or 0>`.
+//! The file `home`: `<anchor's pid> <inode of the user namespace> <pid of pasta, or 0>`, and on a second line the first of the
+//! control groups that this user has been given, if there are any.
 //!
 //! It says who to join. A pid may be somebody else's by now, an inode not as long as a process lives in the namespace.
 
@@ -6,16 +7,17 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const FILE: &str = "home";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     pub anchor: i32,
     pub users: u64,
     /// The program that leads out of the home; 0 when there is none.
     pub outlet: i32,
+    pub group: Option<PathBuf>,
 }
 
 impl Record {
@@ -24,17 +26,21 @@ impl Record {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let mut words = text.split_whitespace();
+        let (first, rest) = text.split_once('\n')?;
+        let mut words = first.split_whitespace();
+        let group = rest.lines().next().filter(|line| !line.is_empty());
         Some(Self {
             anchor: words.next()?.parse().ok()?,
             users: words.next()?.parse().ok()?,
             outlet: words.next()?.parse().ok()?,
+            group: group.map(PathBuf::from),
         })
     }
 
     pub fn save(&self, directory: &Path) -> io::Result<()> {
         let fresh = directory.join("home.new");
-        fs::write(&fresh, format!("{} {} {}\n", self.anchor, self.users, self.outlet))?;
+        let group = self.group.as_deref().unwrap_or(Path::new("")).display();
+        fs::write(&fresh, format!("{} {} {}\n{group}\n", self.anchor, self.users, self.outlet))?;
         fs::rename(fresh, directory.join(FILE))
     }
 
@@ -74,10 +80,12 @@ mod tests {
     fn a_record_is_read_as_it_was_written() {
         let directory = std::env::temp_dir().join(format!("hull-home-test-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
-        let record = Record { anchor: 7, users: 4_026_531_837, outlet: 0 };
-        record.save(&directory).unwrap();
-        assert_eq!(Record::load(&directory), Some(record));
-        assert_eq!(Record::parse("7 x 0"), None);
+        for group in [None, Some(PathBuf::from("/sys/fs/cgroup/a b"))] {
+            let record = Record { anchor: 7, users: 4_026_531_837, outlet: 0, group };
+            record.save(&directory).unwrap();
+            assert_eq!(Record::load(&directory), Some(record));
+        }
+        assert_eq!(Record::parse("7 x 0\n"), None);
         Record::remove(&directory);
         assert_eq!(Record::load(&directory), None);
         fs::remove_dir_all(&directory).unwrap();

@@ -24,8 +24,10 @@ const TOOLS: &[&str] = &[
     "procps",
     "python3",
     "sed",
+    "slirp4netns",
     "systemd",
     "tar",
+    "uidmap",
     "util-linux",
 ];
 

@@ -5,7 +5,9 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
 busybox mount -t proc -o nosuid,nodev,noexec proc /proc
 busybox mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
 busybox mount -t devtmpfs -o nosuid dev /dev
-busybox mkdir -p /dev/pts /dev/shm
+busybox mkdir -p /dev/pts /dev/shm /dev/net
+# Opening it loads the module.
+busybox mknod -m 666 /dev/net/tun c 10 200
 busybox mount -t devpts -o nosuid,noexec,gid=5,mode=620,ptmxmode=666 devpts /dev/pts
 busybox mount -t tmpfs -o nosuid,nodev shm /dev/shm
 busybox mount -t tmpfs -o nosuid,nodev,mode=755 run /run

@@ -35,7 +35,7 @@ impl Cgroup {
                     }
                 }
             }
-            Layout::V2 { mount, directory } => {
+            Layout::V2 { mount, directory, .. } => {
                 if self.origin == Origin::Ours {
                     let parent = directory.parent().unwrap_or(mount);
                     make_v2(parent, directory)?;
@@ -43,7 +43,7 @@ impl Cgroup {
                 } else {
                     self.make_below(mount, directory, |_| Ok(()), made)?;
                 }
-                hand_down(mount, directory, &settings)?;
+                self.hand_down(mount, directory, &settings)?;
             }
             Layout::Withheld => return refuse(&settings),
         }
@@ -97,7 +97,7 @@ impl Cgroup {
                     self.join_late(directory)?;
                 }
             }
-            Layout::V2 { mount, directory } => hand_down(mount, directory, &settings)?,
+            Layout::V2 { mount, directory, .. } => self.hand_down(mount, directory, &settings)?,
             Layout::Withheld => return refuse(&settings),
         }
         self.apply(&settings, &rules)
@@ -116,6 +116,18 @@ impl Cgroup {
         let limit = self.stats()?.memory.limit.and_then(|limit| i64::try_from(limit).ok());
         let memory = LinuxMemory { limit, ..memory };
         Ok(Cow::Owned(LinuxResources { memory: Some(memory), ..resources.clone() }))
+    }
+
+    /// Enables the controllers of `settings` and the basic ones for `directory`.
+    fn hand_down(&self, mount: &Path, directory: &Path, settings: &[Setting]) -> Result<(), CgroupError> {
+        let Some(Setting { what, controller, .. }) = hand_down(mount, directory, settings)? else {
+            return Ok(());
+        };
+        let what = what.to_string();
+        Err(match &self.layout {
+            Layout::V2 { delegated: true, .. } => CgroupError::NotDelegated { what, controller },
+            _ => CgroupError::MissingController { what, controller },
+        })
     }
 
     fn resolve(&self, resources: &LinuxResources) -> Result<(Vec<Setting>, Vec<DeviceRule>), CgroupError> {
@@ -140,6 +152,8 @@ impl Cgroup {
                     controller: "devices",
                 }),
             },
+            // An ordinary user may load none, and without it has no more rights on devices than their owners gave.
+            Layout::V2 { .. } if sys::user::is_in_subordinate_namespace() => Ok(()),
             Layout::V2 { directory, .. } => {
                 // No program means no restriction, and spares a privileged container one; an existing one must go though.
                 if devices::allow_everything(rules) && !devices::is_restricted(directory) {
@@ -239,10 +253,12 @@ fn make_v2(parent: &Path, directory: &Path) -> Result<(), CgroupError> {
 const BASIC: [&str; 4] = ["cpu", "memory", "pids", "io"];
 
 /// Enables the controllers that `directory` needs in each group above it, from the top.
-///
-/// # Errors
-/// [`CgroupError::MissingController`] when one that a setting needs cannot be had.
-fn hand_down(mount: &Path, directory: &Path, settings: &[Setting]) -> Result<(), CgroupError> {
+/// Returns a setting whose controller cannot be had.
+fn hand_down<'s>(
+    mount: &Path,
+    directory: &Path,
+    settings: &'s [Setting],
+) -> Result<Option<&'s Setting>, CgroupError> {
     let required: Vec<&'static str> =
         settings.iter().map(|s| s.controller).filter(|c| !c.is_empty()).collect();
     let file = directory.join("cgroup.controllers");
@@ -268,13 +284,7 @@ fn hand_down(mount: &Path, directory: &Path, settings: &[Setting]) -> Result<(),
         }
     }
     let left = missing(&read(&file)?);
-    match settings.iter().find(|s| left.contains(&s.controller) && !s.optional) {
-        Some(setting) => Err(CgroupError::MissingController {
-            what: setting.what.to_string(),
-            controller: setting.controller,
-        }),
-        None => Ok(()),
-    }
+    Ok(settings.iter().find(|s| left.contains(&s.controller) && !s.optional))
 }
 
 #[cfg(test)]

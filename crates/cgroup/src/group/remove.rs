@@ -44,7 +44,7 @@ impl Cgroup {
         if self.origin != Origin::Ours {
             return;
         }
-        if let Layout::V2 { mount, directory } = &self.layout {
+        if let Layout::V2 { mount, directory, .. } = &self.layout {
             let above = directory.ancestors().skip(1).take_while(|a| a.starts_with(mount) && a != mount);
             for ancestor in above {
                 if fs::remove_dir(ancestor).is_err() {

@@ -102,11 +102,14 @@ impl Body {
             Value::U64(value) => self.fixed(value.to_le_bytes()),
             Value::String(text) => self.string(text),
             Value::Bytes(bytes) => self.array(1, |body| body.bytes.extend(bytes)),
-            Value::U32s(all) => {
-                self.array(4, |body| all.iter().for_each(|one| body.fixed(one.to_le_bytes())))
-            }
+            Value::U32s(all) => self.numbers(all),
             Value::Strings(all) => self.array(4, |body| all.iter().for_each(|one| body.string(one))),
         }
+    }
+
+    /// `au`
+    pub fn numbers(&mut self, all: &[u32]) {
+        self.array(4, |body| all.iter().for_each(|one| body.fixed(one.to_le_bytes())));
     }
 
     /// `a(sv)`

@@ -47,7 +47,6 @@ impl User {
         }
         // The build directory may be out of the user's reach.
         fs::copy(env!("CARGO_BIN_EXE_hull"), user.directory.join("hull")).expect("the binary was built");
-        fs::copy(busybox_tar(), user.directory.join("busybox.tar")).expect("it was made");
         let uid = user.uid;
         let line = format!("tester:x:{uid}:{uid}::{}:/bin/sh\n", user.home().display());
         user.write("passwd", &(fs::read_to_string("/etc/passwd").expect("every system has it") + &line));
@@ -58,10 +57,20 @@ impl User {
 
     /// The same, with the image `busybox`.
     pub fn with_busybox() -> Self {
-        let user = Self::new();
-        let archive = user.directory.join("busybox.tar");
-        user.hull(["import", &archive.to_string_lossy(), "busybox:latest"]).success();
-        user
+        Self::new().import_busybox()
+    }
+
+    pub fn import_busybox(self) -> Self {
+        self.import(&busybox_tar(), "busybox:latest");
+        self
+    }
+
+    /// Imports `archive`, which may be out of the user's reach, as `image`.
+    pub fn import(&self, archive: &Path, image: &str) {
+        let copy = self.directory.join("image.tar");
+        fs::copy(archive, &copy).expect("it was made");
+        self.hull(["import", &copy.to_string_lossy(), image]).success();
+        fs::remove_file(copy).expect("our own directory");
     }
 
     fn write(&self, name: &str, text: &str) {

@@ -109,7 +109,7 @@ fn a_v2_group_is_entered_at_birth() {
     let point = match Hierarchy::detect().unwrap() {
         Hierarchy::V2 { point } => point,
         Hierarchy::V1 { unified: Some(point), .. } => point,
-        Hierarchy::V1 { unified: None, .. } | Hierarchy::Withheld => return,
+        Hierarchy::V1 { unified: None, .. } | Hierarchy::Delegated(_) | Hierarchy::Withheld => return,
     };
     let mut sandbox = Sandbox::shell(
         "grep ^0:: /proc/self/cgroup; ls /sys/fs/cgroup | grep -c cgroup.procs; cat /sys/fs/cgroup/cgroup.procs; exit 6",
