@@ -3,12 +3,19 @@
 //! It runs on a copy with ports and a data directory of its own, in roots of its own, so it meets neither another run of itself
 //! nor a stack somebody uses.
 
+mod example;
+mod rootless;
+#[path = "../rootless/user.rs"]
+#[allow(dead_code, reason = "the tests without root use the rest")]
+mod user;
+
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use testkit::{Output, World, debian_tar, eventually};
+
+use example::{curl, free_ports, replace};
 
 /// Services and the program that is PID 1 in their containers.
 const SERVICES: &[(&str, &str)] = &[("mariadb", "mariadbd"), ("wordpress", "php-fpm"), ("nginx", "nginx")];
@@ -72,27 +79,13 @@ impl Stack {
         let world = World::new(env!("CARGO_BIN_EXE_hull"));
         world.hull(["import", &debian_tar().to_string_lossy(), "debian:bookworm"]).success();
         let directory = world.scratch().join("inception");
-        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/inception");
-        for service in ["bonus", "mariadb", "nginx", "wordpress", "compose.yaml", "setup.sh"] {
-            fs::create_dir_all(&directory).expect("the scratch directory is ours");
-            let copy = Command::new("cp").arg("-a").arg(example.join(service)).arg(&directory).status();
-            assert!(copy.expect("cp is part of Debian").success());
-        }
         let https = free_ports(7);
         let (ftp, passive) = (https + 1, https + 2);
+        example::copy(&directory, &world.scratch().join("kept"), https, ftp);
         let range = format!("{passive}-{}", passive + 4);
         replace(&directory.join("compose.yaml"), &[("21100-21104", &range)]);
         let vsftpd = [("21100", &*passive.to_string()), ("21104", &*(passive + 4).to_string())];
         replace(&directory.join("bonus/ftp/vsftpd.conf"), &vsftpd);
-        let settings = fs::read_to_string(example.join(".env.example")).expect("the example has settings");
-        let settings = settings.lines().map(|line| match line.split_once('=') {
-            Some(("DATA_DIR", _)) => format!("DATA_DIR={}\n", world.scratch().join("kept").display()),
-            Some(("HTTPS_PORT", _)) => format!("HTTPS_PORT={https}\n"),
-            Some(("FTP_PORT", _)) => format!("FTP_PORT={ftp}\n"),
-            _ => format!("{line}\n"),
-        });
-        fs::write(directory.join(".env"), settings.collect::<String>())
-            .expect("the scratch directory is ours");
         let stack = Self { world, directory, https, ftp };
         stack.set_up();
         stack
@@ -286,30 +279,4 @@ impl Stack {
         let written = self.shell("backup", "ls /backups; zcat /backups/database-*.sql.gz");
         assert!(written.contains("site-") && written.contains("Kept over down and up"));
     }
-}
-
-/// The first of `count` neighbouring ports nobody uses now, outside the range the kernel gives to clients.
-fn free_ports(count: u16) -> u16 {
-    let free = |port: u16| TcpListener::bind(("0.0.0.0", port)).is_ok();
-    let start = 20_000 + u16::try_from(std::process::id() % 1_000).expect("it is small") * 10;
-    let candidates = (start..32_000).step_by(10);
-    candidates.into_iter().find(|port| (*port..port + count).all(free)).expect("some ports are free")
-}
-
-/// Writes other text in the place of some in a file.
-fn replace(file: &Path, changes: &[(&str, &str)]) {
-    let mut text = fs::read_to_string(file).expect("the example has it");
-    for (old, new) in changes {
-        assert!(text.contains(old), "{} lost {old}", file.display());
-        text = text.replace(old, new);
-    }
-    fs::write(file, text).expect("the scratch directory is ours");
-}
-
-/// The exit status and output of `curl`, which accepts our self-signed certificate.
-fn curl(words: &[&str]) -> (Option<i32>, String) {
-    let mut curl = Command::new("curl");
-    curl.args(["--insecure", "--silent", "--show-error", "--max-time", "20"]).args(words);
-    let output = curl.output().expect("curl is installed");
-    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
