@@ -2,7 +2,9 @@
 
 mod auth;
 mod blobs;
+mod challenge;
 mod endpoint;
+mod login;
 mod manifests;
 mod request;
 mod stream;
@@ -14,14 +16,13 @@ use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Runtime;
 
-pub use auth::{Credential, Credentials};
 pub use blobs::BlobReader;
 pub use manifests::Fetched;
 pub use stream::Streamed;
 pub use upload::Push;
 
-use crate::RegistryError;
-use auth::Tokens;
+use crate::credentials::DockerConfig;
+use crate::{Credentials, RegistryError};
 use endpoint::Endpoint;
 
 /// What a client is told once.
@@ -30,6 +31,16 @@ pub struct ClientOptions {
     /// What registries are told of their visitor: `hull/0.1.0`.
     pub user_agent: String,
     pub credentials: Arc<dyn Credentials>,
+}
+
+impl ClientOptions {
+    /// What every command of hull is: nothing is read before a registry asks for it.
+    pub fn from_environment() -> Self {
+        Self {
+            user_agent: concat!("hull/", env!("CARGO_PKG_VERSION")).to_owned(),
+            credentials: Arc::new(DockerConfig::from_environment()),
+        }
+    }
 }
 
 /// Talks to registries; cheap to clone, may be shared between threads. Connections and tokens are kept for its lifetime.
@@ -43,7 +54,6 @@ struct Inner {
     options: ClientOptions,
     /// By domain as references have it.
     endpoints: Mutex<HashMap<String, Arc<Endpoint>>>,
-    tokens: Tokens,
 }
 
 impl Client {
@@ -57,7 +67,7 @@ impl Client {
             .enable_time()
             .build()
             .map_err(|e| RegistryError::Setup(Box::new(e)))?;
-        let inner = Inner { runtime, options, endpoints: Mutex::default(), tokens: Tokens::default() };
+        let inner = Inner { runtime, options, endpoints: Mutex::default() };
         Ok(Self { inner: Arc::new(inner) })
     }
 }

@@ -1,7 +1,11 @@
 //! Why a registry was of no help.
 
+use std::sync::Arc;
+
 use diag::{Class, Diagnose};
 use oci::Digest;
+
+use crate::CredentialsError;
 
 /// A request to a registry failed.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +30,11 @@ pub enum RegistryError {
     Denied { host: String, repository: String },
     #[error("unauthorized: authentication required for {host}")]
     Unauthorized { host: String },
+    /// In the words of Docker's client.
+    #[error("login attempt to {url} failed with status: {status}")]
+    LoginRefused { url: String, status: String },
+    #[error("registry {host} asks for credentials, which cannot be looked up")]
+    Credentials { host: String, source: Arc<CredentialsError> },
     #[error("registry {host} answered {status} to {url}: {message}")]
     Status { host: String, url: String, status: u16, message: String },
     #[error("registry {host} gave a malformed answer to {url}: {what}")]
@@ -44,7 +53,8 @@ impl Diagnose for RegistryError {
     fn class(&self) -> Class {
         match self {
             Self::ManifestUnknown(_) | Self::BlobUnknown { .. } | Self::Denied { .. } => Class::NotFound,
-            Self::Unauthorized { .. } => Class::Denied,
+            Self::Unauthorized { .. } | Self::LoginRefused { .. } => Class::Denied,
+            Self::Credentials { source, .. } => source.class(),
             Self::Connect { .. } | Self::Transfer { .. } | Self::Stalled { .. } => Class::Unavailable,
             Self::Status { status: 429 | 500.., .. } => Class::Unavailable,
             Self::Source(e) => Class::of_io(e),
@@ -61,6 +71,7 @@ impl Diagnose for RegistryError {
             Self::Connect { host, .. } => Some(format!(
                 "check that {host} is right and reachable; a registry without TLS has to be named in `insecure-registries`"
             )),
+            Self::Credentials { source, .. } => source.hint(),
             _ => None,
         }
     }

@@ -12,7 +12,9 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
 
 pub mod client;
+pub mod credentials;
 mod error;
 
-pub use client::{BlobReader, Client, ClientOptions, Credential, Credentials, Fetched, Push, Streamed};
+pub use client::{BlobReader, Client, ClientOptions, Fetched, Push, Streamed};
+pub use credentials::{Credential, Credentials, CredentialsError};
 pub use error::RegistryError;

@@ -66,6 +66,11 @@ impl World {
         path
     }
 
+    /// Where `hull` and `docker` keep this world's credentials.
+    pub fn docker_config(&self) -> PathBuf {
+        self.directory.join("docker")
+    }
+
     /// Writes a file beneath [`World::scratch`], its directories included, and returns its path.
     pub fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.scratch().join(name);
@@ -79,6 +84,8 @@ impl World {
         let mut command = Command::new(&self.binary);
         command.args(args).current_dir(self.scratch());
         command.env("HULL_ROOT", self.data_root()).env("HULL_RUN_ROOT", &self.run_root).stdin(Stdio::null());
+        // Credentials of whoever runs the tests are none of theirs.
+        command.env("DOCKER_CONFIG", self.docker_config());
         command
     }
 

@@ -1,261 +1,204 @@
-//! Who we are to a registry: its challenges, and the tokens they lead to.
+//! Who we are to a registry: passwords, and the tokens they are traded for.
 //!
-//! Spec: RFC 9110, 11.6; the token protocol of the distribution project.
+//! Spec: the token protocol of the distribution project, with `GET` for passwords and OAuth2's `POST` for identity tokens.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use reqwest::Url;
-use reqwest::header::{HeaderValue, WWW_AUTHENTICATE};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{RequestBuilder, Url};
 use serde::Deserialize;
 
 use super::Client;
+use super::challenge::{self, Challenge};
 use super::endpoint::Endpoint;
-use super::request::read_json;
-use crate::RegistryError;
+use super::request::{failed, read_json};
+use crate::{Credential, CredentialsError, RegistryError};
 
-/// A user's name and secret at one registry.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Credential {
-    Password {
-        user: String,
-        password: String,
-    },
-    /// An OAuth2 refresh token, which some registries give out in place of a password.
-    IdentityToken(String),
-}
+/// What we are called at token services; nobody has to know us there.
+const CLIENT_ID: &str = "hull";
 
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("****")
-    }
-}
-
-/// Where credentials are looked up, by the domain of references.
-pub trait Credentials: Send + Sync {
-    /// The credential for `domain`, when there is one.
-    ///
-    /// # Errors
-    /// Whatever kept the lookup from ending; it is shown as the cause.
-    fn lookup(&self, domain: &str) -> Result<Option<Credential>, Box<dyn std::error::Error + Send + Sync>>;
-}
-
-/// `Authorization` values by domain and scope.
+/// What an endpoint has let us in with, and what we would say to be let in.
 #[derive(Default)]
-pub struct Tokens(Mutex<HashMap<(String, String), HeaderValue>>);
+pub struct Access {
+    /// `Authorization` values by scope.
+    granted: Mutex<HashMap<String, HeaderValue>>,
+    /// Looked up when first asked for: that may run a program.
+    credential: Mutex<Option<Result<Option<Credential>, Arc<CredentialsError>>>>,
+    /// Held while a token is fetched, so that the threads of one pull do not all fetch it.
+    fetching: tokio::sync::Mutex<()>,
+}
 
-impl Tokens {
-    pub fn get(&self, domain: &str, scope: &str) -> Option<HeaderValue> {
-        let tokens = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        tokens.get(&(domain.to_owned(), scope.to_owned())).cloned()
+impl Access {
+    pub fn granted(&self, scope: &str) -> Option<HeaderValue> {
+        self.granted.lock().unwrap_or_else(|e| e.into_inner()).get(scope).cloned()
     }
 
-    fn put(&self, domain: &str, scope: &str, value: HeaderValue) {
-        let mut tokens = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        tokens.insert((domain.to_owned(), scope.to_owned()), value);
+    fn grant(&self, scope: &str, value: HeaderValue) {
+        self.granted.lock().unwrap_or_else(|e| e.into_inner()).insert(scope.to_owned(), value);
+    }
+
+    /// Why there are no credentials, if that is why we were refused.
+    pub fn lookup_failure(&self) -> Option<Arc<CredentialsError>> {
+        match &*self.credential.lock().unwrap_or_else(|e| e.into_inner()) {
+            Some(Err(e)) => Some(e.clone()),
+            _ => None,
+        }
     }
 }
 
-/// What a registry asks for.
-#[derive(Debug, PartialEq, Eq)]
-enum Challenge {
-    Basic,
-    Bearer { realm: String, service: Option<String>, scope: Option<String> },
+/// What a token service is asked for.
+pub(super) struct TokenQuestion<'a> {
+    pub realm: &'a str,
+    pub service: Option<&'a str>,
+    /// Scopes with blanks between them.
+    pub scope: &'a str,
+    /// Whether an identity token would be welcome, to keep in place of the password.
+    pub offline: bool,
 }
 
+/// What a token service gives.
 #[derive(Deserialize)]
-struct TokenAnswer {
+pub(super) struct TokenAnswer {
     #[serde(default)]
     token: String,
     #[serde(default)]
     access_token: String,
+    #[serde(default)]
+    pub refresh_token: String,
 }
 
 impl Client {
-    /// Answers the challenge of a 401; returns whether it is worth asking again.
+    /// Answers the challenge of a 401 to a request that carried `used`; returns whether it is worth asking again.
     pub(super) async fn authenticate(
         &self,
         endpoint: &Endpoint,
         scope: &str,
+        used: Option<&HeaderValue>,
         refusal: &reqwest::Response,
     ) -> Result<bool, RegistryError> {
-        let challenges = refusal.headers().get_all(WWW_AUTHENTICATE).iter();
-        let Some(challenge) = challenges.filter_map(|value| parse(value.to_str().ok()?)).next() else {
-            return Ok(false);
-        };
-        let credential =
-            self.inner.options.credentials.lookup(&endpoint.domain).map_err(RegistryError::Setup)?;
-        let authorization = match challenge {
+        let Some(challenge) = challenge::of(refusal.headers()) else { return Ok(false) };
+        let _fetching = endpoint.access.fetching.lock().await;
+        if endpoint.access.granted(scope).is_some_and(|granted| used != Some(&granted)) {
+            return Ok(true);
+        }
+        // Without credentials one may still be let in; if not, the reason for having none is the error.
+        let credential = self.credential(endpoint).unwrap_or_default();
+        let value = match challenge {
             Challenge::Basic => match credential {
                 Some(Credential::Password { user, password }) => basic(&user, &password),
                 _ => return Ok(false),
             },
             Challenge::Bearer { realm, service, scope: asked } => {
-                let scope = asked.as_deref().unwrap_or(scope);
-                let token = self.token(endpoint, &realm, service.as_deref(), scope, credential).await?;
-                format!("Bearer {token}")
+                // What the registry asks for may be less than what is to be done, such as mounting from elsewhere.
+                let scope = if scope.is_empty() { asked.as_deref().unwrap_or_default() } else { scope };
+                let question =
+                    TokenQuestion { realm: &realm, service: service.as_deref(), scope, offline: false };
+                bearer(&self.token(endpoint, &question, credential.as_ref()).await?.0)
             }
         };
-        let Ok(mut value) = HeaderValue::from_str(&authorization) else { return Ok(false) };
-        value.set_sensitive(true);
-        self.inner.tokens.put(&endpoint.domain, scope, value);
+        let Some(value) = value else { return Ok(false) };
+        if used == Some(&value) {
+            return Ok(false);
+        }
+        endpoint.access.grant(scope, value);
         Ok(true)
     }
 
-    async fn token(
+    fn credential(&self, endpoint: &Endpoint) -> Result<Option<Credential>, Arc<CredentialsError>> {
+        let mut known = endpoint.access.credential.lock().unwrap_or_else(|e| e.into_inner());
+        let look_up = || self.inner.options.credentials.lookup(&endpoint.domain).map_err(Arc::new);
+        known.get_or_insert_with(look_up).clone()
+    }
+
+    /// Asks a token service; returns the token and the whole answer.
+    pub(super) async fn token(
         &self,
         endpoint: &Endpoint,
-        realm: &str,
-        service: Option<&str>,
-        scope: &str,
-        credential: Option<Credential>,
-    ) -> Result<String, RegistryError> {
+        question: &TokenQuestion<'_>,
+        credential: Option<&Credential>,
+    ) -> Result<(String, TokenAnswer), RegistryError> {
         let malformed = |what: &str| RegistryError::Malformed {
             host: endpoint.domain.clone(),
-            url: realm.to_owned(),
+            url: question.realm.to_owned(),
             what: what.to_owned(),
         };
-        let mut url = Url::parse(realm).map_err(|e| malformed(&e.to_string()))?;
-        let is_safe = url.scheme() == "https" || endpoint.base.scheme() == "http";
-        if !is_safe {
+        let url = Url::parse(question.realm).map_err(|e| malformed(&e.to_string()))?;
+        if !matches!((url.scheme(), endpoint.base.scheme()), ("https", _) | ("http", "http")) {
             return Err(malformed("a token service without TLS, for a registry with TLS"));
         }
         let request = match credential {
-            Some(Credential::IdentityToken(token)) => {
-                let mut form = url::form(&[
-                    ("grant_type", "refresh_token"),
-                    ("client_id", "hull"),
-                    ("scope", scope),
-                    ("refresh_token", &token),
-                ]);
-                if let Some(service) = service {
-                    form.push('&');
-                    form.push_str(&url::form(&[("service", service)]));
-                }
-                endpoint.http.post(url).header("content-type", "application/x-www-form-urlencoded").body(form)
+            Some(Credential::RegistryToken(token)) => {
+                let (token, access_token, refresh_token) = (token.clone(), String::new(), String::new());
+                return Ok((token.clone(), TokenAnswer { token, access_token, refresh_token }));
             }
-            other => {
-                {
-                    let mut query = url.query_pairs_mut();
-                    if let Some(service) = service {
-                        query.append_pair("service", service);
-                    }
-                    for scope in scope.split(' ').filter(|scope| !scope.is_empty()) {
-                        query.append_pair("scope", scope);
-                    }
-                }
-                let request = endpoint.http.get(url);
-                match other {
-                    Some(Credential::Password { user, password }) => {
-                        request.header("authorization", basic(&user, &password))
-                    }
-                    _ => request,
-                }
+            Some(Credential::IdentityToken { token, .. }) => {
+                by_refresh(endpoint, url.clone(), question, token)
             }
+            Some(Credential::Password { user, password }) => {
+                by_query(endpoint, url.clone(), question, Some((user, password)))
+            }
+            None => by_query(endpoint, url.clone(), question, None),
         };
-        let host = endpoint.domain.clone();
-        let response = request
-            .send()
-            .await
-            .map_err(|source| RegistryError::Connect { host: realm.to_owned(), source })?;
-        if response.status().as_u16() == 401 {
-            return Err(RegistryError::Unauthorized { host });
+        let response = request.send().await.map_err(|source| failed(endpoint, &url, source))?;
+        if matches!(response.status().as_u16(), 401 | 403) {
+            return Err(endpoint.unauthorized());
         }
         let answer: TokenAnswer = read_json(&endpoint.domain, response).await?;
-        match (answer.token, answer.access_token) {
-            (token, _) | (_, token) if !token.is_empty() => Ok(token),
+        match (&answer.token, &answer.access_token) {
+            (token, _) | (_, token) if !token.is_empty() => Ok((token.clone(), answer)),
             _ => Err(malformed("no token in it")),
         }
     }
 }
 
-fn basic(user: &str, password: &str) -> String {
-    use base64::Engine as _;
-    let pair = format!("{user}:{password}");
-    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+/// An identity token is traded for a token in OAuth2's way.
+fn by_refresh(endpoint: &Endpoint, url: Url, question: &TokenQuestion<'_>, token: &str) -> RequestBuilder {
+    let mut pairs = vec![("grant_type", "refresh_token"), ("client_id", CLIENT_ID), ("refresh_token", token)];
+    pairs.extend(question.service.map(|service| ("service", service)));
+    pairs.extend(Some(("scope", question.scope)).filter(|(_, scope)| !scope.is_empty()));
+    let mut form = url.clone();
+    form.query_pairs_mut().clear().extend_pairs(pairs);
+    let form = form.query().unwrap_or_default().to_owned();
+    endpoint.http.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
 }
 
-mod url {
-    /// `a=b&c=d`, escaped.
-    pub fn form(pairs: &[(&str, &str)]) -> String {
-        let mut url = reqwest::Url::parse("http://form/").expect("a constant");
-        url.query_pairs_mut().extend_pairs(pairs);
-        url.query().unwrap_or_default().to_owned()
+fn by_query(
+    endpoint: &Endpoint,
+    mut url: Url,
+    question: &TokenQuestion<'_>,
+    login: Option<(&str, &str)>,
+) -> RequestBuilder {
+    let mut query = url.query_pairs_mut();
+    query.extend_pairs(question.service.map(|service| ("service", service)));
+    query.extend_pairs(
+        question.scope.split(' ').filter(|scope| !scope.is_empty()).map(|scope| ("scope", scope)),
+    );
+    query.extend_pairs(login.map(|(user, _)| ("account", user)));
+    if question.offline {
+        query.extend_pairs([("client_id", CLIENT_ID), ("offline_token", "true")]);
+    }
+    drop(query);
+    let request = endpoint.http.get(url);
+    match login.and_then(|(user, password)| basic(user, password)) {
+        Some(value) => request.header(AUTHORIZATION, value),
+        None => request,
     }
 }
 
-/// Reads one challenge: a scheme and its parameters.
-fn parse(header: &str) -> Option<Challenge> {
-    let (scheme, rest) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));
-    if scheme.eq_ignore_ascii_case("basic") {
-        return Some(Challenge::Basic);
-    }
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let mut parameters = parameters(rest);
-    Some(Challenge::Bearer {
-        realm: parameters.remove("realm")?,
-        service: parameters.remove("service"),
-        scope: parameters.remove("scope"),
-    })
+pub(super) fn basic(user: &str, password: &str) -> Option<HeaderValue> {
+    secret(&format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
 }
 
-/// `key="value", key=value`; quotes may hold commas and escaped quotes.
-fn parameters(text: &str) -> HashMap<String, String> {
-    let mut found = HashMap::new();
-    let mut rest = text.trim_start_matches([' ', ',']);
-    while let Some((key, after)) = rest.split_once('=') {
-        let mut value = String::new();
-        let mut characters = after.char_indices();
-        let quoted = after.starts_with('"');
-        if quoted {
-            characters.next();
-        }
-        let mut end = after.len();
-        while let Some((at, c)) = characters.next() {
-            match c {
-                '\\' if quoted => value.extend(characters.next().map(|(_, c)| c)),
-                '"' if quoted => {
-                    end = at + 1;
-                    break;
-                }
-                ',' if !quoted => {
-                    end = at;
-                    break;
-                }
-                c => value.push(c),
-            }
-        }
-        found.insert(key.trim().to_ascii_lowercase(), value);
-        rest = after[end..].trim_start_matches([' ', ',']);
-    }
-    found
+pub(super) fn bearer(token: &str) -> Option<HeaderValue> {
+    secret(&format!("Bearer {token}"))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn challenges() {
-        assert_eq!(parse("Basic realm=\"x\""), Some(Challenge::Basic));
-        assert_eq!(parse("Negotiate"), None);
-        let bearer = parse(r#"bearer realm="https://a/t?x=1", service=reg,scope="repository:a:pull,push""#);
-        let expected = Challenge::Bearer {
-            realm: "https://a/t?x=1".to_owned(),
-            service: Some("reg".to_owned()),
-            scope: Some("repository:a:pull,push".to_owned()),
-        };
-        assert_eq!(bearer, Some(expected));
-        assert_eq!(parse("Bearer service=\"no realm\""), None);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_header_is_an_answer(text in ".*") {
-            let _ = parse(&format!("Bearer {text}"));
-        }
-    }
+/// A header nobody prints; `None` when the text cannot be one.
+fn secret(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }

@@ -1,12 +1,13 @@
 //! Where the registry of a domain is to be found.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use reqwest::Url;
 
+use super::auth::Access;
 use super::{Client, transport};
 use crate::RegistryError;
-use std::sync::Arc;
 
 /// One registry's address, with the connections to it.
 pub struct Endpoint {
@@ -17,9 +18,19 @@ pub struct Endpoint {
     pub http: reqwest::Client,
     /// As `http`, for requests that may take as long as they like to send.
     pub uploads: reqwest::Client,
+    pub access: Access,
 }
 
 impl Endpoint {
+    /// The registry does not let us in, or we could not find out what to say.
+    pub fn unauthorized(&self) -> RegistryError {
+        let host = self.domain.clone();
+        match self.access.lookup_failure() {
+            Some(source) => RegistryError::Credentials { host, source },
+            None => RegistryError::Unauthorized { host },
+        }
+    }
+
     /// The URL of `path` beneath `/v2/`.
     pub fn url(&self, path: &str) -> Url {
         let mut url = self.base.clone();
@@ -38,7 +49,13 @@ impl Client {
         let agent = &self.inner.options.user_agent;
         let http = transport::connections(agent, Some(transport::SILENCE_LIMIT))?;
         let uploads = transport::connections(agent, None)?;
-        let endpoint = Arc::new(Endpoint { domain: domain.to_owned(), base: base(domain)?, http, uploads });
+        let endpoint = Arc::new(Endpoint {
+            domain: domain.to_owned(),
+            base: base(domain)?,
+            http,
+            uploads,
+            access: Access::default(),
+        });
         endpoints.insert(domain.to_owned(), endpoint.clone());
         Ok(endpoint)
     }

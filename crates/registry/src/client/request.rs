@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use oci::Reference;
-use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Body, Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -72,11 +72,12 @@ impl Client {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let answer = self.follow(endpoint, request).await;
+            let used = endpoint.access.granted(request.scope);
+            let answer = self.follow(endpoint, request, used.as_ref()).await;
             let wait = match &answer {
                 Ok(response) if response.status() == StatusCode::UNAUTHORIZED && !challenged => {
                     challenged = true;
-                    if self.authenticate(endpoint, request.scope, response).await? {
+                    if self.authenticate(endpoint, request.scope, used.as_ref(), response).await? {
                         attempt -= 1;
                         continue;
                     }
@@ -98,14 +99,17 @@ impl Client {
     }
 
     /// Sends once, following redirects. Only the registry itself is told who we are (CVE-2020-15157).
-    async fn follow(&self, endpoint: &Endpoint, request: &Request<'_>) -> Result<Response, RegistryError> {
+    async fn follow(
+        &self,
+        endpoint: &Endpoint,
+        request: &Request<'_>,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, RegistryError> {
         let mut url = request.url.clone();
         for _ in 0..=REDIRECTS {
             let mut headers = request.headers.clone();
-            if same_host(&url, &endpoint.base)
-                && let Some(token) = self.inner.tokens.get(&endpoint.domain, request.scope)
-            {
-                headers.insert(AUTHORIZATION, token);
+            if let Some(value) = authorization.filter(|_| same_host(&url, &endpoint.base)) {
+                headers.insert(AUTHORIZATION, value.clone());
             }
             let sent = endpoint
                 .http

@@ -116,7 +116,7 @@ impl Client {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         if same_host(location, &endpoint.base)
-            && let Some(token) = self.inner.tokens.get(&endpoint.domain, scope)
+            && let Some(token) = endpoint.access.granted(scope)
         {
             headers.insert(AUTHORIZATION, token);
         }

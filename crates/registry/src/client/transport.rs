@@ -32,7 +32,7 @@ pub fn connections(user_agent: &str, silence: Option<Duration>) -> Result<reqwes
         .with_no_client_auth();
     let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
-        .dns_resolver(HostResolver::new().map_err(|e| setup(e))?)
+        .dns_resolver(HostResolver::new().map_err(setup)?)
         .redirect(Policy::none())
         .connect_timeout(CONNECT_LIMIT)
         .user_agent(user_agent)
