@@ -3,9 +3,11 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command};
 use std::time::Duration;
 
-use testkit::eventually;
+use testkit::{Output, eventually};
 
 use crate::system::kill;
 use crate::user::User;
@@ -25,6 +27,12 @@ pub fn get(port: u16) -> Option<String> {
     text.starts_with("HTTP/1").then_some(text)
 }
 
+/// That wget was refused or has waited for nothing: 1 is its own word, 143 that of timeout.
+#[track_caller]
+fn assert_no_answer(output: &Output) {
+    assert!(matches!(output.status, Some(1 | 143)) && output.stdout.is_empty(), "{output}");
+}
+
 #[test]
 fn containers_find_each_other_by_name() {
     let user = User::with_busybox();
@@ -39,8 +47,8 @@ fn containers_find_each_other_by_name() {
     let address = user.inspect("web", "{{.NetworkSettings.Networks.inner.IPAddress}}");
     let other = User::with_busybox();
     let url = format!("http://{address}/group");
-    let unreachable = other.hull(["run", "--rm", "busybox", "wget", "-T", "2", "-qO-", &url]);
-    assert_ne!(unreachable.status, Some(0), "{unreachable}");
+    let unreachable = other.hull(["run", "--rm", "busybox", "timeout", "2", "wget", "-qO-", &url]);
+    assert_no_answer(&unreachable);
 }
 
 #[test]
@@ -86,4 +94,54 @@ fn published_ports_are_the_hosts() {
     user.hull(["rm", "-f", "web"]).success();
     assert_eq!(get(port), None);
     TcpListener::bind(("0.0.0.0", port)).expect("it is free again");
+}
+
+/// A host with a network of its own, where a web server listens on every address.
+struct Host(Child);
+
+/// An address of that host's; of a range that is for documentation.
+const ADDRESS: &str = "198.51.100.7";
+
+impl Host {
+    fn serving(directory: &Path) -> Self {
+        let script = format!(
+            "ip link set lo up && ip address add {ADDRESS}/32 dev lo && exec busybox httpd -f -p 8000 -h {}",
+            directory.display()
+        );
+        Self(Command::new("unshare").args(["--net", "sh", "-c", &script]).spawn().expect("a shell"))
+    }
+
+    /// What starts a program there.
+    fn entry(&self) -> String {
+        format!("nsenter --net=/proc/{}/ns/net --", self.0.id())
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn containers_connect_to_the_outside_but_not_to_the_hosts_loopback() {
+    let mut user = User::new();
+    user.file("served/greeting", "from outside\n");
+    let host = Host::serving(&user.home().join("served"));
+    eventually("the server listens", 10, || {
+        let words = format!("{} ss -ltn", host.entry());
+        let listening = Command::new("sh").args(["-c", &words]).output().expect("a shell");
+        String::from_utf8_lossy(&listening.stdout).contains(":8000").then_some(())
+    });
+    user.on = host.entry();
+    let user = user.import_busybox();
+    let get = |address: &str| {
+        let url = format!("http://{address}:8000/greeting");
+        user.hull(["run", "--rm", "busybox", "timeout", "5", "wget", "-qO-", &url])
+    };
+    assert_eq!(get(ADDRESS).success().text(), "from outside");
+    // The address that slirp4netns and pasta have for the host.
+    let refused = get("10.0.2.2");
+    assert_no_answer(&refused);
 }

@@ -19,6 +19,8 @@ pub struct User {
     pub first: u32,
     /// More commands to prepare the mount namespace.
     pub system: String,
+    /// What the keeper and everything else is started with, such as `nsenter`.
+    pub on: String,
 }
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -36,6 +38,7 @@ impl User {
             uid: 700_000 + index,
             first: 900_000_000 + index * 65_536,
             system: String::new(),
+            on: String::new(),
         };
         for (path, mode) in [(user.directory.clone(), 0o755), (user.home(), 0o755), (user.run.clone(), 0o700)]
         {
@@ -100,7 +103,7 @@ impl User {
     /// `hull` with `args` as this user, not started yet.
     pub fn command<A: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let (directory, uid) = (self.directory.display(), self.uid);
-        let system = &self.system;
+        let (system, on) = (&self.system, &self.on);
         // A node of its own, because the host's may be for root alone; udev makes it everybody's.
         let script = format!(
             "for file in passwd:passwd ids:subuid ids:subgid; do \
@@ -108,7 +111,7 @@ impl User {
              done; \
              mount -t tmpfs tmpfs {directory}/dev && mknod -m 666 {directory}/dev/tun c 10 200 \
                && mount --bind {directory}/dev/tun /dev/net/tun || exit 99; {system} \
-             exec setpriv --reuid {uid} --regid {uid} --clear-groups -- {directory}/hull \"$@\""
+             exec {on} setpriv --reuid {uid} --regid {uid} --clear-groups -- {directory}/hull \"$@\""
         );
         fs::create_dir_all(self.directory.join("dev")).expect("our own directory");
         let mut command = Command::new("unshare");
