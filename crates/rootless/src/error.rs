@@ -46,6 +46,10 @@ impl Diagnose for HomeError {
             Self::Program { package, .. } => {
                 Some(format!("install it: `apt install {package}`; or run hull as root"))
             }
+            Self::NoIds { user, .. } if user.bytes().all(|byte| byte.is_ascii_digit()) => Some(format!(
+                "let root add the line `{user}:100000:65536` to /etc/subuid and /etc/subgid: a user who is not in /etc/passwd \
+                 is looked for by number"
+            )),
             Self::NoIds { user, .. } => Some(format!(
                 "let root give it some: `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}`"
             )),

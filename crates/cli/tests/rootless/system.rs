@@ -65,6 +65,7 @@ fn what_is_missing_is_said() {
     let hide = |program: &str| {
         format!("[ ! -e /usr/bin/{program} ] || mount --bind {} /usr/bin/{program}; ", empty.display())
     };
+    let uid = user.uid;
     let mut check = |system: String, says: &str, hint: &str| {
         user.system = system;
         let refused = user.hull(["ps"]).status(1);
@@ -80,6 +81,11 @@ fn what_is_missing_is_said() {
         format!("mount --bind {} /etc/subuid; ", empty.display()),
         "user tester has no subordinate user ids in /etc/subuid",
         "usermod --add-subuids",
+    );
+    check(
+        ["passwd", "subuid"].map(|file| format!("mount --bind {} /etc/{file}; ", empty.display())).concat(),
+        &format!("user {uid} has no subordinate user ids in /etc/subuid"),
+        &format!("`{uid}:100000:65536`"),
     );
     user.system = String::new();
     user.hull(["version"]).success();
