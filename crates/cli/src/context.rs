@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::io::Write as _;
 
 use engine::Engine;
+use registry::{Client, ClientOptions};
 use store::Roots;
 
 use crate::commands::Ended;
@@ -15,11 +16,12 @@ pub struct Context {
     pub program: String,
     pub globals: Globals,
     engine: OnceCell<Engine>,
+    registry: OnceCell<Client>,
 }
 
 impl Context {
     pub fn new(program: String, globals: Globals) -> Self {
-        Self { program, globals, engine: OnceCell::new() }
+        Self { program, globals, engine: OnceCell::new(), registry: OnceCell::new() }
     }
 
     /// The roots this invocation works in: flags over environment over defaults.
@@ -50,6 +52,14 @@ impl Context {
             let _ = self.engine.set(engine);
         }
         Ok(self.engine.get().expect("it was just set"))
+    }
+
+    /// The client for registries, made at the first call.
+    pub fn registry(&self) -> Result<&Client, Ended> {
+        if self.registry.get().is_none() {
+            let _ = self.registry.set(Client::new(ClientOptions::from_environment())?);
+        }
+        Ok(self.registry.get().expect("it was just set"))
     }
 }
 

@@ -81,7 +81,7 @@ fn manifest_of(config: &[u8], layers: &[Layer]) -> Result<Vec<u8>, CreateError> 
 }
 
 /// Nanoseconds since 1970 of an RFC 3339 time; 0 for one that is not, as Docker shows such images.
-fn parse_time(text: &str) -> i64 {
+pub(crate) fn parse_time(text: &str) -> i64 {
     let time = text.parse::<jiff::Timestamp>();
     time.ok().and_then(|time| i64::try_from(time.as_nanosecond()).ok()).unwrap_or(0)
 }

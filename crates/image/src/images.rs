@@ -86,6 +86,10 @@ impl<'a> Images<'a> {
         })
     }
 
+    pub(crate) fn is_known(&self, id: &Digest) -> Result<bool, DatabaseError> {
+        self.store.database().read(|reader| Ok(db::images::get(reader, id)?.is_some()))
+    }
+
     pub(crate) fn image(
         &self,
         record: ImageRecord,

@@ -5,6 +5,8 @@
 mod config;
 mod lenient;
 mod manifest;
+mod platform;
 
 pub use config::{Config, Healthcheck, History, ImageConfig, RootFs};
-pub use manifest::{Descriptor, Document, DocumentError, Index, Manifest, Platform, parse_document};
+pub use manifest::{Descriptor, Document, DocumentError, Index, Manifest, parse_document};
+pub use platform::{Platform, PlatformError};

@@ -7,6 +7,7 @@ pub mod build;
 pub mod history;
 pub mod list;
 pub mod load;
+pub mod pull;
 pub mod remove;
 pub mod tag;
 
@@ -26,7 +27,7 @@ pub static GROUP: &[Command] = &[
     row("ls", Section::Plain, ABOUT_LIST, list::run),
     row("list", Section::Hidden, ABOUT_LIST, list::run),
     row("prune", Section::Plain, "Remove unused images", remove::prune),
-    refused("pull", "Download an image from a registry"),
+    row("pull", Section::Plain, ABOUT_PULL, pull::run),
     refused("push", "Upload an image to a registry"),
     row("rm", Section::Plain, ABOUT_REMOVE, remove::run),
     row("remove", Section::Hidden, ABOUT_REMOVE, remove::run),
@@ -45,6 +46,7 @@ pub const ABOUT_HISTORY: &str = "Show the history of an image";
 pub const ABOUT_IMPORT: &str = "Import the contents from a tarball to create a filesystem image";
 pub const ABOUT_LIST: &str = "List images";
 pub const ABOUT_LOAD: &str = "Load an image from a tar archive or STDIN";
+pub const ABOUT_PULL: &str = "Download an image from a registry";
 pub const ABOUT_REMOVE: &str = "Remove one or more images";
 pub const ABOUT_SAVE: &str = "Save one or more images to a tar archive (streamed to STDOUT by default)";
 pub const ABOUT_TAG: &str = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE";

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Platform;
 use super::lenient::{is_default, null_default};
 use crate::{Digest, media};
 
@@ -37,19 +38,6 @@ impl Descriptor {
             extra: BTreeMap::new(),
         }
     }
-}
-
-/// What an image runs on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Platform {
-    #[serde(default)]
-    pub architecture: String,
-    #[serde(default)]
-    pub os: String,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub variant: String,
-    #[serde(flatten)]
-    pub extra: BTreeMap<String, Value>,
 }
 
 /// One image's list of blobs; spec: `manifest.md`.

@@ -1,0 +1,84 @@
+//! Pulling an image from a registry.
+//!
+//! First the documents: what the registry has under the name, the manifest for the platform, the config. All of them are small,
+//! verified in memory and checked against each other before anything is written. Then the layers, several at once, each one
+//! stream that is fetched, hashed, decompressed and unpacked in one pass. Then one sync, and one transaction that makes an image
+//! of it all.
+//!
+//! What is here already is never fetched. A pull that finds everything here is one question to the registry and no write.
+
+mod document;
+mod error;
+mod layers;
+mod progress;
+mod resolve;
+mod rows;
+
+use std::sync::Arc;
+
+use oci::image::Platform;
+use oci::{Digest, Reference};
+use registry::Client;
+
+use crate::{Image, Images};
+
+pub use error::PullError;
+pub use progress::{LayerState, NoProgress, PullEvent, PullProgress};
+
+/// What is pulled, and who is told about it.
+#[derive(Clone)]
+pub struct PullOptions {
+    /// This host's when `None`.
+    pub platform: Option<Platform>,
+    pub progress: Arc<dyn PullProgress>,
+}
+
+impl Default for PullOptions {
+    fn default() -> Self {
+        Self { platform: None, progress: Arc::new(NoProgress) }
+    }
+}
+
+/// What a pull ended with.
+#[derive(Clone, Debug)]
+pub struct Pulled {
+    pub image: Image,
+    /// What the registry has under the reference: a manifest, or an index of several.
+    pub digest: Digest,
+    /// Whether the reference named something else before, or nothing.
+    pub is_new: bool,
+    /// What the image says it is for, when that is not what was asked for and there was nothing to choose from.
+    pub other_platform: Option<Platform>,
+}
+
+impl Images<'_> {
+    /// Brings the image that `reference` names at its registry, and lets `reference` name it here.
+    ///
+    /// # Errors
+    /// [`PullError`]; the store is then as it was.
+    pub fn pull(
+        &self,
+        client: &Client,
+        reference: &Reference,
+        options: &PullOptions,
+    ) -> Result<Pulled, PullError> {
+        let _lock = self.store.lock_shared()?;
+        let _making = self.store.tmp_dir("making")?;
+        let source = Source { images: *self, client, reference };
+        let root = source.root()?;
+        options.progress.event(PullEvent::Found(&root.digest));
+        let wanted = options.platform.clone().unwrap_or_else(Platform::host);
+        let chosen = source.choose(&root, &wanted)?;
+        let brought = layers::fetch(&source, &chosen, &*options.progress)?;
+        let (image, is_new) = rows::record(&source, &root, &chosen, &brought)?;
+        let other_platform = Some(chosen.platform()).filter(|found| wanted.rank(found).is_none());
+        Ok(Pulled { image, digest: root.digest, is_new, other_platform })
+    }
+}
+
+/// Where a pull takes things from, and where it brings them.
+struct Source<'a> {
+    images: Images<'a>,
+    client: &'a Client,
+    reference: &'a Reference,
+}

@@ -1,0 +1,99 @@
+//! Making an image of what has come: documents, one sync, one transaction.
+
+use oci::Digest;
+use oci::image::Document;
+use store::db::images::ImageRecord;
+use store::db::manifests::ManifestRecord;
+use store::db::{self, Reader};
+use store::{DatabaseError, Durability};
+
+use super::layers::Brought;
+use super::resolve::{Chosen, Fetch};
+use super::{PullError, Source};
+use crate::Image;
+use crate::create::parse_time;
+
+/// Records the image, and lets the reference name it; says whether it named something else before.
+pub fn record(
+    source: &Source<'_>,
+    root: &Fetch,
+    chosen: &Chosen,
+    brought: &Brought,
+) -> Result<(Image, bool), PullError> {
+    let store = source.images.store;
+    let id = chosen.id();
+    let known = store.database().read(|reader| Known::read(source, reader, root, &id))?;
+    let image = |record: ImageRecord, references| Ok(source.images.image(record, references)?);
+    if let Known { image: Some(record), named: true } = known
+        && brought.fetched == 0
+    {
+        let references = store.database().read(|r| db::images::references_of(r, &id))?;
+        return image(record, references).map(|image| (image, false));
+    }
+    for bytes in [&root.bytes, &chosen.manifest_bytes, &chosen.config_bytes] {
+        store.blobs().put(bytes)?;
+    }
+    let record = ImageRecord {
+        id,
+        manifest: chosen.manifest_digest,
+        created_ns: chosen.config.created.as_deref().map_or(0, parse_time),
+        stored_ns: db::now_ns(),
+        size: brought.layers.iter().map(|layer| layer.size).sum(),
+        layers: brought.layers.iter().map(|layer| layer.diff_id).collect(),
+    };
+    let manifest = ManifestRecord {
+        repository: source.reference.name(),
+        digest: root.digest,
+        media_type: root.media_type.clone(),
+        size: root.bytes.len() as u64,
+        subject: None,
+        artifact_type: None,
+        image: Some(id),
+    };
+    let synced_ns = store.sync()?;
+    let references = store.database().write(Durability::Full, |w| {
+        db::images::put(w, &record)?;
+        db::manifests::put(w, &manifest)?;
+        if source.reference.digest().is_none() {
+            db::images::tag(w, source.reference, &id)?;
+            if matches!(root.document, Document::Index(_)) {
+                db::manifests::tag(w, source.reference, &root.digest)?;
+            }
+        }
+        db::build_cache::mark_synced(w, synced_ns)?;
+        db::manifests::forget_ended_holds(w, db::now_ns())?;
+        db::images::references_of(w, &id)
+    })?;
+    image(record, references).map(|image| (image, true))
+}
+
+/// What the database says of an image before it is pulled.
+struct Known {
+    image: Option<ImageRecord>,
+    /// Whether everything that would be recorded is.
+    named: bool,
+}
+
+impl Known {
+    fn read(
+        source: &Source<'_>,
+        reader: &Reader<'_>,
+        root: &Fetch,
+        id: &Digest,
+    ) -> Result<Self, DatabaseError> {
+        let image = db::images::get(reader, id)?;
+        let repository = source.reference.name();
+        let manifest = db::manifests::get(reader, &repository, &root.digest)?;
+        let by_digest = manifest.is_some_and(|manifest| manifest.image == Some(*id));
+        let by_tag = match source.reference.digest() {
+            Some(_) => true,
+            None => {
+                let named = db::images::by_reference(reader, source.reference)?;
+                let index = db::manifests::tagged(reader, source.reference)?;
+                let expected = matches!(root.document, Document::Index(_)).then_some(root.digest);
+                named.is_some_and(|named| named.id == *id) && index == expected
+            }
+        };
+        Ok(Self { image, named: by_digest && by_tag })
+    }
+}
