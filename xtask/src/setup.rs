@@ -9,6 +9,7 @@ use crate::run;
 const PACKAGES: &[&str] = &[
     "busybox-static",
     "ca-certificates",
+    "containerd",
     "curl",
     "docker.io",
     "gcc",
