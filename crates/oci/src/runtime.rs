@@ -215,6 +215,13 @@ mod tests {
     }
 
     #[test]
+    fn a_process_always_says_whose_it_is() {
+        let process: Process = from_json(br#"{"cwd":"/"}"#).expect("it need not be said to us");
+        let json = serde_json::to_string(&process).expect("JSON");
+        assert_eq!(json, r#"{"cwd":"/","user":{"uid":0,"gid":0}}"#);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let check = |json: &str, field: &str, why: &str| {
             let error = from_json::<Spec>(json.as_bytes()).expect_err(json);

@@ -11,10 +11,12 @@ object! {
     #[derive(Default)]
     Process {
         cwd: PathBuf,
+        /// Always written, as every runtime does: youki does not read a process without it.
+        #[serde(default)]
+        user: User,
         ;
         terminal: bool,
         console_size: Option<ConsoleSize>,
-        user: User,
         args: Vec<String>,
         env: Vec<String>,
         capabilities: Option<LinuxCapabilities>,
@@ -44,9 +46,11 @@ object! {
     /// Numeric ids of the process inside the container.
     #[derive(Default)]
     User {
-        ;
+        #[serde(default)]
         uid: u32,
+        #[serde(default)]
         gid: u32,
+        ;
         umask: Option<u32>,
         additional_gids: Vec<u32>,
         username: Option<String>,
