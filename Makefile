@@ -27,7 +27,7 @@ clean:
 test: setup
 	cargo xtask check
 
-## bench: hull beside crun, podman and docker.io from Debian's packages
+## bench: hull beside crun, runc, podman and docker.io from Debian's packages, and youki
 bench: build
 	cargo xtask bench
 

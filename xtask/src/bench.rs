@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: hull beside crun, podman and docker.io from Debian's packages, on this machine, in this run.
+//! `cargo xtask bench`: hull beside crun, runc, podman and docker.io from Debian's packages, and youki, on this machine, in this run.
 //!
 //! Every row runs its commands in turn, A B C A B C, so that a change in the machine's speed meets all of them alike, and prints
 //! the minimum and the median of each and the ratio of the medians. Nothing here passes or fails. Caches are warm: every
@@ -9,6 +9,7 @@ mod memory;
 mod peers;
 mod rows;
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::process::Command;
 use std::rc::Rc;
@@ -44,7 +45,10 @@ pub fn main(only: &[String]) -> Result<(), String> {
 pub struct Bench {
     directory: PathBuf,
     run_root: PathBuf,
+    /// The build directory.
+    target: PathBuf,
     hull: PathBuf,
+    youki: OnceCell<Peer<PathBuf>>,
     crun: Peer<peers::Crun>,
     podman: Peer<peers::Podman>,
     docker: Peer<peers::Docker>,
@@ -57,17 +61,16 @@ impl Bench {
         for path in [&directory, &run_root] {
             std::fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))?;
         }
-        let binary = std::env::current_dir().map_err(|error| error.to_string())?;
-        let hull = binary.join("target/x86_64-unknown-linux-gnu/release/hull");
-        let hull = match std::env::var_os("CARGO_TARGET_DIR") {
-            Some(target) => PathBuf::from(target).join("x86_64-unknown-linux-gnu/release/hull"),
-            None => hull,
-        };
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+        let target = std::path::absolute(target).map_err(|error| error.to_string())?;
         let unprepared = "not prepared";
         let mut bench = Self {
             directory,
             run_root,
-            hull,
+            hull: target.join("x86_64-unknown-linux-gnu/release/hull"),
+            target,
+            youki: OnceCell::new(),
             crun: Err(unprepared.to_owned()),
             podman: Err(unprepared.to_owned()),
             docker: Err(unprepared.to_owned()),
@@ -82,6 +85,11 @@ impl Bench {
         bench.podman = peers::Podman::prepare(&namespace, &bench.directory, &archive);
         bench.docker = peers::Docker::start(&bench.directory, &archive);
         Ok(bench)
+    }
+
+    /// youki, built when a row first asks for it.
+    pub fn youki(&self) -> &Peer<PathBuf> {
+        self.youki.get_or_init(|| peers::youki(&self.target))
     }
 
     /// `hull` with `args` in the benchmark's own roots.

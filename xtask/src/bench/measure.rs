@@ -1,6 +1,8 @@
 //! Timing commands in turn.
 
+use std::io::Read as _;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// One line of the table: a name and the commands of one repetition.
@@ -29,6 +31,32 @@ pub fn timed(command: &mut Command) -> Result<Duration, String> {
             String::from_utf8_lossy(&output.stderr).trim_end()
         )),
         Err(error) => Err(format!("{command:?}: {error}")),
+    }
+}
+
+/// As [`timed`], for a command that may hang: after `limit` it is killed, and there is no time.
+pub fn timed_within(limit: Duration, command: &mut Command) -> Result<Option<Duration>, String> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let start = Instant::now();
+    let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
+    let pid = child.id().to_string();
+    let (ended, end) = channel::<()>();
+    let watch = std::thread::spawn(move || {
+        let hangs = end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        hangs && Command::new("kill").args(["-KILL", &pid]).status().is_ok_and(|status| status.success())
+    });
+    let status = child.wait();
+    let took = start.elapsed();
+    drop(ended);
+    match (status, watch.join().unwrap_or(false)) {
+        (Ok(status), false) if status.success() => Ok(Some(took)),
+        (Ok(_), true) => Ok(None),
+        (Ok(status), false) => {
+            let mut said = String::new();
+            let _ = child.stderr.take().map(|mut pipe| pipe.read_to_string(&mut said));
+            Err(format!("{command:?}: {status}: {}", said.trim_end()))
+        }
+        (Err(error), _) => Err(format!("{command:?}: {error}")),
     }
 }
 

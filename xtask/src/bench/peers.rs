@@ -19,6 +19,19 @@ pub fn find(program: &str) -> Result<(), String> {
     found.then_some(()).ok_or_else(|| format!("`{program}` is not installed"))
 }
 
+/// youki, which Debian has not: built from crates.io and kept in `target`, without libseccomp, as the bundles filter no calls.
+pub fn youki(target: &Path) -> Peer<PathBuf> {
+    let root = target.join("youki");
+    let program = root.join("bin/youki");
+    if !program.is_file() {
+        let mut install = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        install.args(["install", "youki", "--version", "0.7.0", "--locked"]);
+        install.args(["--no-default-features", "--features", "v1,v2", "--root"]).arg(&root);
+        run(&mut install)?;
+    }
+    Ok(program)
+}
+
 fn io(path: &Path) -> impl Fn(std::io::Error) -> String {
     move |error| format!("{}: {error}", path.display())
 }

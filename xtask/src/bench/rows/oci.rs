@@ -1,34 +1,39 @@
 //! OCI runtimes on the same bundle.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::able;
 use crate::bench::Bench;
-use crate::bench::measure::{Candidate, command, compare, timed};
+use crate::bench::measure::{Candidate, command, compare, timed, timed_within};
 use crate::bench::peers::{OneHierarchy, find};
 use crate::run;
 
 pub fn run_plain(bench: &Bench) -> Result<(), String> {
-    let bundles = Bundles::prepare(bench)?;
-    compare(60, bundles.candidates("plain"))
+    Bundles::prepare(bench)?.compare("plain")
 }
 
 pub fn run_with_users(bench: &Bench) -> Result<(), String> {
-    let bundles = Bundles::prepare(bench)?;
-    compare(60, bundles.candidates("users"))
+    Bundles::prepare(bench)?.compare("users")
 }
 
 pub fn memory_of_create(bench: &Bench) -> Result<(), String> {
     let bundles = Bundles::prepare(bench)?;
     for runtime in bundles.runtimes() {
-        let mut peaks = Vec::new();
-        for _ in 0..5 {
-            peaks.push(bundles.peak_kib(&runtime)?);
-            timed(bundles.call(&runtime, &[]).args(["delete", "--force", "bench"]))?;
+        let peaks = (0..5).map(|_| {
+            let peak = bundles.peak_kib(&runtime)?;
+            timed(&mut bundles.delete(&runtime)).map(|_| peak)
+        });
+        match peaks.collect::<Result<Vec<_>, _>>() {
+            Ok(peaks) => {
+                println!("  {:<44} {:>10} KiB at most", runtime.name, peaks.iter().max().unwrap_or(&0))
+            }
+            Err(reason) if runtime.program == bench.hull => return Err(reason),
+            Err(reason) => println!("  {}: not measured: {reason}", runtime.name),
         }
-        println!("  {:<44} {:>10} KiB at most", runtime.name, peaks.iter().max().unwrap_or(&0));
     }
     Ok(())
 }
@@ -43,7 +48,12 @@ struct Bundles<'a> {
 struct Runtime {
     name: &'static str,
     program: PathBuf,
+    /// How often it had to be killed.
+    hung: Cell<u32>,
 }
+
+/// A foreground run of `true` that takes so long never ends: youki's, when the program ends before it looks for the end.
+const LIMIT: Duration = Duration::from_secs(1);
 
 impl<'a> Bundles<'a> {
     fn prepare(bench: &'a Bench) -> Result<Self, String> {
@@ -83,11 +93,12 @@ impl<'a> Bundles<'a> {
 
     /// hull first, then whichever others are installed.
     fn runtimes(&self) -> Vec<Runtime> {
-        let hull = Runtime { name: "hull oci", program: self.bench.hull.clone() };
-        let others = ["crun", "runc"].into_iter().filter(|name| able(name, &find(name)).is_some());
-        std::iter::once(hull)
-            .chain(others.map(|name| Runtime { name, program: PathBuf::from(name) }))
-            .collect()
+        let runtime = |name, program| Runtime { name, program, hung: Cell::new(0) };
+        let mut all = vec![runtime("hull oci", self.bench.hull.clone())];
+        let packaged = ["crun", "runc"].into_iter().filter(|name| able(name, &find(name)).is_some());
+        all.extend(packaged.map(|name| runtime(name, PathBuf::from(name))));
+        all.extend(able("youki", self.bench.youki()).map(|program| runtime("youki", program.clone())));
+        all
     }
 
     /// The runtime, to be called inside the namespace, behind `before`.
@@ -103,18 +114,42 @@ impl<'a> Bundles<'a> {
         command
     }
 
-    fn candidates(&self, bundle: &'static str) -> Vec<Candidate<'_>> {
+    fn delete(&self, runtime: &Runtime) -> Command {
+        let mut command = self.call(runtime, &[]);
+        command.args(["delete", "--force", "bench"]);
+        command
+    }
+
+    fn compare(&self, bundle: &'static str) -> Result<(), String> {
+        let runtimes = self.runtimes();
         let mut candidates = Vec::new();
-        for runtime in self.runtimes() {
-            let name = format!("{} run (in nsenter)", runtime.name);
-            candidates.push(command(&name, move || {
-                let mut command = self.call(&runtime, &[]);
-                command.args(["run", "--bundle"]).arg(self.directory.join(bundle)).arg("bench");
-                command
-            }));
+        for runtime in &runtimes {
+            candidates.push(Candidate {
+                name: format!("{} run (in nsenter)", runtime.name),
+                once: Box::new(|| self.run_to_its_end(runtime, bundle)),
+            });
         }
         candidates.push(command("  of which nsenter", || self.namespace.command("true")));
-        candidates
+        compare(60, candidates)?;
+        for runtime in runtimes.iter().filter(|runtime| runtime.hung.get() > 0) {
+            println!("  {}: {} more runs hung and were killed", runtime.name, runtime.hung.get());
+        }
+        Ok(())
+    }
+
+    /// Runs `bundle` until a run ends.
+    fn run_to_its_end(&self, runtime: &Runtime, bundle: &str) -> Result<Duration, String> {
+        const ATTEMPTS: u32 = 20;
+        for _ in 0..ATTEMPTS {
+            let mut command = self.call(runtime, &[]);
+            command.args(["run", "--bundle"]).arg(self.directory.join(bundle)).arg("bench");
+            if let Some(took) = timed_within(LIMIT, &mut command)? {
+                return Ok(took);
+            }
+            runtime.hung.set(runtime.hung.get() + 1);
+            timed(&mut self.delete(runtime))?;
+        }
+        Err(format!("it hung {ATTEMPTS} times in a row"))
     }
 
     /// The most memory the runtime itself holds while it creates the container, which stays.
