@@ -133,7 +133,7 @@ impl Sandbox {
             return Ok(());
         };
         if self.netns.is_some() {
-            return Ok(());
+            return self.restore_filter();
         }
         let netns = match self.fresh_netns.take() {
             Some(fresh) => fresh,
@@ -161,6 +161,16 @@ impl Sandbox {
         }
         network.publish()?;
         network.serve_names(netns.as_fd())
+    }
+
+    /// A restarted container has its endpoints still; the packet filter may have been flushed since.
+    fn restore_filter(&self) -> Result<(), Failure> {
+        let Some(network) = &self.network else { return Ok(()) };
+        for endpoint in &network.endpoints {
+            let here = network.reservation.as_ref().filter(|held| held.address() == endpoint.address);
+            net::restore(&network.context, endpoint, here.map_or(&[], |held| held.published()))?;
+        }
+        Ok(())
     }
 
     /// Attaches the running container to one more network.

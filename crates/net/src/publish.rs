@@ -15,7 +15,7 @@ use crate::error::PublishError;
 use crate::filter::Filter;
 use crate::forward::Forwarder;
 use crate::network::ensure_network;
-use crate::plan::{Context, NetworkPlan, Protocol, Publish, Published};
+use crate::plan::{Context, EndpointPlan, Protocol, Publish, Published};
 use crate::ports::{self, Refused};
 
 /// The least time from one start of a forwarder to the next.
@@ -160,18 +160,13 @@ pub fn unpublish_stale(
     })
 }
 
-/// Puts back what the packet filter should know of a running container, after somebody else flushed the ruleset.
-pub fn restore(
-    context: &Context,
-    network: &NetworkPlan,
-    address: Ipv4Addr,
-    ports: &[Published],
-) -> Result<(), PublishError> {
-    ensure_network(context, network)?;
-    if ports.is_empty() {
-        return Ok(());
-    }
-    with_filter(context, |filter| filter.add_ports(address, ports))
+/// Puts back what the packet filter should know of an endpoint and the ports published on it, where somebody flushed the ruleset.
+pub fn restore(context: &Context, endpoint: &EndpointPlan, ports: &[Published]) -> Result<(), PublishError> {
+    ensure_network(context, &endpoint.network)?;
+    with_filter(context, |filter| {
+        filter.bind(endpoint)?;
+        if ports.is_empty() { Ok(()) } else { filter.add_ports(endpoint.address, ports) }
+    })
 }
 
 fn with_filter(

@@ -63,7 +63,7 @@ fn what_somebody_removed_is_repaired() {
     assert!(reached());
     world.host(|| sh("nft flush ruleset"));
     assert_eq!(world.remote(|| tcp_now(HOST, 8080)), None);
-    world.host(|| net::restore(&world.context, &network, a.address(), held.published())).expect("restore");
+    world.host(|| net::restore(&world.context, &a.endpoint, held.published())).expect("restore");
     assert!(reached());
     world
         .host(|| sh(&format!("echo 0 > /proc/sys/net/ipv4/ip_forward; ip link set {} down", network.bridge)));

@@ -238,3 +238,25 @@ fn another_host_reaches_what_is_published_for_it_and_nothing_else() {
         assert_eq!(wire.fetch(&format!("127.0.0.1:{port}")), "", "{port}");
     }
 }
+
+#[test]
+fn a_restart_brings_back_what_was_flushed() {
+    let wire = Wire::new();
+    let serve = "mkdir -p /www; echo web > /www/index.html; exec httpd -f -p 80 -h /www";
+    let run = ["run", "-d", "--name", "web", "--stop-signal", "KILL", "-p", "8081:80"];
+    wire.world.hull([&run[..], &["busybox", "sh", "-c", serve]].concat()).success();
+    let answers = || (wire.fetch(&format!("{HOST}:8081")) == "web").then_some(());
+    eventually("the published port answers", 20, answers);
+    let address = wire.world.inspect("web", "{{.NetworkSettings.IPAddress}}");
+    let guarded = || {
+        let elements = wire.sh(&wire.namespaces.host, "nft list ruleset bridge");
+        elements.contains(&format!("{address} . ")) && elements.contains(&format!(" . {address}"))
+    };
+    assert!(guarded());
+    wire.sh(&wire.namespaces.host, "nft flush ruleset");
+    assert!(answers().is_none() && !guarded());
+    wire.world.hull(["restart", "-t", "0", "web"]).success();
+    eventually("the published port answers again", 20, answers);
+    assert!(guarded());
+    assert_eq!(wire.fetch(&format!("{address}:80")), "");
+}
