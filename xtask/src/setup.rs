@@ -11,6 +11,7 @@ const PACKAGES: &[&str] = &[
     "ca-certificates",
     "containerd",
     "curl",
+    "docker-registry",
     "docker.io",
     "gcc",
     "iproute2",

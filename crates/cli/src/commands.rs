@@ -17,6 +17,7 @@ mod many;
 mod network;
 mod prompt;
 mod refused;
+mod registry;
 mod system;
 mod volume;
 
@@ -85,6 +86,14 @@ impl Ended {
         self.by(ExitTable::Exec)
     }
 
+    /// The same usage error with another exit status.
+    pub fn with_status(self, status: u8) -> Self {
+        match self {
+            Ended::Usage { text, .. } => Ended::Usage { text, status },
+            other => other,
+        }
+    }
+
     fn by(self, table: ExitTable) -> Self {
         match self {
             Ended::Failed(_, failure) => Ended::Failed(table, failure),
@@ -139,6 +148,8 @@ pub static TABLE: &[Command] = &[
     run("inspect", Section::Plain, "Return low-level information on hull objects", inspect::run),
     run("kill", Section::Plain, container::ABOUT_KILL, container::control::kill),
     run("load", Section::Plain, image::ABOUT_LOAD, image::load::load),
+    run("login", Section::Plain, "Authenticate to a registry", registry::login::run),
+    run("logout", Section::Plain, "Log out from a registry", registry::logout::run),
     run("logs", Section::Plain, container::ABOUT_LOGS, container::logs::run),
     run("pause", Section::Plain, container::ABOUT_PAUSE, container::control::pause),
     run("port", Section::Plain, container::ABOUT_PORT, container::watch::port),
@@ -147,6 +158,7 @@ pub static TABLE: &[Command] = &[
     run("rm", Section::Plain, container::ABOUT_REMOVE, container::remove::run),
     run("rmi", Section::Plain, image::ABOUT_REMOVE, image::remove::run),
     run("save", Section::Plain, image::ABOUT_SAVE, image::load::save),
+    run("search", Section::Plain, "Search Docker Hub for images", registry::search::run),
     run("start", Section::Plain, container::ABOUT_START, container::start::run),
     run("stats", Section::Plain, container::ABOUT_STATS, container::watch::stats),
     run("stop", Section::Plain, container::ABOUT_STOP, container::control::stop),
@@ -156,11 +168,11 @@ pub static TABLE: &[Command] = &[
     run("update", Section::Plain, container::ABOUT_UPDATE, container::update::run),
     run("wait", Section::Plain, container::ABOUT_WAIT, container::control::wait),
     refused("push", "Upload an image to a registry"),
-    refused("login", "Authenticate to a registry"),
-    refused("logout", "Log out from a registry"),
-    refused("search", "Search a registry for images"),
     refused("manifest", "Manage image manifests and manifest lists"),
 ];
+
+/// Commands that use nothing of the engine's. Programs that keep passwords, in particular, talk to their user's own session.
+const HOMELESS: &[&str] = &["login", "logout", "search", "version"];
 
 /// Finds the command `args` name, runs it, and prints how it failed when it did.
 pub fn dispatch(program: &OsString, args: Vec<OsString>) -> ExitCode {
@@ -196,7 +208,7 @@ fn resolve(context: &mut Context, path: &str, table: &'static [Command], mut arg
         Action::Run(action) => {
             // Before the command reads anything or starts a thread; one that only explains itself needs nothing.
             let explains = args.iter().any(|word| word == "--help");
-            if !explains && command.section != Section::Hidden && command.name != "version" {
+            if !explains && command.section != Section::Hidden && !HOMELESS.contains(&command.name) {
                 context.go_home().map_err(|ended| match command.name {
                     "run" => ended.of_process(),
                     "exec" => ended.of_exec(),

@@ -7,6 +7,7 @@ mod endpoint;
 mod login;
 mod manifests;
 mod request;
+mod search;
 mod stream;
 mod transport;
 mod upload;
@@ -18,6 +19,7 @@ use tokio::runtime::Runtime;
 
 pub use blobs::BlobReader;
 pub use manifests::Fetched;
+pub use search::Found;
 pub use stream::Streamed;
 pub use upload::Push;
 

@@ -15,6 +15,6 @@ pub mod client;
 pub mod credentials;
 mod error;
 
-pub use client::{BlobReader, Client, ClientOptions, Fetched, Push, Streamed};
+pub use client::{BlobReader, Client, ClientOptions, Fetched, Found, Push, Streamed};
 pub use credentials::{Credential, Credentials, CredentialsError};
 pub use error::RegistryError;

@@ -9,11 +9,13 @@
 mod fixtures;
 mod leaks;
 mod output;
+mod registry;
 mod terminal;
 mod world;
 
 pub use fixtures::{busybox_rootfs, busybox_tar, debian_tar};
 pub use leaks::{Leaks, Snapshot};
 pub use output::Output;
+pub use registry::Registry;
 pub use terminal::Terminal;
 pub use world::{Running, World, eventually};

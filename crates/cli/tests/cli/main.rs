@@ -10,6 +10,7 @@ mod lifecycle;
 mod limits;
 mod mistakes;
 mod networks;
+mod registries;
 mod system;
 mod terminal;
 mod volumes;

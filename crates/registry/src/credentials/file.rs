@@ -25,6 +25,8 @@ pub enum Kept {
     /// Anybody who can read this file has it.
     Unencrypted(PathBuf),
     ByHelper,
+    /// It was there already.
+    Unchanged,
 }
 
 impl DockerConfig {
@@ -51,6 +53,10 @@ impl DockerConfig {
         let helper = document.helper(host)?;
         if let Some(helper) = &helper {
             helper.store(key(host), credential)?;
+        }
+        if helper.is_none() && document.credential(host).is_ok_and(|known| known.as_ref() == Some(credential))
+        {
+            return Ok(Kept::Unchanged);
         }
         document.put(host, if helper.is_some() { None } else { Some(credential) })?;
         document.write()?;
