@@ -22,6 +22,7 @@ const PACKAGES: &[&str] = &[
     "openssl",
     "podman",
     "python3",
+    "skopeo",
     "slirp4netns",
     "uidmap",
 ];

@@ -127,6 +127,7 @@ pub static TABLE: &[Command] = &[
     run("build", Section::Common, image::ABOUT_BUILD, image::build::run),
     run("images", Section::Common, image::ABOUT_LIST, image::list::run),
     run("pull", Section::Common, image::ABOUT_PULL, image::pull::run),
+    run("push", Section::Common, image::ABOUT_PUSH, image::push::run),
     run("version", Section::Common, "Show the hull version information", system::info::version),
     group("builder", "Manage builds", image::BUILDER),
     run("compose", Section::Management, "Define and run multi-container applications", compose::run),
@@ -167,7 +168,6 @@ pub static TABLE: &[Command] = &[
     run("unpause", Section::Plain, container::ABOUT_UNPAUSE, container::control::unpause),
     run("update", Section::Plain, container::ABOUT_UPDATE, container::update::run),
     run("wait", Section::Plain, container::ABOUT_WAIT, container::control::wait),
-    refused("push", "Upload an image to a registry"),
     refused("manifest", "Manage image manifests and manifest lists"),
 ];
 

@@ -4,6 +4,7 @@ pub mod file;
 pub mod human;
 pub mod listing;
 pub mod pull;
+pub mod push;
 pub mod screen;
 pub mod steps;
 pub mod table;

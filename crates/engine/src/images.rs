@@ -7,7 +7,8 @@ use diag::{Class, Diagnose};
 use image::{Image, ResolveError};
 use std::collections::HashSet;
 use store::DatabaseError;
-use store::db::containers;
+use store::db::manifests::ManifestRecord;
+use store::db::{containers, manifests};
 
 /// Why images could not be listed or inspected.
 #[derive(Debug, thiserror::Error)]
@@ -132,18 +133,26 @@ impl Engine {
     }
 
     fn image_summary(&self, image: &Image) -> Result<ImageSummary, DatabaseError> {
-        let containers =
-            self.store().database().read(|reader| containers::using_image(reader, &image.id))?.len();
+        let (containers, manifests) = self.store().database().read(|reader| {
+            let containers = containers::using_image(reader, &image.id)?.len();
+            Ok::<_, DatabaseError>((containers, manifests::of_image(reader, &image.id)?))
+        })?;
         Ok(ImageSummary {
             id: image.id.to_string(),
             tags: image.references.iter().map(oci::Reference::familiar).collect(),
-            digests: Vec::new(),
+            digests: manifests.iter().filter_map(repository_digest).collect(),
             created_ns: image.created_ns,
             size_bytes: image.size,
             labels: image.config.config.labels.clone(),
             containers,
         })
     }
+}
+
+/// `repository@digest`, as Docker shows it.
+fn repository_digest(record: &ManifestRecord) -> Option<String> {
+    let repository = oci::Reference::parse(&record.repository).ok()?;
+    Some(repository.with_digest(record.digest).familiar())
 }
 
 /// Whether `tag` (`repository:tag`) is `name` or in the repository `name`.

@@ -17,6 +17,7 @@
 pub mod archive;
 mod change;
 pub mod chunked;
+mod compress;
 mod create;
 mod diff;
 mod error;
@@ -26,11 +27,13 @@ mod import;
 mod layer;
 mod load;
 mod pull;
+mod push;
 mod receive;
 mod remove;
 mod save;
 
 pub use change::{ChangeError, apply_change};
+pub use compress::Method as CompressionMethod;
 pub use diff::{Change, ChangeKind, diff};
 pub use error::{CreateError, LayerError, ResolveError};
 pub use history::HistoryEntry;
@@ -39,5 +42,8 @@ pub use import::{ImportError, ImportOptions};
 pub use layer::Layer;
 pub use load::{LoadError, Loaded};
 pub use pull::{LayerState, NoProgress, PullError, PullEvent, PullOptions, PullProgress, Pulled};
+pub use push::{
+    Compress, Platforms, PushError, PushEvent, PushOptions, PushProgress, PushState, Pushed, SilentPush,
+};
 pub use remove::{Pruned, RemoveError, RemoveOptions, Removed};
 pub use save::{Format, SaveError};

@@ -43,6 +43,19 @@ pub fn is_layer(media_type: &str) -> bool {
     )
 }
 
+/// The specification's name of what Docker has another one for; any other as it is.
+pub fn as_oci(media_type: &str) -> &str {
+    match media_type {
+        DOCKER_INDEX => OCI_INDEX,
+        DOCKER_MANIFEST => OCI_MANIFEST,
+        DOCKER_CONFIG => OCI_CONFIG,
+        DOCKER_LAYER => OCI_LAYER,
+        DOCKER_LAYER_GZIP => OCI_LAYER_GZIP,
+        DOCKER_LAYER_ZSTD => OCI_LAYER_ZSTD,
+        other => other,
+    }
+}
+
 /// Whether `media_type` is a layer whose content may only come from elsewhere; such layers are refused.
 pub fn is_foreign_layer(media_type: &str) -> bool {
     media_type == DOCKER_LAYER_FOREIGN || media_type.starts_with(OCI_LAYER_FOREIGN)

@@ -11,6 +11,7 @@
 //! One file per table group below; each has its record type and functions over a [`Reader`] or a [`Writer`].
 
 pub mod build_cache;
+pub mod compressed_layers;
 pub mod containers;
 mod error;
 pub mod images;

@@ -1,6 +1,6 @@
 //! Images: the commands of `hull image`, most of which also stand alone.
 
-use super::{Command, Section, refused, run as row};
+use super::{Command, Section, run as row};
 
 pub mod bootstrap;
 pub mod build;
@@ -8,6 +8,7 @@ pub mod history;
 pub mod list;
 pub mod load;
 pub mod pull;
+pub mod push;
 pub mod remove;
 pub mod tag;
 
@@ -28,7 +29,7 @@ pub static GROUP: &[Command] = &[
     row("list", Section::Hidden, ABOUT_LIST, list::run),
     row("prune", Section::Plain, "Remove unused images", remove::prune),
     row("pull", Section::Plain, ABOUT_PULL, pull::run),
-    refused("push", "Upload an image to a registry"),
+    row("push", Section::Plain, ABOUT_PUSH, push::run),
     row("rm", Section::Plain, ABOUT_REMOVE, remove::run),
     row("remove", Section::Hidden, ABOUT_REMOVE, remove::run),
     row("save", Section::Plain, ABOUT_SAVE, load::save),
@@ -47,6 +48,7 @@ pub const ABOUT_IMPORT: &str = "Import the contents from a tarball to create a f
 pub const ABOUT_LIST: &str = "List images";
 pub const ABOUT_LOAD: &str = "Load an image from a tar archive or STDIN";
 pub const ABOUT_PULL: &str = "Download an image from a registry";
+pub const ABOUT_PUSH: &str = "Upload an image to a registry";
 pub const ABOUT_REMOVE: &str = "Remove one or more images";
 pub const ABOUT_SAVE: &str = "Save one or more images to a tar archive (streamed to STDOUT by default)";
 pub const ABOUT_TAG: &str = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE";

@@ -66,6 +66,15 @@ impl Manifest {
             extra: BTreeMap::new(),
         }
     }
+
+    /// The same with the specification's media types in place of Docker's.
+    pub fn as_oci(&self) -> Self {
+        let mut manifest = Self { media_type: media::OCI_MANIFEST.to_owned(), ..self.clone() };
+        for descriptor in manifest.layers.iter_mut().chain([&mut manifest.config]) {
+            descriptor.media_type = media::as_oci(&descriptor.media_type).to_owned();
+        }
+        manifest
+    }
 }
 
 /// A list of manifests, one per platform or one per image of a layout; spec: `image-index.md`.

@@ -62,5 +62,6 @@ pub fn list(reader: &Reader<'_>) -> Result<Vec<LayerRecord>, DatabaseError> {
 }
 
 pub(crate) fn remove(writer: &Writer<'_>, diff_id: &DiffId) -> Result<(), DatabaseError> {
+    super::compressed_layers::remove(writer, diff_id)?;
     writer.execute(TABLE, "DELETE FROM layers WHERE diff_id = ?", [diff_id.to_string()]).map(drop)
 }

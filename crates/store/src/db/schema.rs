@@ -52,6 +52,12 @@ const MIGRATIONS: &[&str] = &[
     CREATE TABLE tags(name TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE blob_holds(digest TEXT PRIMARY KEY, until_ns INTEGER NOT NULL) WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE compressed_layers(
+        diff_id TEXT NOT NULL, media_type TEXT NOT NULL, level INTEGER NOT NULL, digest TEXT NOT NULL,
+        size INTEGER NOT NULL, PRIMARY KEY(diff_id, media_type, level)
+    ) WITHOUT ROWID;
+",
 ];
 
 pub const CURRENT: i64 = MIGRATIONS.len() as i64;

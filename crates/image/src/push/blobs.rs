@@ -1,0 +1,174 @@
+//! Sending blobs, several at once.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use oci::{DiffId, Digest, Reference};
+use registry::{Push, Streamed};
+use store::Durability;
+use store::db::compressed_layers::{self, CompressedLayer};
+
+use super::plan::{Blob, Forms, Plan, Role};
+use super::{Destination, PushError, PushEvent, PushProgress, PushState, mounts};
+use crate::compress::Compressor;
+
+/// As many as Docker sends: a registry that thinks about one leaves the processors to the others.
+const AT_ONCE: usize = 5;
+
+/// Brings the blobs of `plan` to the registry; returns what became of those that were compressed.
+pub fn send(destination: &Destination<'_>, plan: &Plan) -> Result<Forms, PushError> {
+    plan.layers().for_each(|layer| destination.tell(layer, PushState::Preparing));
+    let mut queue: Vec<&Blob> = plan.blobs.iter().collect();
+    // The largest one ends last wherever it begins; begun last, it would end alone.
+    queue.sort_by_key(|blob| std::cmp::Reverse(blob.size));
+    let workers = queue.len().min(AT_ONCE);
+    let sender = Sender {
+        destination,
+        mounts: mounts::known(destination)?,
+        queue: Mutex::new(queue.into()),
+        done: Mutex::new(Ok(Forms::new())),
+        stop: Arc::default(),
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| sender.work());
+        }
+    });
+    sender.done.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Work that several threads share until it is done or one of them fails.
+struct Sender<'a> {
+    destination: &'a Destination<'a>,
+    mounts: HashMap<Digest, Reference>,
+    queue: Mutex<VecDeque<&'a Blob>>,
+    done: Mutex<Result<Forms, PushError>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Sender<'_> {
+    fn work(&self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let Some(blob) = lock(&self.queue).pop_front() else { return };
+            let outcome = self.blob(blob);
+            let mut done = lock(&self.done);
+            match (outcome, &mut *done) {
+                (Ok(form), Ok(forms)) => forms.extend(form.map(|form| (blob.digest, form))),
+                (Err(error), Ok(_)) => {
+                    self.stop.store(true, Ordering::Relaxed);
+                    *done = Err(error);
+                }
+                // Stopped because of the first error.
+                (_, Err(_)) => {}
+            }
+        }
+    }
+
+    /// Sees to it that the registry has a blob; returns what it became when it was compressed.
+    fn blob(&self, blob: &Blob) -> Result<Option<CompressedLayer>, PushError> {
+        let Destination { client, reference, .. } = *self.destination;
+        let (there, known) = match &blob.role {
+            Role::Compressed { known, .. } => (known.as_ref().map(|known| known.digest), known.as_ref()),
+            Role::Config | Role::Layer => (Some(blob.digest), None),
+        };
+        if let Some(digest) = &there
+            && client.has_blob(reference, digest)?
+        {
+            self.tell(blob, PushState::Exists);
+            return Ok(known.cloned());
+        }
+        let mount = there.as_ref().and_then(|digest| Some((digest, self.mounts.get(digest)?)));
+        let mounted = || self.tell(blob, PushState::Mounted(mount.map_or("", |(_, from)| from.path())));
+        let form = match &blob.role {
+            Role::Config | Role::Layer => {
+                let mut open = || Ok(Box::new(self.open(blob)?) as Box<dyn Read + Send>);
+                let from = mount.map(|(_, from)| from);
+                match client.push_blob(reference, (&blob.digest, blob.size), from, &mut open)? {
+                    Push::Mounted => mounted(),
+                    Push::Uploaded => self.tell(blob, PushState::Pushed),
+                }
+                None
+            }
+            Role::Compressed { method, level, known } => {
+                let mut open = || {
+                    let stream = Compressor::new(self.open(blob)?, *method, *level)?;
+                    Ok(Box::new(stream) as Box<dyn Read + Send>)
+                };
+                match client.push_stream(reference, mount, &mut open)? {
+                    Streamed::Mounted => {
+                        mounted();
+                        known.clone()
+                    }
+                    Streamed::Uploaded { digest, size } => {
+                        self.tell(blob, PushState::Pushed);
+                        let (diff_id, media_type) = (DiffId(blob.digest), method.media_type().to_owned());
+                        let form = CompressedLayer { diff_id, media_type, level: *level, digest, size };
+                        self.remember(&form)?;
+                        Some(form)
+                    }
+                }
+            }
+        };
+        Ok(form)
+    }
+
+    fn remember(&self, form: &CompressedLayer) -> Result<(), PushError> {
+        let database = self.destination.images.store.database();
+        Ok(database.write(Durability::Relaxed, |writer| compressed_layers::put(writer, form))?)
+    }
+
+    fn tell(&self, blob: &Blob, state: PushState<'_>) {
+        if !matches!(blob.role, Role::Config) {
+            self.destination.tell(blob, state);
+        }
+    }
+
+    /// The blob's bytes as they are kept here.
+    fn open(&self, blob: &Blob) -> io::Result<Watched> {
+        let file = self.destination.images.store.blobs().open(&blob.digest).map_err(io::Error::other)?;
+        let progress = match blob.role {
+            Role::Config => None,
+            Role::Layer | Role::Compressed { .. } => Some(self.destination.options.progress.clone()),
+        };
+        Ok(Watched {
+            file,
+            layer: blob.name(),
+            size: blob.size,
+            so_far: 0,
+            progress,
+            stop: self.stop.clone(),
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A blob's file that tells how far it has been read, and ends when others have failed.
+struct Watched {
+    file: File,
+    layer: Digest,
+    size: u64,
+    so_far: u64,
+    progress: Option<Arc<dyn PushProgress>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("another blob failed"));
+        }
+        let length = self.file.read(buffer)?;
+        self.so_far += length as u64;
+        if let Some(progress) = &self.progress {
+            let state = PushState::Sent(self.so_far);
+            progress.event(PushEvent { layer: &self.layer, size: self.size, state });
+        }
+        Ok(length)
+    }
+}
