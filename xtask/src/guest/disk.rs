@@ -12,15 +12,20 @@ use super::{make_directory, output};
 
 /// The tools that tests use; they come with all they depend on, as installed here.
 const TOOLS: &[&str] = &[
+    "bash",
+    "bsdutils",
     "busybox-static",
     "coreutils",
     "dash",
+    "docker.io",
+    "findutils",
     "grep",
     "iproute2",
     "mawk",
     "mount",
     "nftables",
     "perl-base",
+    "podman",
     "procps",
     "python3",
     "sed",
@@ -31,8 +36,8 @@ const TOOLS: &[&str] = &[
     "util-linux",
 ];
 
-/// Of the kernel's modules, those for hardware the guest lacks are left out.
-const MODULES: &[&str] = &["arch", "crypto", "drivers/net", "fs", "lib", "net"];
+/// Of the kernel's modules, those for hardware the guest lacks are left out; tests open loop-control.
+const MODULES: &[&str] = &["arch", "crypto", "drivers/block/loop.ko", "drivers/net", "fs", "lib", "net"];
 
 /// Links of the merged /usr, and what Debian's maintainer scripts would have made.
 const LINKS: &[(&str, &str)] = &[
@@ -40,7 +45,6 @@ const LINKS: &[(&str, &str)] = &[
     ("usr/sbin", "sbin"),
     ("usr/lib", "lib"),
     ("usr/lib64", "lib64"),
-    ("mawk", "usr/bin/awk"),
     ("dash", "usr/bin/sh"),
     // The kernel calls /sbin/modprobe for what it lacks.
     ("../bin/busybox", "usr/sbin/modprobe"),
@@ -72,6 +76,8 @@ pub fn make(
         symlink(target, root.join(link)).map_err(|error| format!("{link}: {error}"))?;
     }
     install_packages(root)?;
+    install_alternatives(root)?;
+    install_sources(root)?;
     install_modules(root, kernel)?;
     for program in programs {
         let to = inside(root, &program.path);
@@ -87,6 +93,9 @@ pub fn make(
     write(&root.join("guest/filters"), &filters.join(" "))?;
     write(&root.join("guest/init"), INIT)?;
     set_mode(&root.join("guest/init"), 0o755)?;
+    // Attackers look for it; the host's is nobody's business.
+    write(&root.join("etc/shadow"), "root:*:::::::\n")?;
+    set_mode(&root.join("etc/shadow"), 0o640)?;
     write(&root.join("etc/hosts"), "127.0.0.1 localhost\n")?;
     for file in ["passwd", "group", "protocols", "services"] {
         let _ = std::fs::copy(Path::new("/etc").join(file), root.join("etc").join(file));
@@ -149,6 +158,28 @@ fn closure(names: &[&str]) -> Result<BTreeSet<String>, String> {
         Some(missing) => Err(format!("package {missing} is not installed")),
         None => Ok(found),
     }
+}
+
+/// Copies what tests read of the repository, to where their crates lay when they were built.
+fn install_sources(root: &Path) -> Result<(), String> {
+    let repository = std::fs::canonicalize(".").map_err(|error| format!("the repository: {error}"))?;
+    let place = inside(root, &repository);
+    make_directory(&place)?;
+    run_quietly(Command::new("cp").args(["--archive", "crates", "docs"]).arg(place))
+}
+
+/// Copies the links that update-alternatives made: `awk`, `iptables`.
+fn install_alternatives(root: &Path) -> Result<(), String> {
+    let mut copy = Command::new("cp");
+    copy.args(["--archive", "--parents", "/etc/alternatives"]);
+    for directory in ["/usr/bin", "/usr/sbin"] {
+        let entries = std::fs::read_dir(directory).map_err(|error| format!("{directory}: {error}"))?;
+        let links = entries.flatten().map(|entry| entry.path());
+        let is_alternative =
+            |path: &Path| std::fs::read_link(path).is_ok_and(|to| to.starts_with("/etc/alternatives"));
+        copy.args(links.filter(|path| is_alternative(path)));
+    }
+    run_quietly(copy.arg(root))
 }
 
 fn install_modules(root: &Path, kernel: &Kernel) -> Result<(), String> {

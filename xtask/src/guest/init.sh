@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # The guest's init: sets the machine up as systemd would, runs the tests of /guest/tests and powers off.
 # The host reads lines that start with "@@ ".
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 busybox mount -t proc -o nosuid,nodev,noexec proc /proc
 busybox mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
 busybox mount -t devtmpfs -o nosuid dev /dev
@@ -32,7 +32,7 @@ filters=$(busybox cat /guest/filters)
 while read -r name directory program; do
     echo "@@ began $name"
     cd "$directory" || continue
-    CARGO_MANIFEST_DIR=$directory busybox timeout -s KILL 400 "$program" $filters </dev/null 2>&1
+    CARGO_MANIFEST_DIR=$directory busybox timeout -s KILL 1200 "$program" $filters </dev/null 2>&1
     echo "@@ ended $name $?"
 done </guest/tests
 cd /
