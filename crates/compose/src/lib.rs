@@ -29,7 +29,7 @@ pub use load::LoadOptions;
 pub use model::{Project, Service};
 pub use run::{
     BuildOptions, DownOptions, Instance, Interrupt, KillOptions, Kind, LogLine, LogsOptions, Object, OneOff,
-    Paint, ProjectStatus, PullOptions, Quiet, Recreate, RemoveImages, Reporter, RmOptions, RunOptions, Scale,
-    ServiceImage, Stack, StackError, Status, UpOptions, UpResult, projects,
+    Paint, ProjectStatus, PullOptions, PushOptions, Quiet, Recreate, RemoveImages, Reporter, RmOptions,
+    RunOptions, Scale, ServiceImage, Stack, StackError, Status, UpOptions, UpResult, projects,
 };
 pub use variables::{Variable, variables};

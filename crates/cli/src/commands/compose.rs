@@ -21,6 +21,7 @@ mod flags;
 mod images;
 mod list;
 mod logs;
+mod push;
 mod report;
 mod run_service;
 mod up;
@@ -66,6 +67,7 @@ static VERBS: &[Verb] = &[
     verb("port", "Print the public port for a port binding", list::port),
     verb("ps", "List containers", list::containers),
     verb("pull", "Check that service images are present", build_images::pull),
+    verb("push", "Push service images", push::run),
     verb("restart", "Restart service containers", control::restart),
     verb("rm", "Removes stopped service containers", down::rm),
     verb("run", "Run a one-off command on a service", run_service::run),
@@ -88,7 +90,6 @@ static OTHERS: &[Verb] = &[
     verb("commit", "", watch::refused),
     verb("convert", "", config::run),
     verb("publish", "", watch::refused),
-    verb("push", "", watch::refused),
     verb("viz", "", watch::refused),
     verb("watch", "", watch::refused),
 ];

@@ -2,22 +2,34 @@
 
 use image::{PushEvent, PushProgress, PushState};
 
-use crate::context::print_line;
+use crate::context::{note, print_line};
 
 /// One line for each change.
-pub struct Lines;
+pub struct Lines {
+    print: fn(String),
+}
+
+impl Lines {
+    /// For `push`, whose output it is.
+    pub fn on_stdout() -> Self {
+        Self { print: |line| print_line(line) }
+    }
+
+    /// For commands whose output is something else.
+    pub fn on_stderr() -> Self {
+        Self { print: |line| note(line) }
+    }
+}
 
 impl PushProgress for Lines {
     fn event(&self, event: PushEvent<'_>) {
-        let word = match event.state {
-            PushState::Preparing => "Preparing",
+        let state = match event.state {
+            PushState::Preparing => "Preparing".to_owned(),
             PushState::Sent(_) => return,
-            PushState::Pushed => "Pushed",
-            PushState::Exists => "Layer already exists",
-            PushState::Mounted(from) => {
-                return print_line(format_args!("{}: Mounted from {from}", event.layer.short()));
-            }
+            PushState::Pushed => "Pushed".to_owned(),
+            PushState::Exists => "Layer already exists".to_owned(),
+            PushState::Mounted(from) => format!("Mounted from {from}"),
         };
-        print_line(format_args!("{}: {word}", event.layer.short()));
+        (self.print)(format!("{}: {state}", event.layer.short()));
     }
 }

@@ -145,3 +145,37 @@ fn all_tags_of_a_repository() {
     let usage = world.hull(["push", "-a", &registry.reference("app:1")]).status(125);
     assert!(usage.stderr.starts_with("tag can't be used with --all-tags/-a\n"), "{usage}");
 }
+
+#[test]
+fn a_build_pushes_its_result() {
+    let (world, registry) = world();
+    let name = registry.reference("built:1");
+    let built = world.hull(["build", "--push", "--progress", "plain", "-t", &name, "context"]).success();
+    assert!(built.stderr.contains("The push refers to repository ["), "{built}");
+    assert!(built.stderr.lines().last().unwrap().starts_with("1: digest: sha256:"), "{built}");
+    let other = registry.reference("built:2");
+    let output = format!("type=registry,name={other},compression=zstd");
+    world.hull(["build", "-q", "--output", &output, "context"]).success();
+    assert!(manifest(&name).contains("tar+gzip") && manifest(&other).contains("tar+zstd"));
+    let nameless = world.hull(["build", "-q", "--push", "context"]).status(1);
+    assert!(nameless.stderr.contains("tag is needed when pushing to registry"), "{nameless}");
+    world.hull(["build", "-o", "type=local", "context"]).status(1);
+}
+
+#[test]
+fn compose_pushes_what_it_builds() {
+    let (world, registry) = world();
+    let (name, second) = (registry.reference("web:1"), registry.reference("web:2"));
+    world.file(
+        "compose.yaml",
+        &format!(
+            "services:\n  web:\n    image: {name}\n    build: {{context: context, tags: ['{second}']}}\n  \
+             implied:\n    build: context\n  used:\n    image: busybox\n"
+        ),
+    );
+    world.hull(["compose", "build", "-q"]).success();
+    let pushed = world.hull(["compose", "push"]).success();
+    assert!(pushed.stderr.contains(&format!(" Image {name}  Pushed")), "{pushed}");
+    assert_eq!(manifest(&name), manifest(&second));
+    assert!(!pushed.stderr.contains("implied") && !pushed.stderr.contains("busybox"), "{pushed}");
+}

@@ -1,5 +1,7 @@
 //! `build`.
 
+mod output;
+
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use crate::flags::value::{FlagsError, labels, optional, value, wrong};
 use crate::interrupt;
 use crate::output::screen::Screen;
 use crate::output::steps::Steps;
+use output::Outputs;
 
 /// Build an image from a Dockerfile
 #[derive(clap::Parser)]
@@ -51,6 +54,9 @@ struct Args {
     /// Do not use cache when building the image
     #[arg(long)]
     no_cache: bool,
+    /// Output destination (format: "type=image|docker|registry[,name=image][,push=true]")
+    #[arg(short, long, value_name = "stringArray")]
+    output: Vec<String>,
     /// Set target platform for build
     #[arg(long, value_name = "string")]
     platform: Option<String>,
@@ -60,6 +66,9 @@ struct Args {
     /// Always attempt to pull all referenced images: not supported
     #[arg(long, hide = true)]
     pull: bool,
+    /// Shorthand for "--output=type=registry"
+    #[arg(long)]
+    push: bool,
     /// Suppress the build output and print image ID on success
     #[arg(short, long)]
     quiet: bool,
@@ -105,7 +114,10 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     })?;
     let kind = if args.quiet { ProgressKind::Quiet } else { args.progress };
     let (progress, screen) = progress(kind);
-    let request = request(&args, &invocation, progress, cancel)?;
+    let outputs = Outputs::parse(&args.output, args.push)?;
+    let pushed = outputs.references(&args.tag)?;
+    let mut request = request(&args, &invocation, progress, cancel)?;
+    request.tags.extend(outputs.names.iter().cloned());
 
     let engine = context.engine()?;
     let (images, endpoints) = (engine.images(), engine.build_endpoints());
@@ -124,6 +136,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         std::fs::write(path, &output.image_id)
             .map_err(|source| FlagsError::Write { path: path.clone(), source })?;
     }
+    outputs.push(context, &pushed, kind == ProgressKind::Quiet)?;
     if args.quiet {
         print_line(&output.image_id);
     }

@@ -39,7 +39,7 @@ struct Args {
 
 /// How layers that are kept uncompressed are sent.
 #[derive(clap::Args)]
-pub struct CompressionFlags {
+struct CompressionFlags {
     /// Compress layers that were made here with this (default gzip)
     #[arg(long, value_name = "gzip|zstd|none", hide_possible_values = true)]
     compression: Option<CompressionKind>,
@@ -56,28 +56,39 @@ enum CompressionKind {
 }
 
 impl CompressionFlags {
-    pub fn resolve(&self) -> Result<Compress, FlagsError> {
-        let method = match (self.compression, self.compression_level) {
-            (None, None) => return Ok(Compress::Usual),
-            (Some(CompressionKind::None), None) => return Ok(Compress::Never),
-            (Some(CompressionKind::None), Some(_)) => {
-                return Err(FlagsError::Conflict { one: "--compression none", other: "--compression-level" });
-            }
-            (Some(CompressionKind::Zstd), _) => CompressionMethod::Zstd,
-            (Some(CompressionKind::Gzip) | None, _) => CompressionMethod::Gzip,
-        };
-        let level = self.compression_level.unwrap_or(method.default_level());
-        match method.levels().contains(&level) {
-            true => Ok(Compress::With(method, level)),
-            false => {
-                let expected = match method {
-                    CompressionMethod::Gzip => "must be between 1 and 9",
-                    CompressionMethod::Zstd => "must be between 1 and 19",
-                };
-                Err(wrong("--compression-level", &level.to_string(), expected))
-            }
-        }
+    fn resolve(&self) -> Result<Compress, FlagsError> {
+        let method = self.compression.map(|kind| match kind {
+            CompressionKind::Gzip => Some(CompressionMethod::Gzip),
+            CompressionKind::Zstd => Some(CompressionMethod::Zstd),
+            CompressionKind::None => None,
+        });
+        compression(method, self.compression_level)
     }
+}
+
+/// What was asked for: nothing, no compression, or a method; and its level.
+pub fn compression(
+    method: Option<Option<CompressionMethod>>,
+    level: Option<i32>,
+) -> Result<Compress, FlagsError> {
+    let method = match (method, level) {
+        (None, None) => return Ok(Compress::Usual),
+        (Some(None), None) => return Ok(Compress::Never),
+        (Some(None), Some(_)) => {
+            return Err(FlagsError::Conflict { one: "--compression none", other: "--compression-level" });
+        }
+        (Some(Some(method)), _) => method,
+        (None, Some(_)) => CompressionMethod::Gzip,
+    };
+    let level = level.unwrap_or(method.default_level());
+    if method.levels().contains(&level) {
+        return Ok(Compress::With(method, level));
+    }
+    let expected = match method {
+        CompressionMethod::Gzip => "must be between 1 and 9",
+        CompressionMethod::Zstd => "must be between 1 and 19",
+    };
+    Err(wrong("--compression-level", &level.to_string(), expected))
 }
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
@@ -96,7 +107,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let options = PushOptions {
         platforms,
         compression: args.compression.resolve()?,
-        progress: if args.quiet { Arc::new(SilentPush) } else { Arc::new(Lines) },
+        progress: if args.quiet { Arc::new(SilentPush) } else { Arc::new(Lines::on_stdout()) },
     };
     let names = match args.all_tags {
         true => context.engine()?.images().tags_of(&name)?,
@@ -108,26 +119,28 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         }
         print_line(format_args!("The push refers to repository [{}]", name.name()));
     }
-    names.iter().try_for_each(|name| push(context, name, &options, args.quiet))?;
+    for name in &names {
+        let end = push(context, name, &options)?;
+        if !args.quiet {
+            print_line(end);
+        }
+    }
     if args.quiet {
         print_line(if args.all_tags { name.repository() } else { name.familiar() });
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Pushes one reference and says what the registry has now.
-pub fn push(context: &Context, name: &Reference, options: &PushOptions, quiet: bool) -> Result<(), Ended> {
+/// Pushes one reference; returns the line that says what the registry has now.
+pub fn push(context: &Context, name: &Reference, options: &PushOptions) -> Result<String, Ended> {
     let pushed = context.engine()?.images().push(context.registry()?, name, options)?;
-    if !quiet {
-        let tag = name.tag().unwrap_or_default();
-        print_line(format_args!("{tag}: digest: {} size: {}", pushed.digest, pushed.size));
-    }
     if pushed.left_out > 0 {
-        let images = if pushed.left_out == 1 { "image" } else { "images" };
+        let (number, images) = (pushed.left_out, if pushed.left_out == 1 { "image" } else { "images" });
         note(format_args!(
-            "NOTE: {} {images} of other platforms that {name} names elsewhere were not pushed: they are not here",
-            pushed.left_out
+            "NOTE: {number} {images} of other platforms that {name} names where it came from were not pushed: \
+             they are not here"
         ));
     }
-    Ok(())
+    let tag = name.tag().unwrap_or_default();
+    Ok(format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size))
 }
