@@ -12,6 +12,7 @@ const PACKAGES: &[&str] = &[
     "containerd",
     "curl",
     "docker-registry",
+    "skopeo",
     "docker.io",
     "gcc",
     "iproute2",

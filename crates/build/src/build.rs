@@ -3,23 +3,22 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use diag::{Class, Diagnose, Failure};
-use image::{Image, Images};
+use image::{Image, Images, Registries};
 use net::EndpointSource;
 use oci::Reference;
 use oci::image::ImageConfig;
 use store::Store;
 
+use crate::base::Bases;
 use crate::cache::{Cache, KeyBuilder};
 use crate::context::Context;
 use crate::dockerfile::{self, Dockerfile};
 use crate::error::{BuildError, Location, StepError};
-use crate::filesystem::Filesystem;
 use crate::plan::{self, Plan, PlanError, SourceRef};
 use crate::progress::Event;
 use crate::request::{BuildOutput, BuildRequest};
 use crate::scope::Globals;
-use crate::solve::{BaseImage, Finished, Solve, SolveOptions, SolveParts};
+use crate::solve::{Finished, Solve, SolveOptions, SolveParts};
 use crate::stop::Stop;
 use crate::workspace::{Workspace, reconcile};
 
@@ -27,6 +26,8 @@ use crate::workspace::{Workspace, reconcile};
 pub struct BuildContext<'a> {
     pub store: &'a Store,
     pub images: &'a Images<'a>,
+    /// Where images that are not here come from; `None` for nowhere.
+    pub registries: Option<&'a dyn Registries>,
     /// Where RUN steps get their network from.
     pub endpoints: &'a dyn EndpointSource,
     pub network: net::Context,
@@ -71,9 +72,15 @@ pub fn build(context: &BuildContext<'_>, request: BuildRequest) -> Result<BuildO
         let text = format!("build argument {name} was not consumed by any ARG");
         request.progress.event(Event::Warning { text: &text });
     }
-    let mut base_images = HashMap::new();
-    let plan = make_plan(context.images, &file, &globals, target, &mut base_images)
-        .map_err(|error| located(&file_name, error))?;
+    let mut bases = Bases {
+        images: context.images,
+        registries: context.registries,
+        policy: request.pull,
+        progress: request.progress.clone(),
+        found: HashMap::new(),
+        pulls: 0,
+    };
+    let plan = make_plan(&mut bases, &file, &globals, target).map_err(|error| located(&file_name, error))?;
 
     let workspace = Workspace::create(&builds).map_err(|source| BuildError::Read {
         what: "directory",
@@ -90,7 +97,8 @@ pub fn build(context: &BuildContext<'_>, request: BuildRequest) -> Result<BuildO
         globals: &globals,
         plan: &plan,
         context: &files,
-        base_images: &base_images,
+        base_images: &bases.found,
+        steps_before: bases.pulls,
         cache: Cache::new(context.store, context.images),
         workspace: &workspace,
         options: SolveOptions {
@@ -119,17 +127,13 @@ pub fn build(context: &BuildContext<'_>, request: BuildRequest) -> Result<BuildO
 }
 
 fn make_plan(
-    images: &Images<'_>,
+    bases: &mut Bases<'_>,
     file: &Dockerfile,
     globals: &Globals,
     target: usize,
-    found: &mut HashMap<String, BaseImage>,
 ) -> Result<Plan, PlanError> {
     let mut resolve = |name: &str| -> Result<Vec<String>, StepError> {
-        if !found.contains_key(name) {
-            found.insert(name.to_owned(), find_image(images, name)?);
-        }
-        Ok(found[name].image.config.config.on_build.clone())
+        Ok(bases.find(name)?.image.config.config.on_build.clone())
     };
     let plan = plan::plan(file, globals, target, &mut resolve)?;
     for stage in &plan.stages {
@@ -140,22 +144,6 @@ fn make_plan(
         }
     }
     Ok(plan)
-}
-
-fn find_image(images: &Images<'_>, name: &str) -> Result<BaseImage, StepError> {
-    let fail = || format!("use image {name}");
-    let image = images.resolve(name).map_err(|error| {
-        let is_missing = error.class() == Class::NotFound;
-        let mut source = Failure::from(error);
-        if is_missing {
-            source = source.with_hint(
-                "bring it here with `hull image bootstrap`, `hull import` or `hull load`, or build it first",
-            );
-        }
-        StepError::Engine { what: fail(), source: source.into() }
-    })?;
-    let layers = images.layers(&image).map_err(StepError::engine(fail()))?;
-    Ok(BaseImage { image, filesystem: Filesystem::of_layers(layers) })
 }
 
 fn located(file: &str, error: PlanError) -> BuildError {

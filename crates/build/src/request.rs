@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use image::PullPolicy;
+
 use crate::progress::{NoProgress, Progress};
 
 /// Where the files that COPY and ADD name come from.
@@ -110,6 +112,8 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     /// Runs every step, whatever the cache says; the results still enter the cache.
     pub no_cache: bool,
+    /// When registries are asked for the images that FROM and COPY --from name.
+    pub pull: PullPolicy,
     pub network: RunNetwork,
     /// `--add-host`: extra lines of /etc/hosts in RUN steps. They do not change the cache key.
     pub add_hosts: Vec<(String, IpAddr)>,
@@ -130,6 +134,7 @@ impl Default for BuildRequest {
             build_args: BTreeMap::new(),
             labels: BTreeMap::new(),
             no_cache: false,
+            pull: PullPolicy::default(),
             network: RunNetwork::Default,
             add_hosts: Vec::new(),
             secrets: Vec::new(),

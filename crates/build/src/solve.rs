@@ -59,6 +59,8 @@ pub struct SolveParts<'a> {
     pub context: &'a Context,
     /// By the names the plan has for them.
     pub base_images: &'a HashMap<String, BaseImage>,
+    /// How many steps there were before the first stage.
+    pub steps_before: u32,
     pub cache: Cache<'a>,
     pub workspace: &'a Workspace,
     pub options: SolveOptions,
@@ -100,10 +102,11 @@ impl<'a> Solve<'a> {
     /// Puts together what the stages share.
     pub(crate) fn new(parts: SolveParts<'a>) -> Self {
         let slots = parts.plan.stages.iter().map(|_| Slot::default()).collect();
+        let step_count = AtomicU32::new(parts.steps_before);
         Self {
             parts,
             slots,
-            step_count: AtomicU32::new(0),
+            step_count,
             cached: AtomicUsize::new(0),
             executed: AtomicUsize::new(0),
             network_files_written: Mutex::default(),

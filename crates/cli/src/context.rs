@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::io::Write as _;
 
 use engine::Engine;
-use registry::{Client, ClientOptions};
+use registry::Client;
 use store::Roots;
 
 use crate::commands::Ended;
@@ -16,12 +16,11 @@ pub struct Context {
     pub program: String,
     pub globals: Globals,
     engine: OnceCell<Engine>,
-    registry: OnceCell<Client>,
 }
 
 impl Context {
     pub fn new(program: String, globals: Globals) -> Self {
-        Self { program, globals, engine: OnceCell::new(), registry: OnceCell::new() }
+        Self { program, globals, engine: OnceCell::new() }
     }
 
     /// The roots this invocation works in: flags over environment over defaults.
@@ -56,10 +55,7 @@ impl Context {
 
     /// The client for registries, made at the first call.
     pub fn registry(&self) -> Result<&Client, Ended> {
-        if self.registry.get().is_none() {
-            let _ = self.registry.set(Client::new(ClientOptions::from_environment())?);
-        }
-        Ok(self.registry.get().expect("it was just set"))
+        Ok(self.engine()?.registry()?)
     }
 }
 

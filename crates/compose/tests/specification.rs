@@ -73,7 +73,7 @@ const KEYS: &[Row] = &[
     ("services.a.build.network", "{}", r#""none""#, Honoured),
     ("services.a.build.provenance", "{}", "true", Refused),
     ("services.a.build.sbom", "{}", "true", Refused),
-    ("services.a.build.pull", "{}", "true", Refused),
+    ("services.a.build.pull", "{}", "true", Honoured),
     ("services.a.build.target", "{}", r#""t""#, Honoured),
     ("services.a.build.shm_size", "{}", r#""1m""#, Honoured),
     ("services.a.build.extra_hosts", "{}", r#"{"h": "1.2.3.4"}"#, Honoured),

@@ -16,6 +16,7 @@ pub struct Engine {
     instance: String,
     network: net::Context,
     program: OnceLock<OwnedFd>,
+    pub(crate) registry: OnceLock<registry::Client>,
     hierarchy: OnceLock<cgroup::Hierarchy>,
 }
 
@@ -28,7 +29,8 @@ impl Engine {
         let store = Store::open(roots)?;
         let instance = roots.instance();
         let network = net::Context { instance: instance.clone(), run: roots.run.join("networks") };
-        Ok(Self { store, instance, network, program: OnceLock::new(), hierarchy: OnceLock::new() })
+        let (program, registry, hierarchy) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Ok(Self { store, instance, network, program, registry, hierarchy })
     }
 
     /// The store below.

@@ -4,7 +4,9 @@ use crate::engine::Engine;
 use crate::list::ListError;
 use crate::model::{Filters, FiltersError, ImageInspect, ImageSummary, ListOptions};
 use diag::{Class, Diagnose};
-use image::{Image, ResolveError};
+use image::{Image, PullError, PullOptions, PullPolicy, Pulled, Registries, ResolveError};
+use oci::Reference;
+use registry::{Client, ClientOptions, RegistryError};
 use std::collections::HashSet;
 use store::DatabaseError;
 use store::db::manifests::ManifestRecord;
@@ -132,6 +134,41 @@ impl Engine {
         Ok(removed)
     }
 
+    /// The client for registries, made at the first call.
+    ///
+    /// # Errors
+    /// [`RegistryError::Setup`].
+    pub fn registry(&self) -> Result<&Client, RegistryError> {
+        if self.registry.get().is_none() {
+            let _ = self.registry.set(Client::new(ClientOptions::from_environment())?);
+        }
+        Ok(self.registry.get().expect("it was just set"))
+    }
+
+    /// Pulls an image.
+    ///
+    /// # Errors
+    /// [`PullError`].
+    pub fn image_pull(&self, reference: &Reference, options: &PullOptions) -> Result<Pulled, PullError> {
+        let pulled = self.images().pull(self.registry()?, reference, options)?;
+        let name = reference.familiar();
+        self.emit(&monitor::events::Event::new("image", "pull", &name).with("name", &name));
+        Ok(pulled)
+    }
+
+    /// The image a container or a build needs, pulled first where `policy` says so.
+    ///
+    /// # Errors
+    /// [`PullError`].
+    pub fn image_ensure(
+        &self,
+        name: &str,
+        policy: PullPolicy,
+        options: &PullOptions,
+    ) -> Result<Image, PullError> {
+        self.images().ensure(self, name, policy, options)
+    }
+
     fn image_summary(&self, image: &Image) -> Result<ImageSummary, DatabaseError> {
         let (containers, manifests) = self.store().database().read(|reader| {
             let containers = containers::using_image(reader, &image.id)?.len();
@@ -139,7 +176,7 @@ impl Engine {
         })?;
         Ok(ImageSummary {
             id: image.id.to_string(),
-            tags: image.references.iter().map(oci::Reference::familiar).collect(),
+            tags: image.references.iter().map(Reference::familiar).collect(),
             digests: manifests.iter().filter_map(repository_digest).collect(),
             created_ns: image.created_ns,
             size_bytes: image.size,
@@ -151,8 +188,14 @@ impl Engine {
 
 /// `repository@digest`, as Docker shows it.
 fn repository_digest(record: &ManifestRecord) -> Option<String> {
-    let repository = oci::Reference::parse(&record.repository).ok()?;
+    let repository = Reference::parse(&record.repository).ok()?;
     Some(repository.with_digest(record.digest).familiar())
+}
+
+impl Registries for Engine {
+    fn client(&self) -> Result<Client, RegistryError> {
+        self.registry().cloned()
+    }
 }
 
 /// Whether `tag` (`repository:tag`) is `name` or in the repository `name`.

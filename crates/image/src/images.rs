@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use oci::image::ImageConfig;
+use oci::image::{ImageConfig, Platform};
 use oci::{DiffId, Digest, Reference};
 use store::db::images::ImageRecord;
+use store::db::manifests::ManifestRecord;
 use store::db::{self, Reader};
 use store::{DatabaseError, Durability, Store};
 
@@ -33,6 +34,20 @@ pub struct Image {
     pub created_ns: i64,
     /// When it came here.
     pub stored_ns: i64,
+}
+
+impl Image {
+    /// What the image says it is for.
+    pub fn platform(&self) -> Platform {
+        let ImageConfig { architecture, os, variant, .. } = &self.config;
+        let (architecture, os, variant) = (architecture.clone(), os.clone(), variant.clone());
+        Platform { architecture, os, variant, ..Platform::default() }
+    }
+
+    /// Whether it may be for `wanted`; one that does not say serves everybody.
+    pub fn serves(&self, wanted: &Platform) -> bool {
+        self.config.architecture.is_empty() || wanted.rank(&self.platform()).is_some()
+    }
 }
 
 impl<'a> Images<'a> {
@@ -111,6 +126,12 @@ impl<'a> Images<'a> {
     }
 }
 
+/// What registries call an image.
+pub(crate) fn digests(reader: &Reader<'_>, id: &Digest) -> Result<Vec<Reference>, DatabaseError> {
+    let name = |row: ManifestRecord| Some(Reference::parse(&row.repository).ok()?.with_digest(row.digest));
+    Ok(db::manifests::of_image(reader, id)?.into_iter().filter_map(name).collect())
+}
+
 /// The row a name leads to.
 pub(crate) fn find(reader: &Reader<'_>, name: &str) -> Result<ImageRecord, ResolveError> {
     let bare = name.strip_prefix("sha256:").unwrap_or(name);
@@ -122,10 +143,15 @@ pub(crate) fn find(reader: &Reader<'_>, name: &str) -> Result<ImageRecord, Resol
     if let Some(record) = db::images::by_reference(reader, &reference)? {
         return Ok(record);
     }
-    if let (Some(digest), None) = (reference.digest(), reference.tag())
-        && let Some(record) = by_manifest(reader, &reference, digest)?
-    {
-        return Ok(record);
+    // Beside a digest a tag says nothing, as in Docker.
+    if let Some(digest) = reference.digest() {
+        let image = match db::manifests::get(reader, &reference.name(), digest)?.and_then(|row| row.image) {
+            Some(id) => db::images::get(reader, &id)?,
+            None => by_manifest(reader, &reference, digest)?,
+        };
+        if let Some(record) = image {
+            return Ok(record);
+        }
     }
     if is_id_prefix(bare)
         && let [record] = db::images::by_prefix(reader, bare)?.as_slice()

@@ -41,7 +41,10 @@ pub use images::{Image, Images};
 pub use import::{ImportError, ImportOptions};
 pub use layer::Layer;
 pub use load::{LoadError, Loaded};
-pub use pull::{LayerState, NoProgress, PullError, PullEvent, PullOptions, PullProgress, Pulled};
+pub use pull::{
+    LayerState, NoProgress, PullError, PullEvent, PullOptions, PullPolicy, PullPolicyError, PullProgress,
+    Pulled, Registries,
+};
 pub use push::{
     Compress, Platforms, PushError, PushEvent, PushOptions, PushProgress, PushState, Pushed, SilentPush,
 };

@@ -8,6 +8,7 @@
 //! What is here already is never fetched. A pull that finds everything here is one question to the registry and no write.
 
 mod document;
+mod ensure;
 mod error;
 mod layers;
 mod progress;
@@ -22,6 +23,7 @@ use registry::Client;
 
 use crate::{Image, Images};
 
+pub use ensure::{PullPolicy, PullPolicyError, Registries};
 pub use error::PullError;
 pub use progress::{LayerState, NoProgress, PullEvent, PullProgress};
 
@@ -66,12 +68,13 @@ impl Images<'_> {
         let _making = self.store.tmp_dir("making")?;
         let source = Source { images: *self, client, reference };
         let root = source.root()?;
-        options.progress.event(PullEvent::Found(&root.digest));
+        options.progress.event(PullEvent::Found(reference, &root.digest));
         let wanted = options.platform.clone().unwrap_or_else(Platform::host);
         let chosen = source.choose(&root, &wanted)?;
         let brought = layers::fetch(&source, &chosen, &*options.progress)?;
         let (image, is_new) = rows::record(&source, &root, &chosen, &brought)?;
-        let other_platform = Some(chosen.platform()).filter(|found| wanted.rank(found).is_none());
+        options.progress.event(PullEvent::Done { reference, digest: &root.digest, is_new });
+        let other_platform = (!image.serves(&wanted)).then(|| image.platform());
         Ok(Pulled { image, digest: root.digest, is_new, other_platform })
     }
 }

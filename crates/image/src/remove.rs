@@ -8,7 +8,7 @@ use store::db::images::ImageRecord;
 use store::db::{self, Reader, Writer};
 use store::{DatabaseError, Durability, StoreError};
 
-use crate::images::find;
+use crate::images::{digests, find};
 use crate::{Image, Images, ResolveError};
 
 /// How an image is removed.
@@ -120,7 +120,8 @@ impl Images<'_> {
                 if !db::containers::using_image(writer, id)?.is_empty() || !(all || references.is_empty()) {
                     continue;
                 }
-                removed.extend(delete(writer, &image, references)?);
+                let names = [references, digests(writer, id)?].concat();
+                removed.extend(delete(writer, &image, names)?);
             }
             Ok::<_, RemoveError>(removed)
         })?;
@@ -153,18 +154,19 @@ impl Removal<'_> {
         let containers = db::containers::using_image(self.writer, &self.image.id)?;
         let named_by_id = self.image.id.hex().starts_with(name.strip_prefix("sha256:").unwrap_or(name))
             && !references.iter().any(|r| Reference::parse(name).is_ok_and(|named| named == *r));
+        let names = [references, digests(self.writer, &self.image.id)?].concat();
+        let mut left = names.clone();
         if !named_by_id {
-            let reference = Reference::parse(name).map_err(ResolveError::from)?;
-            if let ([_], false, [container, ..]) = (&*references, self.options.force, &*containers) {
+            let reference = Reference::parse(name).map_err(ResolveError::from)?.pullable();
+            if let (true, false, [container, ..]) = (is_single(&names), self.options.force, &*containers) {
                 return Err(RemoveError::ReferenceInUse {
                     reference: name.to_owned(),
                     container: short(container),
                     image: self.image.id.short(),
                 });
             }
-            db::images::untag(self.writer, &reference)?;
-            self.removed.push(Removed::Untagged(reference));
-            if references.len() > 1 {
+            left = self.untag(&reference, names)?;
+            if !left.is_empty() {
                 return Ok(());
             }
             // The name is gone, as asked; whoever uses the image keeps it without one.
@@ -172,14 +174,39 @@ impl Removal<'_> {
                 return Ok(());
             }
         } else {
-            self.check_conflicts(&references, &containers)?;
+            self.check_conflicts(&names, &containers)?;
         }
-        let left = if named_by_id { references } else { Vec::new() };
         self.removed.extend(delete(self.writer, self.image, left)?);
         Ok(())
     }
 
-    fn check_conflicts(&self, references: &[Reference], containers: &[String]) -> Result<(), RemoveError> {
+    /// Takes one name from the image, and with the last tag of a repository its digests there; returns the other names.
+    fn untag(
+        &mut self,
+        reference: &Reference,
+        names: Vec<Reference>,
+    ) -> Result<Vec<Reference>, DatabaseError> {
+        let same = |name: &Reference| name.name() == reference.name();
+        let is_tag = |name: &&Reference| name.digest().is_none();
+        let is_last = reference.digest().is_none()
+            && !names.iter().filter(is_tag).any(|name| same(name) && name != reference);
+        let goes = |name: &Reference| name == reference || is_last && same(name) && name.digest().is_some();
+        let (mut gone, left): (Vec<_>, Vec<_>) = names.into_iter().partition(goes);
+        if gone.is_empty() {
+            // A digest under which no repository is known to have it.
+            gone.push(reference.clone());
+        }
+        for name in gone {
+            match name.digest() {
+                Some(digest) => drop(db::manifests::remove(self.writer, &name.name(), digest)?),
+                None => drop(db::images::untag(self.writer, &name)?),
+            }
+            self.removed.push(Removed::Untagged(name));
+        }
+        Ok(left)
+    }
+
+    fn check_conflicts(&self, names: &[Reference], containers: &[String]) -> Result<(), RemoveError> {
         let conflict = |hard, reason| Err(RemoveError::InUse { image: self.image.id.short(), hard, reason });
         if let Some(running) = containers.iter().find(|id| (self.options.is_running)(id)) {
             return conflict(true, format!("image is being used by running container {}", short(running)));
@@ -188,7 +215,7 @@ impl Removal<'_> {
             return Ok(());
         }
         // Several tags of one repository count as several references, too: only one tag may go without being named.
-        if references.len() > 1 {
+        if !is_single(names) {
             return conflict(false, "image is referenced in multiple repositories".to_owned());
         }
         if let Some(stopped) = containers.first() {
@@ -196,6 +223,13 @@ impl Removal<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether names are one tag at most, and digests of its repository.
+fn is_single(names: &[Reference]) -> bool {
+    let (digests, tags): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.digest().is_some());
+    let Some(name) = names.first() else { return true };
+    tags.len() <= 1 && digests.iter().all(|digest| digest.name() == tags.first().unwrap_or(&name).name())
 }
 
 fn short(id: &str) -> String {

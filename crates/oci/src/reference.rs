@@ -134,6 +134,11 @@ impl Reference {
         Self { digest: Some(digest), tag: None, ..self.clone() }
     }
 
+    /// What a registry is asked for: the digest alone where there is one, because it decides.
+    pub fn pullable(&self) -> Self {
+        self.digest.map_or_else(|| self.clone(), |digest| self.with_digest(digest))
+    }
+
     /// The same repository with another tag.
     ///
     /// # Errors

@@ -120,6 +120,7 @@ impl Fixture {
         let context = BuildContext {
             store: &self.store,
             images: &images,
+            registries: None,
             endpoints: &self.endpoints,
             network: self.endpoints.context.clone(),
         };

@@ -18,6 +18,8 @@ pub enum FlagsError {
     Read { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Reference(#[from] oci::ReferenceError),
+    #[error(transparent)]
+    Pull(#[from] image::PullPolicyError),
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: std::io::Error },
     #[error("unable to prepare context: path \"{}\" not found or not a directory", path.display())]

@@ -5,20 +5,23 @@ use std::sync::Arc;
 use image::{LayerState, NoProgress, PullEvent, PullProgress};
 use oci::Reference;
 
-use crate::context::print_line;
+use crate::context::{note, print_line};
 
 /// Where progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// For `pull`, whose output it is.
     Stdout,
+    /// For commands whose output is something else.
+    Stderr,
     Nowhere,
 }
 
-/// Progress of pulling `reference`.
-pub fn progress(reference: &Reference, place: Place) -> Arc<dyn PullProgress> {
+/// Progress of pulls, shown at `place`.
+pub fn progress(place: Place) -> Arc<dyn PullProgress> {
     match place {
         Place::Nowhere => Arc::new(NoProgress),
-        place => Arc::new(Lines { reference: reference.clone(), place }),
+        place => Arc::new(Lines(place)),
     }
 }
 
@@ -27,29 +30,37 @@ impl Place {
     pub fn say(self, line: &str) {
         match self {
             Place::Stdout => print_line(line),
+            Place::Stderr => note(line),
             Place::Nowhere => {}
         }
     }
 }
 
 /// One line for each change.
-struct Lines {
-    reference: Reference,
-    place: Place,
-}
+struct Lines(Place);
 
 impl PullProgress for Lines {
     fn event(&self, event: PullEvent<'_>) {
-        let (subject, message) = match event {
-            PullEvent::Found(_) => {
-                (version(&self.reference), format!("Pulling from {}", self.reference.path()))
-            }
-            PullEvent::Layer { digest, state, .. } => match word(state) {
-                Some(word) => (digest.short(), word.to_owned()),
-                None => return,
-            },
-        };
-        self.place.say(&format!("{subject}: {message}"));
+        for line in lines(event) {
+            self.0.say(&line);
+        }
+    }
+}
+
+/// What is said of an event once and for all.
+fn lines(event: PullEvent<'_>) -> Vec<String> {
+    match event {
+        PullEvent::Missing(reference) => vec![format!("Unable to find image '{reference}' locally")],
+        PullEvent::Found(reference, _) => {
+            vec![format!("{}: Pulling from {}", version(reference), reference.path())]
+        }
+        PullEvent::Layer { digest, state, .. } => {
+            word(state).map(|word| format!("{}: {word}", digest.short())).into_iter().collect()
+        }
+        PullEvent::Done { reference, digest, is_new } => {
+            let status = if is_new { "Downloaded newer image" } else { "Image is up to date" };
+            vec![format!("Digest: {digest}"), format!("Status: {status} for {reference}")]
+        }
     }
 }
 

@@ -21,7 +21,7 @@ fn what_cannot_start_has_dockers_status() {
     let world = world();
     world.hull(["run", "--rm", "busybox", "nope"]).status(127).says("executable file not found in $PATH");
     world.hull(["run", "--rm", "busybox", "/etc/passwd"]).status(126).says("permission denied");
-    world.hull(["run", "--rm", "nosuch"]).status(125).says("No such image: nosuch:latest");
+    world.hull(["run", "--pull", "never", "--rm", "nosuch"]).status(125).says("No such image: nosuch:latest");
     world.hull(["run", "--rm", "--pid", "frob", "busybox"]).status(125);
     assert_eq!(world.hull(["ps", "-aq"]).text(), "");
 }

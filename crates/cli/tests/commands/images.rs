@@ -24,7 +24,10 @@ fn tags_come_and_go() {
         "{removed}"
     );
     assert_eq!(world.hull(["images", "-q"]).success().text(), "");
-    world.hull(["run", "--rm", "busybox", "true"]).status(125).says("No such image: busybox:latest");
+    world
+        .hull(["run", "--pull", "never", "--rm", "busybox", "true"])
+        .status(125)
+        .says("No such image: busybox:latest");
 }
 
 #[test]

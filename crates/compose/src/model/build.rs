@@ -21,6 +21,8 @@ pub struct Build {
     /// References besides the service's image name.
     pub tags: Vec<String>,
     pub no_cache: bool,
+    /// Ask registries for base images also when they are here.
+    pub pull: bool,
     pub network: Option<String>,
     pub secrets: Vec<BuildSecret>,
     pub extra_hosts: Vec<(String, IpAddr)>,
@@ -73,10 +75,6 @@ pub(super) fn read(section: &Section, project: &Project) -> Result<Build, LoadEr
         section.unsupported(key, reason)?;
     }
     platforms(section)?;
-    if section.flag("pull")? {
-        section
-            .unsupported("pull", "there is no registry client yet; base images are taken from the store")?;
-    }
     let network = section.text("network")?;
     if network.as_deref().is_some_and(|network| !matches!(network, "default" | "none" | "host" | "bridge")) {
         return Err(section.invalid("network", "must be `default`, `none` or `host`"));
@@ -96,6 +94,7 @@ pub(super) fn read(section: &Section, project: &Project) -> Result<Build, LoadEr
         labels: section.dictionary("labels")?,
         tags: section.texts("tags")?,
         no_cache: section.flag("no_cache")?,
+        pull: section.flag("pull")?,
         network,
         secrets: secrets(section, project)?,
         extra_hosts: section.parsed_list("extra_hosts", |text| {

@@ -83,8 +83,21 @@ pub enum PullPolicy {
     Missing,
     /// Never anything but the image that is there.
     Never,
+    /// Ask the registry at every `up`.
+    Always,
     /// Build at every `up`.
     Build,
+}
+
+impl PullPolicy {
+    /// What it says of registries.
+    pub(crate) fn of_registry(self) -> image::PullPolicy {
+        match self {
+            Self::Always => image::PullPolicy::Always,
+            Self::Missing | Self::Build => image::PullPolicy::Missing,
+            Self::Never => image::PullPolicy::Never,
+        }
+    }
 }
 
 pub(super) fn read(entry: &Entry, project: &Project) -> Result<Service, LoadError> {
@@ -159,7 +172,7 @@ fn refuse(section: &Section) -> Result<(), LoadError> {
         ("post_start", "lifecycle hooks are not there yet"),
         ("pre_stop", "lifecycle hooks are not there yet"),
         ("provider", "provider plugins are not there yet"),
-        ("pull_refresh_after", "there is no registry client yet"),
+        ("pull_refresh_after", "when an image was pulled last is not looked at"),
         ("runtime", "hull is the runtime"),
         ("storage_opt", "the storage has no options"),
         ("use_api_socket", "there is no API socket yet"),
@@ -190,17 +203,19 @@ fn pull_policy(section: &Section) -> Result<PullPolicy, LoadError> {
     match section.text("pull_policy")?.as_deref() {
         None | Some("missing" | "if_not_present" | "") => Ok(PullPolicy::Missing),
         Some("never") => Ok(PullPolicy::Never),
+        Some("always") => Ok(PullPolicy::Always),
         Some("build") => Ok(PullPolicy::Build),
-        Some("always" | "refresh" | "daily" | "weekly") => {
-            section.unsupported("pull_policy", "there is no registry client yet")?;
+        Some("refresh" | "daily" | "weekly") => {
+            section.unsupported("pull_policy", "when an image was pulled last is not looked at")?;
             Ok(PullPolicy::Missing)
         }
         Some(other) if other.starts_with("every_") => {
-            section.unsupported("pull_policy", "there is no registry client yet")?;
+            section.unsupported("pull_policy", "when an image was pulled last is not looked at")?;
             Ok(PullPolicy::Missing)
         }
         Some(other) => {
-            Err(section.invalid("pull_policy", format!("must be missing, never or build, not {other:?}")))
+            Err(section
+                .invalid("pull_policy", format!("must be always, missing, never or build, not {other:?}")))
         }
     }
 }

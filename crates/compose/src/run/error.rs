@@ -24,8 +24,12 @@ pub enum StackError {
     NotReady { container: String, state: String },
     #[error("no such image: {image} (service {service:?})")]
     NoImage { service: String, image: String },
-    #[error("pull access denied for {image}: hull cannot reach registries yet (service {service:?})")]
-    CannotPull { service: String, image: String },
+    #[error("service {service:?} has a platform that is none")]
+    Platform {
+        service: String,
+        #[source]
+        error: oci::image::PlatformError,
+    },
     #[error("no container found for service {service:?}")]
     NoContainer { service: String },
     #[error("service {service:?} is not running")]
@@ -81,7 +85,7 @@ impl Diagnose for StackError {
             ExternalMissing { .. } | NoPort { .. } => Class::NotFound,
             NotRunning { .. } | Foreign { .. } | NetworkChanged { .. } => Class::Conflict,
             NoHealthcheck { .. } | NothingToWaitFor { .. } | FixedName { .. } => Class::Invalid,
-            CannotPull { .. } => Class::Unsupported,
+            Platform { .. } => Class::Invalid,
             MissingFile { source, .. } | Write { source, .. } | Log { source, .. } => Class::of_io(source),
             Unhealthy { .. } | Exited { .. } | NotCompleted { .. } | WaitTimeout { .. } | NotReady { .. } => {
                 Class::Unavailable
@@ -98,7 +102,7 @@ impl Diagnose for StackError {
             }
             NotReady { container, .. } => Some(format!("see its output with `hull logs {container}`")),
             NoHealthcheck { .. } => Some("give it a `healthcheck`, or depend on `service_started`".into()),
-            NoImage { .. } | CannotPull { .. } => Some(
+            NoImage { .. } => Some(
                 "make it with `hull import`, `hull load` or `hull build -t`, or give the service a `build`"
                     .into(),
             ),

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use build::{BuildContext, BuildRequest, Cancel, DockerfileSource, RunNetwork, Secret, SecretSource, Source};
 use diag::{Class, Failure};
+use image::PullPolicy as Policy;
+use oci::image::Platform;
 
 use super::{Kind, Object, Stack, StackError, Status, walk};
 use crate::LoadError;
@@ -19,6 +21,8 @@ pub struct BuildOptions {
     /// Over the file's arguments.
     pub args: BTreeMap<String, String>,
     pub no_cache: bool,
+    /// Ask registries for base images also when they are here.
+    pub pull: bool,
 }
 
 /// `pull`.
@@ -30,6 +34,8 @@ pub struct PullOptions {
     pub ignore_failures: bool,
     /// Leave out images that can be built.
     pub ignore_buildable: bool,
+    /// Leave out images that are here.
+    pub only_missing: bool,
 }
 
 /// When `up` and its like build.
@@ -40,6 +46,17 @@ pub(crate) enum BuildWhen {
     Missing,
     Always,
     Never,
+}
+
+fn image_of(service: &Service) -> Object<'_> {
+    Object { kind: Kind::Image, name: &service.image }
+}
+
+/// Services that share an image's name share what is done about it.
+fn unique(mut services: Vec<&Service>) -> Vec<&Service> {
+    let mut seen = BTreeSet::new();
+    services.retain(|service| seen.insert(&service.image));
+    services
 }
 
 impl Stack<'_> {
@@ -63,32 +80,51 @@ impl Stack<'_> {
         self.build_services(&services, options)
     }
 
-    /// Checks that images are there; there is no registry to fetch others from.
+    /// Pulls images.
     pub fn pull(&self, options: &PullOptions) -> Result<(), Failure> {
         let names = match options.include_deps || options.services.is_empty() {
             true => self.project.selection(&options.services)?,
             false => options.services.iter().cloned().collect(),
         };
-        let mut missing = Vec::new();
+        let mut wanted = Vec::new();
         for name in &names {
             let service = self.project.service(name)?;
-            let object = Object { kind: Kind::Image, name: &service.image };
-            if self.image_id(&service.image)?.is_some() {
-                self.reporter.progress(object, Status::Done("Present"));
-            } else if service.build.is_some()
-                && (options.ignore_buildable || service.image_is_implied(self.project))
-            {
-                self.reporter.progress(object, Status::Done("Skipped"));
-            } else {
-                let error =
-                    StackError::CannotPull { service: service.name.clone(), image: service.image.clone() };
-                self.reporter.progress(object, Status::Failed(&error.to_string()));
-                missing.push(error);
+            let only_built = service.build.is_some()
+                && (options.ignore_buildable || service.image_is_implied(self.project));
+            let is_excluded = matches!(service.pull_policy, PullPolicy::Never | PullPolicy::Build);
+            match only_built || is_excluded {
+                true => self.reporter.progress(image_of(service), Status::Done("Skipped")),
+                false => wanted.push(service),
             }
         }
-        match missing.into_iter().next().filter(|_| !options.ignore_failures) {
-            Some(error) => Err(error.into()),
-            None => Ok(()),
+        let policy = if options.only_missing { Policy::Missing } else { Policy::Always };
+        let pull = |service: &&Service| match self.pull_one(service, policy) {
+            // It is built when it is needed.
+            Err(_) if service.build.is_some() => Ok(()),
+            other => other,
+        };
+        match walk::first(walk::each(&unique(wanted), pull)) {
+            Err(_) if options.ignore_failures => Ok(()),
+            other => other,
+        }
+    }
+
+    fn pull_one(&self, service: &Service, policy: Policy) -> Result<(), Failure> {
+        let object = image_of(service);
+        self.reporter.progress(object, Status::Doing("Pulling"));
+        let platform = service.container.platform.as_deref().map(Platform::parse).transpose();
+        let platform =
+            platform.map_err(|error| StackError::Platform { service: service.name.clone(), error })?;
+        let options = image::PullOptions { platform, ..image::PullOptions::default() };
+        match self.engine.image_ensure(&service.image, policy, &options) {
+            Ok(_) => {
+                self.reporter.progress(object, Status::Done("Pulled"));
+                Ok(())
+            }
+            Err(error) => {
+                self.reporter.progress(object, Status::Failed(&error.to_string()));
+                Err(error.into())
+            }
         }
     }
 
@@ -103,33 +139,40 @@ impl Stack<'_> {
         }
     }
 
-    /// Builds what has to be built; returns the image id of each service.
+    /// Pulls and builds what has to be; returns the image id of each service. `pull` goes before what services say.
     pub(crate) fn ensure_images(
         &self,
         services: &[&Service],
         when: BuildWhen,
+        pull: Option<Policy>,
     ) -> Result<BTreeMap<String, String>, Failure> {
         let references: BTreeSet<&str> = services.iter().map(|service| service.image.as_str()).collect();
         let mut ids: BTreeMap<&str, Option<String>> = BTreeMap::new();
         for reference in references {
             ids.insert(reference, self.image_id(reference)?);
         }
-        let to_build: Vec<&Service> = services
-            .iter()
-            .copied()
-            .filter(|service| service.build.is_some())
-            .filter(|service| match when {
-                BuildWhen::Never => false,
-                BuildWhen::Always => true,
-                BuildWhen::Missing => match service.pull_policy {
-                    PullPolicy::Build => true,
-                    PullPolicy::Never => false,
-                    PullPolicy::Missing => ids.get(service.image.as_str()).is_none_or(Option::is_none),
-                },
-            })
-            .collect();
+        let is_missing = |service: &Service| ids.get(service.image.as_str()).is_none_or(Option::is_none);
+        let is_built = |service: &Service| match when {
+            _ if service.build.is_none() => false,
+            BuildWhen::Never => false,
+            BuildWhen::Always => true,
+            BuildWhen::Missing => match service.pull_policy {
+                PullPolicy::Build => true,
+                PullPolicy::Never => false,
+                PullPolicy::Missing | PullPolicy::Always => is_missing(service),
+            },
+        };
+        let is_pulled = |service: &Service| match pull.unwrap_or(service.pull_policy.of_registry()) {
+            _ if service.build.is_some() => false,
+            Policy::Always => true,
+            Policy::Missing => is_missing(service),
+            Policy::Never => false,
+        };
+        let to_build: Vec<&Service> = services.iter().copied().filter(|service| is_built(service)).collect();
+        let to_pull: Vec<&Service> = services.iter().copied().filter(|service| is_pulled(service)).collect();
+        walk::first(walk::each(&unique(to_pull.clone()), |service| self.pull_one(service, Policy::Always)))?;
         self.build_services(&to_build, &BuildOptions::default())?;
-        for service in &to_build {
+        for service in to_build.iter().chain(&to_pull) {
             ids.insert(&service.image, self.image_id(&service.image)?);
         }
         let mut out = BTreeMap::new();
@@ -146,11 +189,7 @@ impl Stack<'_> {
     }
 
     fn build_services(&self, services: &[&Service], options: &BuildOptions) -> Result<(), Failure> {
-        // Services that share an image name share the build.
-        let mut seen = BTreeSet::new();
-        let unique: Vec<&Service> =
-            services.iter().copied().filter(|service| seen.insert(&service.image)).collect();
-        walk::first(walk::each(&unique, |service| self.build_one(service, options)))
+        walk::first(walk::each(&unique(services.to_vec()), |service| self.build_one(service, options)))
     }
 
     fn build_one(&self, service: &Service, options: &BuildOptions) -> Result<(), Failure> {
@@ -180,6 +219,7 @@ impl Stack<'_> {
             build_args: args,
             labels: build.labels.clone(),
             no_cache: build.no_cache || options.no_cache,
+            pull: if build.pull || options.pull { Policy::Always } else { Policy::Missing },
             network: match build.network.as_deref() {
                 Some("none") => RunNetwork::None,
                 Some("host") => RunNetwork::Host,
@@ -196,6 +236,7 @@ impl Stack<'_> {
         let context = BuildContext {
             store: self.engine.store(),
             images: &images,
+            registries: Some(self.engine),
             endpoints: &endpoints,
             network: self.engine.net_context().clone(),
         };

@@ -31,6 +31,8 @@ pub struct RunOptions {
     pub use_aliases: bool,
     pub no_deps: bool,
     pub build: bool,
+    /// `--pull`: instead of what the service says.
+    pub pull: Option<image::PullPolicy>,
     pub remove: bool,
     pub remove_orphans: bool,
     pub tty: bool,
@@ -59,7 +61,7 @@ impl Stack<'_> {
             self.await_for(service)?;
         }
         let when = if options.build { BuildWhen::Always } else { BuildWhen::Missing };
-        let images = self.ensure_images(&[service], when)?;
+        let images = self.ensure_images(&[service], when, options.pull)?;
         self.ensure_resources(&[service], None)?;
         let image = images.get(&service.name).map_or("", String::as_str);
         let mut spec = self.container_spec(service, 1, image)?;

@@ -24,6 +24,8 @@ pub struct UpOptions {
     pub build: bool,
     /// `--no-build`.
     pub no_build: bool,
+    /// `--pull`: instead of what services say.
+    pub pull: Option<image::PullPolicy>,
     pub recreate: Recreate,
     /// `--always-recreate-deps`.
     pub recreate_deps: bool,
@@ -76,7 +78,7 @@ impl Stack<'_> {
         }
         let mut existing = self.instances()?;
         self.handle_orphans(&existing, options)?;
-        let images = self.ensure_images(&services, when)?;
+        let images = self.ensure_images(&services, when, options.pull)?;
         if self.ensure_resources(&services, options.timeout_s)? {
             existing = self.instances()?;
         }

@@ -10,6 +10,7 @@ use crate::model::{
 use crate::names;
 use crate::parse::{FlagError, RLIMITS};
 use diag::{Class, Diagnose};
+use oci::image::Platform;
 use std::collections::HashSet;
 use std::path::Path;
 use sys::capability::Capability;
@@ -60,10 +61,11 @@ pub fn spec(spec: &ContainerSpec) -> Checked {
         "can't create 'AutoRemove' container with restart policy".into()
     })?;
     if let Some(platform) = &spec.platform {
-        let ours = ["linux/amd64", "linux/x86_64", "linux"];
-        if !ours.contains(&platform.as_str()) {
+        let (wanted, host) = (Platform::parse(platform), Platform::host());
+        let wanted = wanted.map_err(|error| InvalidSpec::new(error.to_string()))?;
+        if host.rank(&wanted).is_none() && wanted.rank(&host).is_none() {
             return Err(InvalidSpec::unsupported(format!(
-                "platform {platform} cannot run on this linux/amd64 host"
+                "platform {platform} cannot run on this {host} host"
             )));
         }
     }

@@ -26,6 +26,11 @@ pub enum PullError {
         "image operating system {0:?} cannot be used on this platform: operating system is not supported"
     )]
     OperatingSystem(String),
+    /// In the words of Docker's engine, too.
+    #[error(
+        "image with reference {reference} was found but does not match the specified platform: wanted {wanted}, actual: {actual}"
+    )]
+    OtherPlatform { reference: String, wanted: String, actual: String },
     #[error("{what} {digest} has {size} bytes, more than the {limit} one may have")]
     TooLarge { what: &'static str, digest: Digest, size: u64, limit: u64 },
     #[error("registry gave {found} bytes as {what} {digest}, which was announced with {expected}")]
@@ -66,7 +71,7 @@ impl Diagnose for PullError {
         match self {
             Self::Registry(e) => e.class(),
             Self::Schema1 { .. } | Self::NotAnImage { .. } | Self::OperatingSystem(_) => Class::Unsupported,
-            Self::Platform(_) => Class::NotFound,
+            Self::Platform(_) | Self::OtherPlatform { .. } => Class::NotFound,
             Self::Layer { source, .. } => source.class(),
             Self::Resolve(e) => e.class(),
             Self::Store(e) => e.class(),

@@ -1,14 +1,18 @@
 //! What a pull tells while it goes on.
 
-use oci::Digest;
+use oci::{Digest, Reference};
 
 /// Something about a pull.
 #[derive(Clone, Copy, Debug)]
 pub enum PullEvent<'a> {
+    /// The image is not here; the registry will be asked.
+    Missing(&'a Reference),
     /// The registry knows the name; this is what it has under it.
-    Found(&'a Digest),
+    Found(&'a Reference, &'a Digest),
     /// Something about one layer, which is named by its blob.
     Layer { digest: &'a Digest, size: u64, state: LayerState },
+    /// The reference names what the registry has; whether it named something else before.
+    Done { reference: &'a Reference, digest: &'a Digest, is_new: bool },
 }
 
 /// How far a layer is.

@@ -35,12 +35,6 @@ impl Chosen {
     pub fn id(&self) -> Digest {
         self.manifest.config.digest
     }
-
-    /// What the image says it is for.
-    pub fn platform(&self) -> Platform {
-        let ImageConfig { architecture, os, variant, .. } = self.config.clone();
-        Platform { architecture, os, variant, ..Platform::default() }
-    }
 }
 
 impl Source<'_> {

@@ -1,5 +1,7 @@
 //! `compose build` and `compose pull`.
 
+use image::PullPolicy;
+
 use compose::{BuildOptions, PullOptions};
 
 use super::report::Printer;
@@ -15,6 +17,9 @@ struct Build {
     /// Do not use cache when building the image
     #[arg(long)]
     no_cache: bool,
+    /// Always attempt to pull a newer version of the image
+    #[arg(long)]
+    pull: bool,
     /// Suppress the build output
     #[arg(short, long)]
     quiet: bool,
@@ -37,24 +42,25 @@ pub fn build(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
         services: args.services,
         with_dependencies: args.with_dependencies,
         no_cache: args.no_cache,
+        pull: args.pull,
     };
     let printer = Printer::new(&compose.flags).quiet_build(args.quiet);
     compose.interruptible(&project, &printer, |stack| stack.build(&options)).map(done)
 }
 
-/// Check that service images are present
+/// Pull service images
 #[derive(clap::Parser)]
 struct Pull {
     /// Ignore images that can be built
     #[arg(long)]
     ignore_buildable: bool,
-    /// Go on when an image is missing
+    /// Pull what it can and ignores images with pull failures
     #[arg(long)]
     ignore_pull_failures: bool,
     /// Also the services declared as dependencies
     #[arg(long)]
     include_deps: bool,
-    /// Apply pull policy ("missing")
+    /// Apply pull policy ("missing"|"always")
     #[arg(long, value_name = "string")]
     policy: Option<String>,
     /// Without printing progress information
@@ -66,25 +72,26 @@ struct Pull {
 
 pub fn pull(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
     let args: Pull = parse(&invocation)?;
-    policy(&invocation.path, args.policy.as_deref())?;
+    let policy = policy(&invocation.path, args.policy.as_deref())?;
     let project = compose.load(&args.services)?;
     let options = PullOptions {
         services: args.services,
         include_deps: args.include_deps,
         ignore_failures: args.ignore_pull_failures,
         ignore_buildable: args.ignore_buildable,
+        only_missing: policy == Some(PullPolicy::Missing),
     };
     let printer = Printer::new(&compose.flags).quiet(args.quiet);
     compose.on(&project, &printer, |stack| stack.pull(&options)).map(done)
 }
 
-/// Refuses what only a registry could do.
-pub fn policy(path: &str, policy: Option<&str>) -> Result<(), Ended> {
+/// The policy a flag asks for; `None` leaves it to the file.
+pub fn policy(path: &str, policy: Option<&str>) -> Result<Option<PullPolicy>, Ended> {
     match policy {
-        None | Some("missing" | "never" | "policy" | "if_not_present") => Ok(()),
-        Some("always") => {
-            Err(usage(path, "pull policy \"always\" is not supported: there is no registry client yet"))
-        }
+        None | Some("policy") => Ok(None),
+        Some("always") => Ok(Some(PullPolicy::Always)),
+        Some("missing" | "if_not_present") => Ok(Some(PullPolicy::Missing)),
+        Some("never") => Ok(Some(PullPolicy::Never)),
         Some(other) => Err(usage(path, format_args!("unknown pull policy {other:?}"))),
     }
 }

@@ -22,6 +22,7 @@ pub struct Printer {
     shown: Mutex<HashMap<String, u64>>,
     quiet: bool,
     quiet_build: bool,
+    quiet_pull: bool,
 }
 
 impl Printer {
@@ -32,6 +33,7 @@ impl Printer {
             shown: Mutex::default(),
             quiet: flags.quiet,
             quiet_build: flags.quiet,
+            quiet_pull: false,
         }
     }
 
@@ -46,6 +48,12 @@ impl Printer {
     /// Without the steps of builds.
     pub fn quiet_build(mut self, quiet: bool) -> Self {
         self.quiet_build |= quiet;
+        self
+    }
+
+    /// Without the progress of pulls.
+    pub fn quiet_pull(mut self, quiet: bool) -> Self {
+        self.quiet_pull |= quiet;
         self
     }
 
@@ -75,7 +83,8 @@ impl Drop for Printer {
 
 impl Reporter for Printer {
     fn progress(&self, object: Object<'_>, status: Status<'_>) {
-        if self.quiet {
+        let of_pull = matches!(status.word(), "Pulling" | "Pulled");
+        if self.quiet || self.quiet_pull && of_pull {
             return;
         }
         let subject = format!("{} {}", object.kind.as_str(), object.name);

@@ -7,6 +7,7 @@ use compose::RunOptions;
 use engine::parse as syntax;
 
 use super::Compose;
+use super::build_images::policy;
 use super::report::Printer;
 use crate::commands::container::foreground::Foreground;
 use crate::commands::{Ended, Invocation, Outcome, parse};
@@ -57,9 +58,15 @@ struct Run {
     /// Publish a container's port(s) to the host
     #[arg(short, long, value_name = "stringArray")]
     publish: Vec<String>,
+    /// Pull image before running ("always"|"missing"|"never")
+    #[arg(long, value_name = "string")]
+    pull: Option<String>,
     /// Suppress progress output
     #[arg(short, long)]
     quiet: bool,
+    /// Pull without printing progress information
+    #[arg(long)]
+    quiet_pull: bool,
     /// Remove containers for services not defined in the Compose file
     #[arg(long)]
     remove_orphans: bool,
@@ -111,6 +118,7 @@ fn execute(compose: &Compose<'_>, invocation: &Invocation) -> Outcome {
     }
     let labels = args.label.iter().map(|label| label.split_once('=').unwrap_or((label, "")));
     let (env, _) = env::resolve(&args.env, &args.env_from_file)?;
+    let pull = policy(&invocation.path, args.pull.as_deref())?;
     let options = RunOptions {
         labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         entrypoint: args.entrypoint.map(|text| text.split_whitespace().map(str::to_owned).collect()),
@@ -126,6 +134,7 @@ fn execute(compose: &Compose<'_>, invocation: &Invocation) -> Outcome {
         use_aliases: args.use_aliases,
         no_deps: args.no_deps,
         build: args.build,
+        pull,
         remove,
         remove_orphans: args.remove_orphans,
         tty,
@@ -133,7 +142,7 @@ fn execute(compose: &Compose<'_>, invocation: &Invocation) -> Outcome {
         cap_add: args.cap_add,
         cap_drop: args.cap_drop,
     };
-    let printer = Printer::new(&compose.flags).quiet(args.quiet);
+    let printer = Printer::new(&compose.flags).quiet(args.quiet).quiet_pull(args.quiet_pull);
     let mut spec = compose.on(&project, &printer, |stack| stack.one_off(&options))?.spec;
     let engine = compose.context.engine()?;
     if detach {

@@ -26,14 +26,14 @@ struct Common {
     /// If containers already exist, don't recreate them
     #[arg(long, conflicts_with = "force_recreate")]
     no_recreate: bool,
-    /// Pull image before running ("missing"|"never")
+    /// Pull image before running ("always"|"missing"|"never")
     #[arg(long, value_name = "string")]
     pull: Option<String>,
     /// Suppress the build output
     #[arg(long)]
     quiet_build: bool,
-    /// Pull without printing progress information (nothing is pulled)
-    #[arg(long, hide = true)]
+    /// Pull without printing progress information
+    #[arg(long)]
     quiet_pull: bool,
     /// Remove containers for services not defined in the Compose file
     #[arg(long)]
@@ -123,7 +123,8 @@ pub fn up(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
     };
     let printer = Printer::new(&compose.flags)
         .with_logs(args.no_color, args.no_log_prefix, args.timestamps)
-        .quiet_build(args.common.quiet_build);
+        .quiet_build(args.common.quiet_build)
+        .quiet_pull(args.common.quiet_pull);
     execute(compose, &printer, &options)
 }
 
@@ -137,7 +138,11 @@ struct Create {
 pub fn create(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
     let Create { common } = parse(&invocation)?;
     let options = UpOptions { no_start: true, ..common.options(&invocation.path)? };
-    execute(compose, &Printer::new(&compose.flags).quiet_build(common.quiet_build), &options)
+    execute(
+        compose,
+        &Printer::new(&compose.flags).quiet_build(common.quiet_build).quiet_pull(common.quiet_pull),
+        &options,
+    )
 }
 
 /// Scale services
@@ -186,12 +191,13 @@ fn execute(compose: &Compose<'_>, printer: &Printer, options: &UpOptions) -> Out
 
 impl Common {
     fn options(&self, path: &str) -> Result<UpOptions, Ended> {
-        policy(path, self.pull.as_deref())?;
+        let pull = policy(path, self.pull.as_deref())?;
         let scale = scales(path, &self.scale)?;
         Ok(UpOptions {
             services: self.services.clone(),
             build: self.build,
             no_build: self.no_build,
+            pull,
             recreate: match (self.force_recreate, self.no_recreate) {
                 (true, _) => Recreate::Force,
                 (_, true) => Recreate::Never,

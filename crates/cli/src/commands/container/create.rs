@@ -19,8 +19,11 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let Args { flags } = parse(&invocation)?;
     flags.refuse_unknown(&invocation.path)?;
     let cidfile = flags.cidfile.as_deref().map(CidFile::create).transpose()?;
+    let image = flags.image()?;
     let spec = flags.resolve().map_err(crate::commands::Ended::plain)?;
-    let created = context.engine()?.create(spec)?;
+    let engine = context.engine()?;
+    image.ensure(engine)?;
+    let created = engine.create(spec)?;
     created.warnings.iter().for_each(|warning| note(format_args!("WARNING: {warning}")));
     cidfile.map(|file| file.keep(created.id.as_str())).transpose()?;
     print_line(&created.id);

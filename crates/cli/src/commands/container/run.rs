@@ -47,12 +47,14 @@ fn execute(context: &Context, invocation: &Invocation) -> Outcome {
     }
     let cidfile = args.flags.cidfile.as_deref().map(CidFile::create).transpose()?;
     let (detach, sig_proxy) = (args.detach, args.sig_proxy);
+    let image = args.flags.image()?;
     let mut spec = args.flags.resolve().map_err(Ended::plain)?;
     if detach {
         spec.process.attach = [false; 3];
         spec.process.stdin_once = false;
     }
     let engine = context.engine()?;
+    image.ensure(engine)?;
     match detach {
         true => in_background(engine, spec, cidfile),
         false => in_foreground(engine, spec, cidfile, keys, sig_proxy),

@@ -14,6 +14,8 @@ use build::{
 };
 use clap::ValueEnum;
 use engine::parse as syntax;
+use image::PullPolicy;
+use oci::image::Platform;
 
 use crate::commands::{Ended, Invocation, Outcome, parse, usage};
 use crate::context::{Context, note, print_line};
@@ -63,8 +65,8 @@ struct Args {
     /// Set type of progress output
     #[arg(long, value_name = "auto|plain|tty|quiet", default_value = "auto", hide_possible_values = true)]
     progress: ProgressKind,
-    /// Always attempt to pull all referenced images: not supported
-    #[arg(long, hide = true)]
+    /// Always attempt to pull all referenced images
+    #[arg(long)]
     pull: bool,
     /// Shorthand for "--output=type=registry"
     #[arg(long)]
@@ -124,6 +126,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let building = BuildContext {
         store: engine.store(),
         images: &images,
+        registries: Some(engine),
         endpoints: &endpoints,
         network: engine.net_context().clone(),
     };
@@ -176,14 +179,11 @@ fn request(
     cancel: Cancel,
 ) -> Result<BuildRequest, Ended> {
     let unsupported = |flag: &str, instead| FlagsError::Unsupported { flag: flag.to_owned(), instead };
-    if args.pull {
-        return Err(unsupported("--pull", "there are no registries yet: the images here are used").into());
-    }
     if args.rm == Some(false) {
         return Err(unsupported("--rm=false", "there are no intermediate containers to keep").into());
     }
-    let here = format!("linux/{}", if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" });
-    if let Some(platform) = args.platform.as_deref().filter(|platform| **platform != here) {
+    let platform = optional("--platform", &args.platform, Platform::parse)?;
+    if let Some(platform) = platform.filter(|platform| *platform != Platform::host()) {
         let instead = "images are built for this machine's own platform only";
         return Err(unsupported(&format!("--platform={platform}"), instead).into());
     }
@@ -211,6 +211,7 @@ fn request(
         build_args,
         labels: labels(&args.label),
         no_cache: args.no_cache,
+        pull: if args.pull { PullPolicy::Always } else { PullPolicy::Missing },
         network: match args.network.as_str() {
             "default" | "bridge" => RunNetwork::Default,
             "none" => RunNetwork::None,

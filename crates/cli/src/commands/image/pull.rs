@@ -29,7 +29,7 @@ struct Args {
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
-    let mut name = reference(&args.name)?;
+    let name = reference(&args.name)?.pullable();
     let platform = optional("--platform", &args.platform, Platform::parse)?;
     if !args.disable_content_trust {
         let flag = "--disable-content-trust=false".to_owned();
@@ -38,10 +38,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         );
     }
     let place = if args.quiet { Place::Nowhere } else { Place::Stdout };
-    if name.digest().is_some() {
-        // The digest decides, as in Docker.
-        name = name.with_digest(*name.digest().expect("it was just looked at"));
-    } else if !has_tag(&args.name, &name) {
+    if name.digest().is_none() && !has_tag(&args.name, &name) {
         place.say("Using default tag: latest");
     }
     pull(context, &name, platform, place)?;
@@ -60,11 +57,8 @@ fn pull(
     platform: Option<Platform>,
     place: Place,
 ) -> Result<(), crate::commands::Ended> {
-    let options = PullOptions { platform: platform.clone(), progress: progress(name, place) };
-    let pulled = context.engine()?.images().pull(context.registry()?, name, &options)?;
-    place.say(&format!("Digest: {}", pulled.digest));
-    let status = if pulled.is_new { "Downloaded newer image" } else { "Image is up to date" };
-    place.say(&format!("Status: {status} for {name}"));
+    let options = PullOptions { platform: platform.clone(), progress: progress(place) };
+    let pulled = context.engine()?.image_pull(name, &options)?;
     if let (Some(actual), Some(wanted)) = (pulled.other_platform, platform) {
         note(format!(
             "WARNING: image with reference {} was found but does not match the specified platform: wanted {wanted}, actual: {actual}",

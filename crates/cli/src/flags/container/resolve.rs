@@ -7,11 +7,32 @@ use engine::model::{
     BlockRate, ContainerSpec, EndpointSpec, HealthCommand, HealthSpec, Isolation, Labels, Limits, LogSpec,
     Mount, NetworkMode, Networking, ProcessSpec,
 };
-use engine::parse;
+use engine::{Engine, parse};
+use image::{PullError, PullOptions, PullPolicy};
+use oci::image::Platform;
 
 use super::ContainerFlags;
 use crate::flags::env;
 use crate::flags::value::{FlagsError, each, labels, map, optional, read, value, wrong};
+use crate::output::pull::{Place, progress};
+
+/// The image a container is made of, pulled first where the policy says so.
+pub struct WantedImage {
+    name: String,
+    policy: PullPolicy,
+    options: PullOptions,
+}
+
+impl WantedImage {
+    /// Has it here when this returns.
+    pub fn ensure(&self, engine: &Engine) -> Result<(), PullError> {
+        // What is wrong with an empty name is said better by whoever uses it.
+        if !self.name.is_empty() {
+            engine.image_ensure(&self.name, self.policy, &self.options)?;
+        }
+        Ok(())
+    }
+}
 
 impl ContainerFlags {
     /// The request these flags make.
@@ -52,14 +73,18 @@ impl ContainerFlags {
             None | Some("" | "hull" | "runc" | "io.containerd.runc.v2") => {}
             Some(other) => return refuse(format!("--runtime={other}"), "hull runs containers itself"),
         }
-        match self.pull.as_deref() {
-            None | Some("missing" | "never") => Ok(()),
-            Some("always") => refuse(
-                "--pull=always".into(),
-                "registries are not supported yet: use `hull load`, `hull import` or `hull build`",
-            ),
-            Some(other) => Err(wrong("--pull", other, "must be one of always, missing, never")),
-        }
+        Ok(())
+    }
+
+    /// The image, and when to pull it.
+    pub fn image(&self) -> Result<WantedImage, FlagsError> {
+        let place = if self.quiet { Place::Nowhere } else { Place::Stderr };
+        let platform = optional("--platform", &self.platform, Platform::parse)?;
+        Ok(WantedImage {
+            name: self.image_and_command.first().cloned().unwrap_or_default(),
+            policy: self.pull.as_deref().map(str::parse).transpose()?.unwrap_or_default(),
+            options: PullOptions { platform, progress: progress(place) },
+        })
     }
 
     /// Which of stdin, stdout and stderr are attached by whoever runs the container in the foreground.
