@@ -247,6 +247,11 @@ fn is_domain(text: &str) -> bool {
         && port.is_none_or(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
 }
 
+/// Whether `text` is what the distribution specification calls a repository's name: path components and nothing else.
+pub fn is_repository_path(text: &str) -> bool {
+    text.len() <= NAME_MAX && text.split('/').all(is_path_component)
+}
+
 /// `[a-z0-9]+` runs separated by one `.`, one or two `_`, or any number of `-`.
 fn is_path_component(text: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -259,7 +264,8 @@ fn is_path_component(text: &str) -> bool {
     })
 }
 
-fn is_tag(text: &str) -> bool {
+/// Whether `text` can be a tag.
+pub fn is_tag(text: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     text.len() <= 128
         && text.bytes().next().is_some_and(word)

@@ -81,13 +81,14 @@ impl Store {
     /// [`DatabaseError`].
     pub fn usage(&self, reader: &Reader<'_>) -> Result<Usage, DatabaseError> {
         let mut usage = Usage::default();
+        let mut visited = HashSet::new();
         for image in db::images::list(reader)? {
             usage.blobs.insert(image.id);
             usage.snapshots.extend(image.layers);
-            self.use_manifest(&image.manifest, media::OCI_MANIFEST, &mut usage.blobs);
+            self.use_manifest(&image.manifest, media::OCI_MANIFEST, &mut visited, &mut usage.blobs);
         }
         for manifest in db::manifests::list(reader)? {
-            self.use_manifest(&manifest.digest, &manifest.media_type, &mut usage.blobs);
+            self.use_manifest(&manifest.digest, &manifest.media_type, &mut visited, &mut usage.blobs);
         }
         usage.blobs.extend(db::manifests::held_blobs(reader, db::now_ns())?);
         usage.snapshots.extend(db::containers::layers_in_use(reader)?);
@@ -99,11 +100,19 @@ impl Store {
     }
 
     /// Adds a manifest and everything it leads to. One that cannot be read keeps nothing alive but itself.
-    fn use_manifest(&self, digest: &Digest, media_type: &str, blobs: &mut HashSet<Digest>) {
+    fn use_manifest(
+        &self,
+        digest: &Digest,
+        media_type: &str,
+        visited: &mut HashSet<(Digest, bool)>,
+        blobs: &mut HashSet<Digest>,
+    ) {
         let mut pending = vec![(*digest, media_type.to_owned())];
         while let Some((digest, media_type)) = pending.pop() {
-            // Also ends the walk through indexes that name each other.
-            if !blobs.insert(digest) && media::is_index(&media_type) {
+            blobs.insert(digest);
+            // Also ends the walk through indexes that name each other. One that is read as an index here and as a manifest
+            // there is followed both ways: who names it wrongly takes nothing from who names it rightly.
+            if !visited.insert((digest, media::is_index(&media_type))) {
                 continue;
             }
             let Ok(bytes) = self.blobs().read(&digest) else { continue };

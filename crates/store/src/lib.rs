@@ -114,7 +114,10 @@ impl Store {
         // Whoever holds it opened the store before us and is doing this, or has done it.
         let Some(lock) = self.try_lock_exclusive()? else { return Ok(()) };
         if self.data().join("hull.db").exists() {
-            self.database().write_removal(Durability::Full, db::build_cache::forget_other_boots)?;
+            self.database().write_removal(Durability::Full, |w| {
+                db::manifests::forget_holds(w)?;
+                db::build_cache::forget_other_boots(w)
+            })?;
             self.collect(&lock)?.finish();
         }
         std::fs::write(marker, "").map_err(|e| StoreError::io("create", marker, e))

@@ -113,6 +113,17 @@ pub fn references_of(reader: &Reader<'_>, id: &Digest) -> Result<Vec<Reference>,
     reader.all(REFERENCES, sql, [id.to_string()], |row| parsed(row, 0))
 }
 
+/// The tags of `repository` (its whole name) that name images, each with its image and that one's manifest.
+pub fn tags_in(
+    reader: &Reader<'_>,
+    repository: &str,
+) -> Result<Vec<(Reference, Digest, Digest)>, DatabaseError> {
+    let (from, to) = manifests::tag_range(repository);
+    let sql = "SELECT name, image, manifest FROM image_references JOIN images ON id = image
+        WHERE name >= ? AND name < ? ORDER BY name";
+    reader.all(REFERENCES, sql, [from, to], |row| Ok((parsed(row, 0)?, parsed(row, 1)?, parsed(row, 2)?)))
+}
+
 /// Every reference with the image it names, sorted by name.
 pub fn references(reader: &Reader<'_>) -> Result<Vec<(Reference, Digest)>, DatabaseError> {
     let sql = "SELECT name, image FROM image_references ORDER BY name";

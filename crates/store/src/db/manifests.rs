@@ -74,6 +74,12 @@ pub fn list(reader: &Reader<'_>) -> Result<Vec<ManifestRecord>, DatabaseError> {
     reader.all(TABLE, &format!("SELECT {COLUMNS} FROM manifests ORDER BY repository, digest"), [], manifest)
 }
 
+/// The manifests of one repository.
+pub fn in_repository(reader: &Reader<'_>, repository: &str) -> Result<Vec<ManifestRecord>, DatabaseError> {
+    let sql = format!("SELECT {COLUMNS} FROM manifests WHERE repository = ? ORDER BY digest");
+    reader.all(TABLE, &sql, [repository], manifest)
+}
+
 /// The manifests under which repositories have an image, such as `RepoDigests` lists them.
 pub fn of_image(reader: &Reader<'_>, image: &Digest) -> Result<Vec<ManifestRecord>, DatabaseError> {
     let sql = format!("SELECT {COLUMNS} FROM manifests WHERE image = ? ORDER BY repository, digest");
@@ -136,12 +142,22 @@ pub fn held_blobs(reader: &Reader<'_>, now_ns: i64) -> Result<Vec<Digest>, Datab
     reader.all(HOLDS, sql, [now_ns], |row| parsed(row, 0))
 }
 
-/// Forgets the holds that ended before `now_ns`.
-pub fn forget_ended_holds(writer: &Writer<'_>, now_ns: i64) -> Result<(), DatabaseError> {
-    writer.execute(HOLDS, "DELETE FROM blob_holds WHERE until_ns <= ?", [now_ns]).map(drop)
+/// Ends the hold on a blob that has found its manifest, or is not wanted any more.
+pub fn forget_hold(writer: &Writer<'_>, digest: &Digest) -> Result<(), DatabaseError> {
+    writer.execute(HOLDS, "DELETE FROM blob_holds WHERE digest = ?", [digest.to_string()]).map(drop)
+}
+
+/// Forgets the holds that ended before `now_ns`; whether there were any.
+pub fn forget_ended_holds(writer: &Writer<'_>, now_ns: i64) -> Result<bool, DatabaseError> {
+    Ok(writer.execute(HOLDS, "DELETE FROM blob_holds WHERE until_ns <= ?", [now_ns])? > 0)
+}
+
+/// Ends all holds: after a boot, because a held blob was never synced.
+pub fn forget_holds(writer: &Writer<'_>) -> Result<(), DatabaseError> {
+    writer.execute(HOLDS, "DELETE FROM blob_holds", []).map(drop)
 }
 
 /// All names `repository:tag`; `;` follows `:`.
-fn tag_range(repository: &str) -> (String, String) {
+pub(super) fn tag_range(repository: &str) -> (String, String) {
     (format!("{repository}:"), format!("{repository};"))
 }
