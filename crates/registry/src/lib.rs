@@ -1,4 +1,4 @@
-//! The distribution protocol: asking registries for images and giving them images.
+//! The distribution protocol: asking registries for images and giving them images, and being one.
 //!
 //! Knows HTTP, authentication, names, digests and descriptors; knows neither a store nor an archive. What arrives is handed on
 //! as a stream whose length is that of its descriptor; whoever stores it verifies the digest while it passes by.
@@ -6,7 +6,7 @@
 //! The faces are plain blocking calls and [`std::io::Read`]: an image is pulled by a few threads that hash, decompress and
 //! write. Underneath, one runtime with one thread drives all sockets ([`client`] is one of the places that wait on many).
 //!
-//! Spec: OCI distribution-spec 1.1. Start reading at [`Client`].
+//! Spec: OCI distribution-spec 1.1. Start reading at [`Client`], and for the other side at [`server`].
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
@@ -14,6 +14,7 @@
 pub mod client;
 pub mod credentials;
 mod error;
+pub mod server;
 
 pub use client::{BlobReader, Client, ClientOptions, Fetched, Found, Push, Streamed};
 pub use credentials::{Credential, Credentials, CredentialsError};
