@@ -31,6 +31,7 @@ mod push;
 mod receive;
 mod remove;
 mod save;
+mod serve;
 
 pub use change::{ChangeError, apply_change};
 pub use compress::Method as CompressionMethod;
@@ -50,3 +51,4 @@ pub use push::{
 };
 pub use remove::{Pruned, RemoveError, RemoveOptions, Removed};
 pub use save::{Format, SaveError};
+pub use serve::{RunningContainers, Serving};

@@ -130,7 +130,7 @@ impl Images<'_> {
     }
 
     /// Removes content that nothing uses, unless somebody is making some; returns the bytes given back.
-    fn collect(&self) -> Result<u64, StoreError> {
+    pub(crate) fn collect(&self) -> Result<u64, StoreError> {
         let Some(lock) = self.store.try_lock_exclusive()? else { return Ok(0) };
         let collected = self.store.collect(&lock)?;
         // Deleting the trees takes time and needs no lock: they are out of sight.
@@ -139,6 +139,16 @@ impl Images<'_> {
         collected.finish();
         Ok(bytes)
     }
+}
+
+/// Removes the reference `name`, which `image` has, and the image with its last one.
+pub(crate) fn remove_reference(
+    writer: &Writer<'_>,
+    image: &ImageRecord,
+    name: &Reference,
+    options: &RemoveOptions<'_>,
+) -> Result<(), RemoveError> {
+    Removal { writer, options, image, removed: Vec::new() }.run(&name.canonical())
 }
 
 struct Removal<'a> {
@@ -237,7 +247,7 @@ fn short(id: &str) -> String {
 }
 
 /// Deletes the rows of an image and lists what that means, without looking at conflicts.
-fn delete(
+pub(crate) fn delete(
     writer: &Writer<'_>,
     image: &ImageRecord,
     references: Vec<Reference>,

@@ -1,0 +1,127 @@
+//! Deleting: as `rmi` of the names that go.
+
+use oci::{Digest, Reference};
+use registry::server::ContentError;
+use registry::server::content::{RepositoryName, Target};
+use store::db::{self, Writer};
+use store::{DatabaseError, Durability};
+
+use super::find::{Name, Rows};
+use super::{Serving, trouble, whole_name};
+use crate::remove::{delete, remove_reference};
+use crate::{RemoveError, RemoveOptions};
+
+/// Why a manifest was not forgotten.
+#[derive(Debug, thiserror::Error)]
+enum ForgetError {
+    #[error("there is no such manifest")]
+    Unknown,
+    #[error("an index of this repository names it")]
+    InIndex,
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+impl Serving {
+    /// Forgets a tag, or a manifest with every tag that names it, and the image with its last name.
+    pub(super) fn forget_manifest(
+        &self,
+        repository: &RepositoryName,
+        target: &Target,
+    ) -> Result<(), ContentError> {
+        let name = whole_name(repository)?;
+        // Asked before: within the transaction the database cannot be read a second time.
+        let running = (self.running)().map_err(ContentError::Internal)?;
+        let is_running = |id: &str| running.contains(id);
+        let options = RemoveOptions { force: false, is_running: &is_running };
+        self.store.mark_pending().map_err(trouble)?;
+        let forgotten = self.store.database().write_removal(Durability::Full, |writer| {
+            let rows = Rows::read(writer, &name)?;
+            let is_meant = |known: &&Name| match target {
+                Target::Tag(tag) => known.reference.tag() == Some(tag),
+                Target::Digest(digest) => known.manifest == *digest,
+            };
+            let meant: Vec<&Name> = rows.names.iter().filter(is_meant).collect();
+            for name in &meant {
+                forget_name(writer, name, &options)?;
+            }
+            match target {
+                Target::Tag(_) if meant.is_empty() => Err(ForgetError::Unknown),
+                Target::Tag(_) => Ok(()),
+                Target::Digest(digest) => self.forget_digest(writer, &name, (&rows, digest)),
+            }
+        });
+        forgotten.map_err(|e| match e {
+            ForgetError::Unknown => {
+                ContentError::ManifestUnknown { repository: repository.clone(), target: target.clone() }
+            }
+            ForgetError::InIndex
+            | ForgetError::Remove(RemoveError::ReferenceInUse { .. } | RemoveError::InUse { .. }) => {
+                ContentError::InUse { target: target.clone(), source: e.into() }
+            }
+            ForgetError::Remove(e) => trouble(e),
+            ForgetError::Database(e) => trouble(e),
+        })?;
+        self.images().collect().map(drop).map_err(trouble)
+    }
+
+    /// Forgets the manifest `digest`, which no name of the repository has any more.
+    fn forget_digest(
+        &self,
+        writer: &Writer<'_>,
+        repository: &str,
+        (before, digest): (&Rows, &Digest),
+    ) -> Result<(), ForgetError> {
+        if before.find_manifest(&self.store, digest).is_none() {
+            return Err(ForgetError::Unknown);
+        }
+        db::manifests::remove(writer, repository, digest)?;
+        if Rows::read(writer, repository)?.find_manifest(&self.store, digest).is_some() {
+            return Err(ForgetError::InIndex);
+        }
+        // An image that came by its digest has no other name to go with.
+        let Some(image) = before.kept(digest).and_then(|kept| kept.image) else { return Ok(()) };
+        let Some(image) = db::images::get(writer, &image)? else { return Ok(()) };
+        let is_wanted = !db::images::references_of(writer, &image.id)?.is_empty()
+            || !db::manifests::of_image(writer, &image.id)?.is_empty()
+            || !db::containers::using_image(writer, &image.id)?.is_empty();
+        if !is_wanted {
+            delete(writer, &image, Vec::<Reference>::new())?;
+        }
+        Ok(())
+    }
+
+    /// Forgets a blob that waits for its manifest; one that is part of a manifest stays.
+    pub(super) fn forget_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<(), ContentError> {
+        if self.look_into(repository)?.leads_to_blob(&self.store, digest) {
+            return Err(ContentError::BlobInUse(*digest));
+        }
+        let (was_there, is_elsewhere) = self.uploaded.remove(&whole_name(repository)?, digest);
+        if !was_there {
+            return Err(ContentError::BlobUnknown { repository: repository.clone(), digest: *digest });
+        }
+        if is_elsewhere {
+            return Ok(());
+        }
+        self.store.mark_pending().map_err(trouble)?;
+        let database = self.store.database();
+        let forgotten =
+            database.write_removal(Durability::Relaxed, |writer| db::manifests::forget_hold(writer, digest));
+        forgotten.map_err(trouble::<DatabaseError>)?;
+        self.images().collect().map(drop).map_err(trouble)
+    }
+}
+
+fn forget_name(writer: &Writer<'_>, name: &Name, options: &RemoveOptions<'_>) -> Result<(), ForgetError> {
+    let image = name.image.map(|id| db::images::get(writer, &id)).transpose()?.flatten();
+    match image {
+        Some(image) => Ok(remove_reference(writer, &image, &name.reference, options)?),
+        None => Ok(db::manifests::untag(writer, &name.reference).map(drop)?),
+    }
+}
