@@ -7,12 +7,12 @@ use crate::run;
 /// What each is for: fixtures, base images, looking at the host from outside hull, speaking to the example stack, engines that
 /// drive hull's runtime.
 const PACKAGES: &[&str] = &[
+    "apache2-utils",
     "busybox-static",
     "ca-certificates",
     "containerd",
     "curl",
     "docker-registry",
-    "skopeo",
     "docker.io",
     "gcc",
     "iproute2",

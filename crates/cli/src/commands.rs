@@ -134,6 +134,7 @@ pub static TABLE: &[Command] = &[
     group("container", "Manage containers", container::GROUP),
     group("image", "Manage images", image::GROUP),
     group("network", "Manage networks", network::GROUP),
+    group("registry", "Serve images to others", registry::GROUP),
     group("system", "Manage hull", system::GROUP),
     group("volume", "Manage volumes", volume::GROUP),
     run("attach", Section::Plain, container::ABOUT_ATTACH, container::attach::run),

@@ -38,6 +38,7 @@ pub mod record;
 pub mod remove;
 pub mod reset;
 mod rootfs;
+pub mod serving;
 pub mod signal;
 pub mod start;
 pub mod stats;

@@ -4,7 +4,7 @@
 //! descriptor; whoever holds that has the port, as where the port is bound directly, and [`crate::forward`] serves it.
 
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, Shutdown, SocketAddrV4};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -51,6 +51,20 @@ impl<E: Into<io::Error>> From<E> for Refused {
 fn free_from() -> u16 {
     let text = std::fs::read_to_string(FREE_FROM).unwrap_or_default();
     text.trim().parse().unwrap_or(1024)
+}
+
+/// Listens on an address of the host's, wherever this process lives.
+///
+/// # Errors
+/// Why the address cannot be had; without root, IPv6 is unsupported.
+pub fn listen_on_host(address: SocketAddr) -> io::Result<TcpListener> {
+    match (keeper(), address) {
+        (None, address) => TcpListener::bind(address),
+        (Some(keeper), SocketAddr::V4(v4)) => ask(&keeper, *v4.ip(), v4.port(), Protocol::Tcp)
+            .map(TcpListener::from)
+            .map_err(|refused| refused.source),
+        (Some(_), SocketAddr::V6(_)) => Err(io::ErrorKind::Unsupported.into()),
+    }
 }
 
 /// Has the keeper in `directory` bind a port of the host.
