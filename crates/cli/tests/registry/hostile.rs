@@ -232,3 +232,59 @@ fn nonsense_is_answered_or_hung_up_on() {
     late.shutdown(std::net::Shutdown::Write).unwrap();
     Response::read(&mut late, false).status(400);
 }
+
+#[test]
+fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
+    let world = testkit::World::new(env!("CARGO_BIN_EXE_hull"));
+    let disk = SmallDisk::mount(&world);
+    let mut server = Server::of(world, &[]);
+    let image = Image::of_host("fits");
+    server.push("app", "v1", &image).status(201);
+    let before = server.content();
+    let big = vec![1; 40 << 20];
+    for _ in 0..2 {
+        let target = format!("/v2/app/blobs/uploads/?digest={}", Digest::of(&big));
+        server.request("POST", &target).body(&big).send().error(507, "UNKNOWN");
+        let location = server.begin_upload("app");
+        server.request("PATCH", &location).body(&big).send().error(507, "UNKNOWN");
+        server.get(&location).error(404, "BLOB_UPLOAD_UNKNOWN");
+    }
+    // A layer that arrives, and does not fit once more unpacked.
+    let layer = crate::server::tar("large", &vec![1; 16 << 20]);
+    let config = json!({
+        "architecture": crate::server::host_architecture(), "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [Digest::of(&layer)]},
+    });
+    let config = config.to_string().into_bytes();
+    server.push_blob("app", &config);
+    server.push_blob("app", &layer);
+    let bytes = manifest(&config, &[&layer]).to_string().into_bytes();
+    server.put_manifest("/v2/app/manifests/v2", OCI_MANIFEST, &bytes).error(507, "UNKNOWN");
+    assert!(server.log().contains("No space left on device"), "{}", server.log());
+    for blob in [&layer, &config] {
+        server.delete(&format!("/v2/app/blobs/{}", Digest::of(blob))).status(202);
+    }
+    assert_eq!(server.content(), before);
+    server.get("/v2/app/manifests/v1").status(200);
+    server.delete("/v2/app/manifests/v1").status(202);
+    assert_eq!(server.end(15), Some(0));
+    drop(disk);
+}
+
+/// A small tmpfs as the data root of a world.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(world: &testkit::World) -> Self {
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=30m", "tmpfs"]).arg(world.data_root());
+        assert!(mount.status().expect("mount is part of Debian").success());
+        Self(world.data_root())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}

@@ -6,6 +6,7 @@ mod deletion;
 mod docker;
 mod hostile;
 mod http;
+mod hull;
 mod killed;
 mod listing;
 mod manifests;

@@ -3,5 +3,6 @@
 mod containers;
 mod limits;
 mod networks;
+mod registry;
 mod system;
 mod user;

@@ -54,8 +54,12 @@ impl Diagnose for ListenError {
     }
 
     fn hint(&self) -> Option<String> {
-        (self.source.kind() == io::ErrorKind::AddrInUse)
-            .then(|| "choose another port: `--listen 127.0.0.1:5001`, or 0 for any".to_owned())
+        let hint = match self.source.kind() {
+            io::ErrorKind::AddrInUse => "choose another port: `--listen 127.0.0.1:5001`, or 0 for any",
+            io::ErrorKind::Unsupported => "without root only IPv4 addresses are to be had",
+            _ => return None,
+        };
+        Some(hint.to_owned())
     }
 }
 

@@ -1,0 +1,118 @@
+//! hull itself, from one host to the next.
+
+use testkit::World;
+
+use crate::server::{Image, OCI_INDEX, Server, host_architecture, index, run};
+
+fn with_busybox() -> World {
+    World::with_busybox(env!("CARGO_BIN_EXE_hull"))
+}
+
+#[test]
+fn a_neighbours_push_can_be_run_and_pulled() {
+    let laptop = Server::start(&[]);
+    let neighbour = with_busybox();
+    let remote = |name: &str| format!("{}/{name}", laptop.address);
+    neighbour.file("Dockerfile", "FROM busybox\nRUN echo made next door > /made\nCMD [\"cat\", \"/made\"]\n");
+    neighbour.hull(["build", "-t", &remote("team/app:v1"), "."]).success();
+    neighbour.hull(["push", &remote("team/app:v1")]).success();
+    let said = laptop.world.hull(["run", "--rm", "team/app:v1"]).success();
+    assert_eq!(said.text(), "made next door");
+    let ids = [
+        laptop.world.inspect("team/app:v1", "{{.Id}}"),
+        neighbour.inspect(&remote("team/app:v1"), "{{.Id}}"),
+    ];
+    assert_eq!(ids[0], ids[1]);
+    // Nothing is sent twice.
+    let log = laptop.log();
+    neighbour.hull(["push", &remote("team/app:v1")]).success();
+    let again = laptop.log().strip_prefix(&log).expect("a log grows").to_owned();
+    assert!(!again.contains("PATCH") && !again.contains("/blobs/uploads/"), "{again}");
+
+    let third = World::new(env!("CARGO_BIN_EXE_hull"));
+    assert_eq!(third.hull(["run", "--rm", &remote("team/app:v1")]).success().text(), "made next door");
+    third.file("Dockerfile", &format!("FROM {}\nRUN cat /made > /seen\n", remote("team/app:v1")));
+    third.hull(["build", "-t", &remote("team/more"), "."]).success();
+    third.hull(["push", &remote("team/more")]).success();
+    let log = laptop.log();
+    assert!(log.contains("mount="), "the base's layers are there already\n{log}");
+    laptop.world.hull(["run", "--rm", "team/more", "cat", "/seen"]).success();
+}
+
+#[test]
+fn what_was_made_here_and_comes_back_changes_nothing() {
+    let server = Server::of(with_busybox(), &[]);
+    let before = server.get("/v2/busybox/manifests/latest").status(200).body;
+    // Compressed, the same layer is another blob.
+    let (from, to) =
+        (format!("docker://{}/busybox", server.address), format!("docker://{}/back:v1", server.address));
+    run(&server.world, "skopeo", &["copy", "--src-tls-verify=false", &from, "dir:gz", "--dest-compress"])
+        .success();
+    run(&server.world, "skopeo", &["copy", "--dest-tls-verify=false", "dir:gz", &to]).success();
+    server.world.hull(["run", "--rm", "back:v1", "true"]).success();
+    assert_eq!(server.get("/v2/busybox/manifests/latest").status(200).body, before);
+    server.delete("/v2/back/manifests/v1").status(202);
+    // What is left of it can be run, built on, and saved.
+    server.world.file("Dockerfile", "FROM busybox\nRUN echo > /more\n");
+    server.world.hull(["build", "-t", "more", "."]).success();
+    server.world.hull(["run", "--rm", "more", "ls", "/more"]).success();
+    server.world.hull(["save", "-o", "archive.tar", "busybox", "more"]).success();
+}
+
+#[test]
+fn the_image_of_a_pulled_index_is_passed_on() {
+    let (first, second) = (Server::start(&[]), Server::start(&[]));
+    let (mine, other) = (Image::of_host("mine"), Image::new("other", "s390x"));
+    for image in [&mine, &other] {
+        first.push("app", &image.digest().to_string(), image).status(201);
+    }
+    let bytes = index(&[mine.descriptor(host_architecture()), other.descriptor("s390x")]);
+    first.put_manifest("/v2/app/manifests/v1", OCI_INDEX, &bytes).status(201);
+    let name = format!("{}/app:v1", first.address);
+    second.world.hull(["pull", &name]).success();
+    second.world.hull(["tag", &name, "app:v1"]).success();
+    // A tag that is given here names this host's image, not what the registry had beside it.
+    assert_eq!(second.get("/v2/app/manifests/v1").status(200).body, mine.manifest);
+    second.get(&format!("/v2/app/manifests/{}", mine.digest())).status(200);
+    second.get(&format!("/v2/app/manifests/{}", other.digest())).error(404, "MANIFEST_UNKNOWN");
+}
+
+#[test]
+fn many_push_pull_and_prune_at_once() {
+    let server = Server::start(&[]);
+    let images: Vec<Image> = (0..6).map(|n| Image::of_host(&format!("image{n}"))).collect();
+    let shared = Image::of_host("shared");
+    std::thread::scope(|scope| {
+        for (n, image) in images.iter().enumerate() {
+            let (server, shared) = (&server, &shared);
+            scope.spawn(move || {
+                for round in 0..5 {
+                    server.push(&format!("app{n}"), "own", image).status(201);
+                    server.push(&format!("app{n}"), "shared", shared).status(201);
+                    let given = server.get(&format!("/v2/app{n}/manifests/shared")).status(200);
+                    assert_eq!(given.body, shared.manifest, "{round}");
+                    if n % 2 == 0 {
+                        server.delete(&format!("/v2/app{n}/manifests/own")).status(202);
+                        server.delete(&format!("/v2/app{n}/manifests/shared")).status(202);
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..10 {
+                server.world.hull(["system", "prune", "--force"]).success();
+            }
+        });
+    });
+    for (n, image) in images.iter().enumerate() {
+        let status = if n % 2 == 0 { 404 } else { 200 };
+        for tag in ["own", "shared"] {
+            server.get(&format!("/v2/app{n}/manifests/{tag}")).status(status);
+        }
+        server.get(&format!("/v2/app{n}/blobs/{}", image.id())).status(status);
+    }
+    for n in [1, 3, 5] {
+        server.world.hull(["rmi", &format!("app{n}:own"), &format!("app{n}:shared")]).success();
+    }
+    assert_eq!(server.content(), [0, 0, 0], "{}", server.images());
+}
