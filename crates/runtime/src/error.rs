@@ -150,6 +150,10 @@ impl Diagnose for LaunchError {
             Self::Setup { step: Step::Source, object, .. } => {
                 Some(format!("create {object} on the host, or mount something else"))
             }
+            Self::Setup { step: Step::MapOwners, source, .. } if class_of(source) == Class::Invalid => Some(
+                "use a file system that can, such as ext4, or leave out `idmap` and run with `--userns host`"
+                    .to_owned(),
+            ),
             Self::Cgroup { source, .. } => source.hint(),
             Self::Seccomp { source, .. } => source.hint(),
             Self::NoSuchUser { .. } | Self::NoSuchGroup { .. } => {

@@ -29,6 +29,7 @@ pub mod hooks;
 pub mod ids;
 mod launch;
 mod listener;
+mod mountinfo;
 mod outside;
 mod overlay;
 mod plan;

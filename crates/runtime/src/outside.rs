@@ -6,6 +6,7 @@
 
 mod dev;
 mod netdev;
+mod owners;
 pub mod rdt;
 mod root;
 mod shelf;
@@ -139,15 +140,15 @@ fn mount_tree(plan: &ContainerPlan<'_>, mount: &MountPlan<'_>, world: Option<&Wo
         None => Tree::copy(path, depth),
     };
     let tree = copied.at(Step::Source, || path.display().to_string())?;
-    let object = || format!("{} to the ids of the container", path.display());
     match (&mount.id_map, world) {
         (None, _) => {}
         (Some(IdMap { maps: Some(maps), depth }), _) => {
+            let object = || format!("{} to the ids of the container", path.display());
             let namespace = maps.open_namespace().at(Step::IdMaps, object)?;
-            tree.map_ids(namespace.as_fd(), *depth).at(Step::MapOwners, object)?;
+            owners::map(&tree, namespace.as_fd(), *depth, path)?;
         }
         (Some(IdMap { maps: None, depth }), Some(world)) => {
-            tree.map_ids(world.namespace.as_fd(), *depth).at(Step::MapOwners, object)?;
+            owners::map(&tree, world.namespace.as_fd(), *depth, path)?;
         }
         // Its ids are the host's: there is nothing to map.
         (Some(IdMap { maps: None, .. }), None) => {}

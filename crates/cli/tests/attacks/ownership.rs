@@ -135,3 +135,17 @@ fn a_map_that_cannot_be_is_refused_and_leaves_nothing() {
     assert_eq!(world.hull(["ps", "-aq"]).success().text(), "");
     assert_eq!(owner(&home), (1000, 1000));
 }
+
+#[test]
+fn a_file_system_whose_owners_cannot_be_mapped_is_named() {
+    let world = world();
+    for users in ["private", "host"] {
+        let run = ["run", "--rm", "--userns", users, "-v", "/proc/tty:/x:idmap=owner", "busybox", "true"];
+        world
+            .hull(run)
+            .status(125)
+            .says("cannot map the owners of /proc/tty to the ids of the container: the proc at /proc cannot")
+            .says("leave out `idmap` and run with `--userns host`");
+    }
+    assert_eq!(world.hull(["ps", "-aq"]).success().text(), "");
+}

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use sys::fs::OFlags;
 use sys::mount::{Attributes, Context};
 
+use crate::mountinfo::{self, Line};
+
 /// Makes `root`, a mount of this namespace, the root of this process.
 pub fn switch(root: BorrowedFd<'_>) -> io::Result<()> {
     let own = std::fs::read_link(sys::fs::fd_path(root))?;
@@ -23,27 +25,10 @@ pub fn switch(root: BorrowedFd<'_>) -> io::Result<()> {
     sys::mount::move_root(root)
 }
 
-/// The mount points of whole procfs and sysfs, of the lines of a mountinfo file (proc_pid_mountinfo(5)).
+/// The mount points of whole procfs and sysfs, of the lines of a mountinfo file.
 fn kernel_trees(mounts: &str) -> impl Iterator<Item = PathBuf> {
-    mounts.lines().filter_map(|line| {
-        let (mount, source) = line.split_once(" - ")?;
-        let kind = source.split(' ').next()?;
-        let mut fields = mount.split(' ').skip(3);
-        let (root, point) = (fields.next()?, fields.next()?);
-        (root == "/" && matches!(kind, "proc" | "sysfs")).then(|| unescape(point))
-    })
-}
-
-fn unescape(point: &str) -> PathBuf {
-    let (mut path, mut rest) = (String::new(), point);
-    while let Some((plain, escaped)) = rest.split_once('\\') {
-        path.push_str(plain);
-        let code = escaped.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        path.push(code.map_or('\\', char::from));
-        rest = if code.is_some() { &escaped[3..] } else { escaped };
-    }
-    path.push_str(rest);
-    path.into()
+    let whole = |line: &Line<'_>| line.root == "/" && matches!(line.kind, "proc" | "sysfs");
+    mountinfo::lines(mounts).filter(whole).map(|line| line.point)
 }
 
 /// Unmounts what is at `path`; where that is not allowed, it gets an empty directory on top.

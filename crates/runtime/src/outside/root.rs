@@ -16,7 +16,7 @@ use sys::fs::OFlags;
 use sys::mount::{Attributes, Change, Context, Depth, Propagation, Tree};
 use sys::namespace::{Kind, KindSet};
 
-use super::World;
+use super::{World, owners};
 use crate::Rootfs;
 use crate::channel::{At, Fault};
 use crate::error::Step;
@@ -33,7 +33,7 @@ pub fn prepare(rootfs: &Rootfs, world: Option<&World>) -> Result<Tree, Fault> {
             let object = || upper.display().to_string();
             let tree = copy(upper, Depth::One).at(Step::Overlay, object)?;
             if let Some(world) = world {
-                tree.map_ids(world.namespace.as_fd(), Depth::One).at(Step::MapOwners, object)?;
+                owners::map(&tree, world.namespace.as_fd(), Depth::One, upper)?;
             }
             Ok(tree)
         }
@@ -238,7 +238,7 @@ impl Desk {
         let object = || parent.display().to_string();
         let tree = Tree::copy(parent, Depth::One).at(Step::Overlay, object)?;
         if let Some(world) = world {
-            tree.map_ids(world.namespace.as_fd(), Depth::One).at(Step::MapOwners, object)?;
+            owners::map(&tree, world.namespace.as_fd(), Depth::One, parent)?;
         }
         let number = number.to_string();
         sys::fs::mkdir_at(&self.tree, number.as_str(), 0o755).at(Step::Overlay, object)?;
