@@ -6,6 +6,7 @@ use std::path::Path;
 
 use oci::{DiffId, Digest, media};
 use store::db::layers::{self, LayerRecord};
+use store::db::{manifests, now_ns};
 use store::{DatabaseError, Durability, Store, StoreError};
 
 use crate::archive::{PackOptions, Writer, pack};
@@ -93,6 +94,34 @@ impl Images<'_> {
         Ok(layer)
     }
 
+    /// Records a verified layer and keeps it for a day, whether something comes to name it or not.
+    pub(crate) fn hold_layer(&self, layer: &Layer) -> Result<(), StoreError> {
+        let Layer { diff_id, blob, media_type, blob_size, size } = layer.clone();
+        let record = LayerRecord { diff_id, blob, media_type, blob_size, size };
+        Ok(self.store.database().write(Durability::Relaxed, |w| {
+            layers::put(w, &record)?;
+            manifests::hold_blob(w, &blob, hold_end_ns())
+        })?)
+    }
+
+    /// Keeps a blob for a day.
+    pub(crate) fn hold_blob(&self, blob: &Digest) -> Result<(), StoreError> {
+        let end_ns = hold_end_ns();
+        Ok(self.store.database().write(Durability::Relaxed, |w| manifests::hold_blob(w, blob, end_ns))?)
+    }
+
+    /// Lets go of blobs that are held and nothing came to name.
+    pub(crate) fn take_back(&self, blobs: &[Digest]) -> Result<(), StoreError> {
+        if blobs.is_empty() {
+            return Ok(());
+        }
+        self.store.mark_pending()?;
+        self.store.database().write_removal(Durability::Relaxed, |w| {
+            blobs.iter().try_for_each(|blob| manifests::forget_hold(w, blob))
+        })?;
+        self.collect().map(drop)
+    }
+
     /// A layer the store has, both as blob and as snapshot.
     ///
     /// # Errors
@@ -123,6 +152,12 @@ impl Images<'_> {
         let missing = |diff_id: &DiffId| StoreError::Missing(diff_id.0);
         image.diff_ids.iter().map(|id| self.layer(id)?.ok_or_else(|| missing(id))).collect()
     }
+}
+
+/// When a hold that begins now ends.
+fn hold_end_ns() -> i64 {
+    let lifetime = i64::try_from(store::PARTIAL_LIFETIME.as_nanos()).unwrap_or(i64::MAX);
+    now_ns().saturating_add(lifetime)
 }
 
 fn record(store: &Store, layer: &Layer) -> Result<(), StoreError> {

@@ -6,7 +6,8 @@
 //!
 //! Invariants:
 //! - What arrives is verified while it streams: digest, diffID, every name in an archive.
-//! - Nothing gets a name before the whole operation has succeeded; a failed or killed one leaves the store as it was.
+//! - Nothing gets a name before the whole operation has succeeded; a failed or killed one leaves the store as it was. The
+//!   exception is a pull that is interrupted: what has come whole is held for a day, for the next one to go on with.
 //! - Content is looked up and made under the store's shared lock, and collected under its exclusive one.
 //!
 //! Start reading at [`Images`]; [`archive`] is used by builds and copies, too.

@@ -11,11 +11,12 @@ mod document;
 mod ensure;
 mod error;
 mod layers;
+mod others;
 mod progress;
 mod resolve;
 mod rows;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use oci::image::Platform;
 use oci::{Digest, Reference};
@@ -25,6 +26,7 @@ use crate::{Image, Images};
 
 pub use ensure::{PullPolicy, PullPolicyError, Registries};
 pub use error::PullError;
+use others::Others;
 pub use progress::{LayerState, NoProgress, PullEvent, PullProgress};
 
 /// What is pulled, and who is told about it.
@@ -32,12 +34,14 @@ pub use progress::{LayerState, NoProgress, PullEvent, PullProgress};
 pub struct PullOptions {
     /// This host's when `None`.
     pub platform: Option<Platform>,
+    /// Keep what an index has for other platforms, too, though it is not unpacked.
+    pub all_platforms: bool,
     pub progress: Arc<dyn PullProgress>,
 }
 
 impl Default for PullOptions {
     fn default() -> Self {
-        Self { platform: None, progress: Arc::new(NoProgress) }
+        Self { platform: None, all_platforms: false, progress: Arc::new(NoProgress) }
     }
 }
 
@@ -57,22 +61,35 @@ impl Images<'_> {
     /// Brings the image that `reference` names at its registry, and lets `reference` name it here.
     ///
     /// # Errors
-    /// [`PullError`]; the store is then as it was.
+    /// [`PullError`]; the store is then as it was. Only after an interruption, of this process or of the way to the registry,
+    /// what has come stays for a day, and the next pull goes on from there.
     pub fn pull(
         &self,
         client: &Client,
         reference: &Reference,
         options: &PullOptions,
     ) -> Result<Pulled, PullError> {
+        let source = Source { images: *self, client, reference, brought: Mutex::default() };
+        let outcome = self.bring(&source, options);
+        if outcome.as_ref().is_err_and(|error| !error.is_interruption()) {
+            let brought = layers::lock(&source.brought);
+            // The failure is what counts; what cannot be taken back now is collected later.
+            let _ = self.take_back(&brought);
+        }
+        outcome
+    }
+
+    fn bring(&self, source: &Source<'_>, options: &PullOptions) -> Result<Pulled, PullError> {
+        let reference = source.reference;
         let _lock = self.store.lock_shared()?;
         let _making = self.store.tmp_dir("making")?;
-        let source = Source { images: *self, client, reference };
         let root = source.root()?;
         options.progress.event(PullEvent::Found(reference, &root.digest));
         let wanted = options.platform.clone().unwrap_or_else(Platform::host);
         let chosen = source.choose(&root, &wanted)?;
-        let brought = layers::fetch(&source, &chosen, &*options.progress)?;
-        let (image, is_new) = rows::record(&source, &root, &chosen, &brought)?;
+        let others = if options.all_platforms { source.others(&root, &chosen)? } else { Others::default() };
+        let brought = layers::fetch(source, &chosen, &others.blobs, &*options.progress)?;
+        let (image, is_new) = rows::record(source, &root, &chosen, (&others, &brought))?;
         options.progress.event(PullEvent::Done { reference, digest: &root.digest, is_new });
         let other_platform = (!image.serves(&wanted)).then(|| image.platform());
         Ok(Pulled { image, digest: root.digest, is_new, other_platform })
@@ -84,4 +101,6 @@ struct Source<'a> {
     images: Images<'a>,
     client: &'a Client,
     reference: &'a Reference,
+    /// Blobs that are here because of this pull.
+    brought: Mutex<Vec<Digest>>,
 }

@@ -29,21 +29,19 @@ struct Limits {
 
 const LIMITS: Limits = Limits { floor: 4 << 30, ratio: 200 };
 
-/// A whole layer, verified but without a name: dropping it leaves nothing.
-pub struct Arrived {
-    ingest: Ingest,
-    blob: Digest,
+/// A layer that was read to its end and unpacked; its blob is its caller's. Dropping it leaves nothing.
+pub struct Received {
     staged: Staged,
-    media_type: &'static str,
+    /// `None` for a compression that the specification has no layers of.
+    pub media_type: Option<&'static str>,
+    /// Digest of what the caller keeps.
+    pub blob: Digest,
     pub diff_id: DiffId,
+    /// Bytes of the files in it.
     pub size: u64,
 }
 
-impl Arrived {
-    pub fn blob(&self) -> Digest {
-        self.blob
-    }
-
+impl Received {
     /// # Errors
     /// [`LayerError::DiffId`] when this is another layer.
     pub fn expect(&self, expected: Option<&DiffId>) -> Result<(), LayerError> {
@@ -55,14 +53,50 @@ impl Arrived {
         }
     }
 
+    /// Gives the snapshot its name.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn commit(self) -> Result<(), StoreError> {
+        self.staged.commit(&self.diff_id)
+    }
+}
+
+/// Where the blob goes, and as what.
+pub enum Keep<'a> {
+    /// As it came where the specification knows the compression, and otherwise uncompressed.
+    Usable(&'a mut Ingest),
+    /// As it came.
+    Exact(&'a mut (dyn Write + Send)),
+}
+
+/// A whole layer with its blob, verified but without a name: dropping it leaves nothing.
+pub struct Arrived {
+    ingest: Ingest,
+    received: Received,
+    pub diff_id: DiffId,
+    pub size: u64,
+}
+
+impl Arrived {
+    pub fn blob(&self) -> Digest {
+        self.received.blob
+    }
+
+    /// # Errors
+    /// [`LayerError::DiffId`] when this is another layer.
+    pub fn expect(&self, expected: Option<&DiffId>) -> Result<(), LayerError> {
+        self.received.expect(expected)
+    }
+
     /// Gives blob and snapshot their names.
     ///
     /// # Errors
     /// [`StoreError::Io`].
     pub fn commit(self) -> Result<Layer, StoreError> {
-        let (blob, blob_size) = self.ingest.commit_hashed(self.blob)?;
-        self.staged.commit(&self.diff_id)?;
-        let media_type = self.media_type.to_owned();
+        let (blob, blob_size) = self.ingest.commit_hashed(self.received.blob)?;
+        let media_type = self.received.media_type.unwrap_or(media::OCI_LAYER).to_owned();
+        self.received.commit()?;
         Ok(Layer { diff_id: self.diff_id, blob, media_type, blob_size, size: self.size })
     }
 }
@@ -80,12 +114,35 @@ fn receive_within(
     input: &mut (dyn Read + Send),
     limits: Limits,
 ) -> Result<Arrived, LayerError> {
+    let mut ingest = store.blobs().ingest()?.without_hashing();
+    let received = run(store, input, limits, Keep::Usable(&mut ingest))?;
+    let (diff_id, size) = (received.diff_id, received.size);
+    Ok(Arrived { ingest, received, diff_id, size })
+}
+
+/// Reads a layer to its end and passes exactly what came on to `blob`.
+///
+/// # Errors
+/// [`LayerError`]; of the layer itself nothing is left then.
+pub fn receive_into(
+    store: &Store,
+    input: &mut (dyn Read + Send),
+    blob: &mut (dyn Write + Send),
+) -> Result<Received, LayerError> {
+    run(store, input, LIMITS, Keep::Exact(blob))
+}
+
+fn run(
+    store: &Store,
+    input: &mut (dyn Read + Send),
+    limits: Limits,
+    keep: Keep<'_>,
+) -> Result<Received, LayerError> {
     let staged = store.snapshots().stage()?;
     let root = sys::fs::open_dir(staged.path()).map_err(|e| StoreError::io("open", staged.path(), e))?;
     let mut start = Vec::with_capacity(6);
     input.take(6).read_to_end(&mut start).map_err(LayerError::Read)?;
     let compression = Compression::of(&start);
-    let mut ingest = store.blobs().ingest()?.without_hashing();
     let (full_sender, full) = sync_channel(PIECES);
     let (empty, empty_receiver) = channel();
     let (produced, unpacked) = std::thread::scope(|scope| {
@@ -95,13 +152,8 @@ fn receive_within(
             .spawn_scoped(scope, move || unpack(pieces, root.as_fd(), &UnpackOptions::layer()))
             .map_err(LayerError::Thread)?;
         let pieces = PieceSender { full: full_sender, empty: empty_receiver };
-        let produced = produce(
-            Cursor::new(start).chain(input),
-            compression,
-            limits,
-            (store.data(), &mut ingest),
-            pieces,
-        );
+        let produced =
+            produce(Cursor::new(start).chain(input), compression, limits, (store.data(), keep), pieces);
         Ok::<_, LayerError>((produced, unpacker.join().expect("a panic ends the process")))
     })?;
     // What ended the stream early is also the cause of an archive that ends early; when the unpacker gave up first, the
@@ -109,8 +161,7 @@ fn receive_within(
     let digests = produced?;
     let Unpacked { bytes, .. } = unpacked?;
     let (blob, diff_id) = digests.ok_or(LayerError::Empty)?;
-    let media_type = compression.layer_media_type().unwrap_or(media::OCI_LAYER);
-    Ok(Arrived { ingest, blob, staged, media_type, diff_id, size: bytes })
+    Ok(Received { staged, media_type: compression.layer_media_type(), blob, diff_id, size: bytes })
 }
 
 /// The first thread's part: returns the blob's digest and the diffID, or `None` when there was nothing at all.
@@ -120,12 +171,15 @@ fn produce(
     input: impl Read + Send,
     compression: Compression,
     limits: Limits,
-    (blobs, ingest): (&Path, &mut Ingest),
+    (blobs, keep): (&Path, Keep<'_>),
     pieces: PieceSender,
 ) -> Result<Option<(Digest, DiffId)>, LayerError> {
-    // Layers are kept as they came where the specification knows the compression, and otherwise uncompressed.
-    let keeps_raw = compression != Compression::None && compression.layer_media_type().is_some();
-    let (raw_sink, mut plain_sink) = if keeps_raw { (Some(ingest), None) } else { (None, Some(ingest)) };
+    let (wants_raw, sink): (bool, &mut (dyn Write + Send)) = match keep {
+        Keep::Usable(ingest) => (compression.layer_media_type().is_some(), ingest),
+        Keep::Exact(sink) => (true, sink),
+    };
+    let keeps_raw = wants_raw && compression != Compression::None;
+    let (raw_sink, mut plain_sink) = if keeps_raw { (Some(sink), None) } else { (None, Some(sink)) };
     let (raw_size, sink_failed) = (AtomicU64::new(0), AtomicBool::new(false));
     let mut raw = Tee { input, sink: raw_sink, hasher: Hasher::new(), size: &raw_size, failed: &sink_failed };
     let failure = |e| match sink_failed.load(Ordering::Relaxed) {
@@ -147,8 +201,8 @@ fn produce(
             return Err(LayerError::Bomb { compressed, expanded });
         }
         hasher.update(&piece);
-        if let Some(ingest) = &mut plain_sink {
-            ingest.write_all(&piece).map_err(|e| StoreError::io("write to", blobs, e))?;
+        if let Some(sink) = &mut plain_sink {
+            sink.write_all(&piece).map_err(|e| StoreError::io("write to", blobs, e))?;
         }
         if pieces.full.send(piece).is_err() {
             return Ok(None);
@@ -171,7 +225,7 @@ fn produce(
 struct Tee<'a, R> {
     input: R,
     /// Nothing is hashed either when there is no sink.
-    sink: Option<&'a mut Ingest>,
+    sink: Option<&'a mut (dyn Write + Send)>,
     hasher: Hasher,
     size: &'a AtomicU64,
     /// Tells a full disk from trouble with the input.

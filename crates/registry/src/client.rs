@@ -9,6 +9,7 @@ mod manifests;
 mod request;
 mod search;
 mod stream;
+mod tags;
 mod transport;
 mod upload;
 

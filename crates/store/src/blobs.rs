@@ -23,6 +23,10 @@ impl<'a> Blobs<'a> {
         Self { store }
     }
 
+    pub(crate) fn store(&self) -> &'a Store {
+        self.store
+    }
+
     fn directory(&self) -> PathBuf {
         self.store.data().join("blobs/sha256")
     }

@@ -6,6 +6,7 @@ use oci::image::{Index, Manifest};
 use oci::{DiffId, Digest, media};
 
 use crate::db::{self, Reader};
+use crate::partial;
 use crate::{DatabaseError, Durability, ExclusiveLock, Store, StoreError, TempDir};
 
 /// What [`Store::collect`] removed; trees are deleted when this is dropped, after the lock is let go.
@@ -58,6 +59,7 @@ impl Store {
                 collected.blobs.push(digest);
             }
         }
+        collected.bytes += partial::collect(self);
         // Also the rows of layers that an interrupted collect removed.
         let mut rows = self.database().read(db::layers::list)?;
         rows.retain(|layer| !usage.snapshots.contains(&layer.diff_id));
@@ -90,7 +92,11 @@ impl Store {
         for manifest in db::manifests::list(reader)? {
             self.use_manifest(&manifest.digest, &manifest.media_type, &mut visited, &mut usage.blobs);
         }
-        usage.blobs.extend(db::manifests::held_blobs(reader, db::now_ns())?);
+        for blob in db::manifests::held_blobs(reader, db::now_ns())? {
+            usage.blobs.insert(blob);
+            // A layer of a pull that was interrupted.
+            usage.snapshots.extend(db::layers::by_blob(reader, &blob)?.map(|layer| layer.diff_id));
+        }
         usage.snapshots.extend(db::containers::layers_in_use(reader)?);
         for row in db::build_cache::list(reader)? {
             usage.snapshots.extend(row.diff_id);

@@ -9,6 +9,7 @@
 //! gc.lock             flock: shared by whoever makes or uses content, exclusive by `collect`
 //! gc.pending          exists while there may be content that no row names and that nobody is about to collect
 //! blobs/sha256/<hex>  manifests, configs, layers as they arrived
+//! partial/<hex>       the beginning of a blob that is being fetched, or was; see `partial`
 //! snapshots/<hex>/    one layer's tree in overlayfs' own format, named by its diffID; itself a lowerdir
 //! tmp/<unique>/       whatever is being made; tmp/<unique>.lock is held by its maker
 //! ```
@@ -30,6 +31,7 @@ mod blobs;
 mod collect;
 pub mod db;
 mod error;
+mod partial;
 mod reserve;
 mod roots;
 mod snapshots;
@@ -44,6 +46,7 @@ pub use blobs::{Blobs, Ingest};
 pub use collect::{Collected, Usage};
 pub use db::{Database, DatabaseError, Durability};
 pub use error::StoreError;
+pub use partial::{PARTIAL_LIFETIME, Partial};
 pub use roots::{Roots, user_run_dir};
 pub use snapshots::{Snapshots, Staged};
 pub use tmp::TempDir;

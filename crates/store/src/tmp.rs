@@ -63,7 +63,7 @@ impl Drop for TempDir {
 }
 
 /// Whether `lock` is still the file that `path` names: a reconcile may have removed it before we held it.
-fn is_current(lock: &FileLock, path: &Path) -> bool {
+pub(crate) fn is_current(lock: &FileLock, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     match (sys::fs::stat(lock), std::fs::symlink_metadata(path)) {
         (Ok(held), Ok(named)) => (held.st_dev, held.st_ino) == (named.dev(), named.ino()),

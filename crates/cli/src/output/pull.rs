@@ -1,11 +1,19 @@
 //! The progress of a pull, in Docker's words.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::io::{self, IsTerminal as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use image::{LayerState, NoProgress, PullEvent, PullProgress};
-use oci::Reference;
+use oci::{Digest, Reference};
 
 use crate::context::{note, print_line};
+use crate::output::human;
+use crate::output::screen::{Mark, Screen};
+
+/// How often a bar moves.
+const REDRAW: Duration = Duration::from_millis(100);
 
 /// Where progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +29,17 @@ pub enum Place {
 pub fn progress(place: Place) -> Arc<dyn PullProgress> {
     match place {
         Place::Nowhere => Arc::new(NoProgress),
+        place if place.is_terminal() => Arc::new(Bars::new(place)),
         place => Arc::new(Lines(place)),
     }
 }
 
 impl Place {
+    /// Whether lines there can be drawn again; the screen is on standard error.
+    fn is_terminal(self) -> bool {
+        io::stderr().is_terminal() && (self != Place::Stdout || io::stdout().is_terminal())
+    }
+
     /// Prints one line there.
     pub fn say(self, line: &str) {
         match self {
@@ -45,6 +59,76 @@ impl PullProgress for Lines {
             self.0.say(&line);
         }
     }
+}
+
+/// A line for each layer, which changes until it is done.
+struct Bars {
+    place: Place,
+    screen: Arc<Screen>,
+    layers: Mutex<HashMap<Digest, Bar>>,
+}
+
+struct Bar {
+    id: u64,
+    drawn: Instant,
+}
+
+impl Bars {
+    fn new(place: Place) -> Self {
+        Self { place, screen: Screen::new(), layers: Mutex::default() }
+    }
+
+    fn layer(&self, digest: &Digest, size: u64, state: LayerState) {
+        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        let (text, mark) = match state {
+            LayerState::Fetched(so_far) => (download(so_far, size), Mark::Running),
+            state => {
+                let is_done = state != LayerState::Waiting;
+                (word(state).unwrap_or_default().to_owned(), if is_done { Mark::Done } else { Mark::Running })
+            }
+        };
+        let now = Instant::now();
+        let is_new = !layers.contains_key(digest);
+        let bar = layers
+            .entry(*digest)
+            .or_insert_with(|| Bar { id: self.screen.begin(digest.short()), drawn: now });
+        // Far more pieces come than anybody can see.
+        let is_piece = matches!(state, LayerState::Fetched(_));
+        if is_new || !is_piece || now.duration_since(bar.drawn) > REDRAW {
+            bar.drawn = now;
+            self.screen.status(bar.id, &text, mark);
+        }
+    }
+}
+
+impl PullProgress for Bars {
+    fn event(&self, event: PullEvent<'_>) {
+        if let PullEvent::Layer { digest, size, state } = event {
+            return self.layer(digest, size, state);
+        }
+        if matches!(event, PullEvent::Done { .. }) {
+            self.screen.freeze();
+        }
+        for line in lines(event) {
+            self.place.say(&line);
+        }
+    }
+}
+
+impl Drop for Bars {
+    fn drop(&mut self) {
+        self.screen.freeze();
+    }
+}
+
+/// `Downloading [=====>     ]  1.2MB/3MB`.
+fn download(so_far: u64, size: u64) -> String {
+    const WIDTH: usize = 50;
+    let done = (u128::from(so_far) * WIDTH as u128).checked_div(size.into()).unwrap_or(WIDTH as u128);
+    let done = (done as usize).min(WIDTH);
+    let head = if done < WIDTH { ">" } else { "" };
+    let bar = format!("{}{head}", "=".repeat(done));
+    format!("Downloading [{bar:<WIDTH$}]  {}/{}", human::size(so_far), human::size(size))
 }
 
 /// What is said of an event once and for all.

@@ -1,6 +1,9 @@
 //! What comes from registries: pulled from a real one, and from one that lies.
 
 mod commands;
+mod hostile;
+mod interrupted;
+mod liar;
 
 use std::process::Command;
 

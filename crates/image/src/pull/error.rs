@@ -26,6 +26,10 @@ pub enum PullError {
         "image operating system {0:?} cannot be used on this platform: operating system is not supported"
     )]
     OperatingSystem(String),
+    #[error("index {0} names indexes that name indexes, and so on: nobody has a use for that")]
+    Nesting(Digest),
+    #[error("what index {digest} leads to has more than {limit} bytes of documents")]
+    TooMany { digest: Digest, limit: usize },
     /// In the words of Docker's engine, too.
     #[error(
         "image with reference {reference} was found but does not match the specified platform: wanted {wanted}, actual: {actual}"
@@ -56,6 +60,17 @@ impl From<DatabaseError> for PullError {
 }
 
 impl PullError {
+    /// Whether the same pull may go on where this one ended: nothing is known to be wrong but the way here.
+    pub(super) fn is_interruption(&self) -> bool {
+        use RegistryError::{Connect, Size, Status, Transfer};
+        matches!(
+            self,
+            Self::Registry(
+                Connect { .. } | Transfer { .. } | Size { .. } | Status { status: 429 | 500.., .. }
+            )
+        )
+    }
+
     /// A layer's failure; that of the connection it came over is one of the registry's.
     pub(super) fn layer(digest: Digest, source: LayerError) -> Self {
         let LayerError::Read(error) = source else { return Self::Layer { digest, source } };

@@ -12,7 +12,7 @@ use store::{DatabaseError, StoreError};
 use super::{PullError, Source};
 
 /// Indexes may name indexes; nobody has a use for more.
-const MAX_NESTING: usize = 4;
+pub const MAX_NESTING: usize = 4;
 
 /// A manifest or an index, verified.
 pub struct Fetch {

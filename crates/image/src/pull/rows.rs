@@ -8,6 +8,7 @@ use store::db::{self, Reader};
 use store::{DatabaseError, Durability};
 
 use super::layers::Brought;
+use super::others::Others;
 use super::resolve::{Chosen, Fetch};
 use super::{PullError, Source};
 use crate::Image;
@@ -18,7 +19,7 @@ pub fn record(
     source: &Source<'_>,
     root: &Fetch,
     chosen: &Chosen,
-    brought: &Brought,
+    (others, brought): (&Others, &Brought),
 ) -> Result<(Image, bool), PullError> {
     let store = source.images.store;
     let id = chosen.id();
@@ -26,11 +27,13 @@ pub fn record(
     let image = |record: ImageRecord, references| Ok(source.images.image(record, references)?);
     if let Known { image: Some(record), named: true } = known
         && brought.fetched == 0
+        && others.documents.iter().all(|bytes| store.blobs().contains(&Digest::of(bytes)))
     {
         let references = store.database().read(|r| db::images::references_of(r, &id))?;
         return image(record, references).map(|image| (image, false));
     }
-    for bytes in [&root.bytes, &chosen.manifest_bytes, &chosen.config_bytes] {
+    let documents = [&root.bytes, &chosen.manifest_bytes, &chosen.config_bytes];
+    for bytes in documents.into_iter().chain(&others.documents) {
         store.blobs().put(bytes)?;
     }
     let record = ImageRecord {
@@ -51,7 +54,7 @@ pub fn record(
         image: Some(id),
     };
     let synced_ns = store.sync()?;
-    let references = store.database().write(Durability::Full, |w| {
+    let (references, ended) = store.database().write(Durability::Full, |w| {
         db::images::put(w, &record)?;
         db::manifests::put(w, &manifest)?;
         if source.reference.digest().is_none() {
@@ -61,9 +64,19 @@ pub fn record(
             }
         }
         db::build_cache::mark_synced(w, synced_ns)?;
-        db::manifests::forget_ended_holds(w, db::now_ns())?;
-        db::images::references_of(w, &id)
+        // The image keeps them from now on.
+        chosen
+            .manifest
+            .layers
+            .iter()
+            .chain(&others.blobs)
+            .try_for_each(|layer| db::manifests::forget_hold(w, &layer.digest))?;
+        let ended = db::manifests::forget_ended_holds(w, db::now_ns())?;
+        Ok::<_, DatabaseError>((db::images::references_of(w, &id)?, ended))
     })?;
+    if ended {
+        store.mark_pending()?;
+    }
     image(record, references).map(|image| (image, true))
 }
 

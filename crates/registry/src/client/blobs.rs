@@ -40,6 +40,19 @@ impl Client {
         digest: &Digest,
         size: u64,
     ) -> Result<BlobReader, RegistryError> {
+        self.blob_from(reference, (digest, size), 0)
+    }
+
+    /// As [`Client::blob`], for a caller who has the first `position` bytes.
+    ///
+    /// # Errors
+    /// [`RegistryError::BlobUnknown`] and the others.
+    pub fn blob_from(
+        &self,
+        reference: &Reference,
+        (digest, size): (&Digest, u64),
+        position: u64,
+    ) -> Result<BlobReader, RegistryError> {
         let endpoint = self.endpoint(reference.domain())?;
         let mut reader = BlobReader {
             client: self.clone(),
@@ -47,13 +60,15 @@ impl Client {
             reference: reference.clone(),
             digest: *digest,
             size,
-            position: 0,
+            position,
             response: None,
             chunk: bytes::Bytes::new(),
             fruitless: 0,
         };
-        if size > 0 {
-            reader.response = Some(reader.open()?);
+        match position {
+            0 if size > 0 => reader.response = Some(reader.open()?),
+            position if position < size => reader.resume()?,
+            _ => {}
         }
         Ok(reader)
     }
@@ -106,8 +121,28 @@ impl BlobReader {
                     digest: *digest,
                 });
             }
-            expect(&endpoint.domain, response, &[StatusCode::OK, StatusCode::PARTIAL_CONTENT]).await
+            let expected = [StatusCode::OK, StatusCode::PARTIAL_CONTENT];
+            let response = expect(&endpoint.domain, response, &expected).await?;
+            self.check_length(&response)?;
+            Ok(response)
         })
+    }
+
+    /// Refuses an answer that announces another size than the blob has.
+    fn check_length(&self, response: &Response) -> Result<(), RegistryError> {
+        let expected = match response.status() {
+            StatusCode::PARTIAL_CONTENT if starts_at(response, self.position) => self.size - self.position,
+            StatusCode::PARTIAL_CONTENT => return Ok(()),
+            _ => self.size,
+        };
+        match response.content_length() {
+            Some(found) if found != expected => Err(RegistryError::Malformed {
+                host: self.endpoint.domain.clone(),
+                url: response.url().to_string(),
+                what: format!("{found} bytes of a blob that has {expected}"),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The next bytes from the connection at hand; `None` when it has ended, well or not.

@@ -6,7 +6,7 @@ use image::PullOptions;
 use oci::Reference;
 use oci::image::Platform;
 
-use crate::commands::{Invocation, Outcome, parse};
+use crate::commands::{Ended, Invocation, Outcome, parse, usage};
 use crate::context::{Context, note, print_line};
 use crate::flags::value::{FlagsError, optional, reference};
 use crate::output::pull::{Place, progress};
@@ -14,8 +14,15 @@ use crate::output::pull::{Place, progress};
 /// Download an image from a registry
 #[derive(clap::Parser)]
 struct Args {
+    /// Keep what the image has for other platforms, too, to push or save it
+    #[arg(long, conflicts_with = "platform")]
+    all_platforms: bool,
+    /// Download all tagged images in the repository
+    #[arg(short, long)]
+    all_tags: bool,
     /// Skip image verification
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", value_name = "bool")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true",
+          action = clap::ArgAction::Set, hide_possible_values = true, value_name = "bool")]
     disable_content_trust: bool,
     /// Set platform if server is multi-platform capable
     #[arg(long, value_name = "string")]
@@ -38,10 +45,25 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         );
     }
     let place = if args.quiet { Place::Nowhere } else { Place::Stdout };
-    if name.digest().is_none() && !has_tag(&args.name, &name) {
+    let mut options = PullOptions { platform, all_platforms: args.all_platforms, ..PullOptions::default() };
+    let is_named = name.digest().is_some() || has_tag(&args.name, &name);
+    if args.all_tags && is_named {
+        return Err(usage(&invocation.path, "tag can't be used with --all-tags/-a"));
+    }
+    if args.all_tags {
+        for tag in context.registry()?.tags(&name)? {
+            options.progress = progress(place);
+            pull(context, &name.with_tag(&tag).map_err(FlagsError::from)?, &options)?;
+        }
+        print_line(name.name());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !is_named {
         place.say("Using default tag: latest");
     }
-    pull(context, &name, platform, place)?;
+    options.progress = progress(place);
+    pull(context, &name, &options)?;
+    drop(options);
     print_line(name.canonical());
     Ok(ExitCode::SUCCESS)
 }
@@ -50,16 +72,10 @@ fn has_tag(text: &str, reference: &Reference) -> bool {
     reference.tag().is_some_and(|tag| text.ends_with(&format!(":{tag}")))
 }
 
-/// Pulls one reference and says how that ended.
-fn pull(
-    context: &Context,
-    name: &Reference,
-    platform: Option<Platform>,
-    place: Place,
-) -> Result<(), crate::commands::Ended> {
-    let options = PullOptions { platform: platform.clone(), progress: progress(place) };
-    let pulled = context.engine()?.image_pull(name, &options)?;
-    if let (Some(actual), Some(wanted)) = (pulled.other_platform, platform) {
+/// Pulls one reference, and warns when it is not what was asked for.
+fn pull(context: &Context, name: &Reference, options: &PullOptions) -> Result<(), Ended> {
+    let pulled = context.engine()?.image_pull(name, options)?;
+    if let (Some(actual), Some(wanted)) = (pulled.other_platform, &options.platform) {
         note(format!(
             "WARNING: image with reference {} was found but does not match the specified platform: wanted {wanted}, actual: {actual}",
             name.canonical()

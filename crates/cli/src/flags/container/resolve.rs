@@ -83,7 +83,7 @@ impl ContainerFlags {
         Ok(WantedImage {
             name: self.image_and_command.first().cloned().unwrap_or_default(),
             policy: self.pull.as_deref().map(str::parse).transpose()?.unwrap_or_default(),
-            options: PullOptions { platform, progress: progress(place) },
+            options: PullOptions { platform, progress: progress(place), ..PullOptions::default() },
         })
     }
 
