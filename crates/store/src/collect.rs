@@ -102,6 +102,12 @@ impl Store {
             usage.snapshots.extend(row.diff_id);
             usage.blobs.extend(row.blob);
         }
+        // A layer that came by several blobs is known by the last of them, which its image's manifest may not name.
+        for layer in db::layers::list(reader)? {
+            if usage.snapshots.contains(&layer.diff_id) {
+                usage.blobs.insert(layer.blob);
+            }
+        }
         Ok(usage)
     }
 
