@@ -7,7 +7,7 @@ use oci::{DiffId, Digest, Reference};
 use store::db::images::ImageRecord;
 use store::db::manifests::ManifestRecord;
 use store::db::{self, Reader};
-use store::{DatabaseError, Durability, Store};
+use store::{DatabaseError, Durability, Store, StoreError};
 
 use crate::ResolveError;
 
@@ -80,13 +80,19 @@ impl<'a> Images<'a> {
         for (reference, id) in references {
             by_image.entry(id).or_default().push(reference);
         }
-        records
-            .into_iter()
-            .map(|record| {
-                let references = by_image.remove(&record.id).unwrap_or_default();
-                self.image(record, references)
-            })
-            .collect()
+        let mut images = Vec::with_capacity(records.len());
+        for record in records {
+            let (id, references) = (record.id, by_image.remove(&record.id).unwrap_or_default());
+            match self.image(record, references) {
+                // Somebody removed it since the rows were read, and may have brought it back.
+                Err(ResolveError::Store(StoreError::Missing(_))) => match self.resolve(&id.hex()) {
+                    Err(ResolveError::NotFound(_)) => {}
+                    image => images.push(image?),
+                },
+                image => images.push(image?),
+            }
+        }
+        Ok(images)
     }
 
     /// Gives the image `source` another reference, away from any image that has it.
