@@ -1,8 +1,14 @@
 //! hull itself, from one host to the next.
 
+use std::fs;
+
+use oci::Digest;
+use serde_json::{Value, json};
 use testkit::World;
 
-use crate::server::{Image, OCI_INDEX, Server, host_architecture, index, run};
+use crate::server::{
+    Image, OCI_INDEX, OCI_MANIFEST, Server, descriptor, host_architecture, index, manifest, run,
+};
 
 fn with_busybox() -> World {
     World::with_busybox(env!("CARGO_BIN_EXE_hull"))
@@ -44,14 +50,26 @@ fn what_was_made_here_and_comes_back_changes_nothing() {
     let server = Server::of(with_busybox(), &[]);
     let before = server.get("/v2/busybox/manifests/latest").status(200).body;
     // Compressed, the same layer is another blob.
-    let (from, to) =
-        (format!("docker://{}/busybox", server.address), format!("docker://{}/back:v1", server.address));
-    run(&server.world, "skopeo", &["copy", "--src-tls-verify=false", &from, "dir:gz", "--dest-compress"])
-        .success();
-    run(&server.world, "skopeo", &["copy", "--dest-tls-verify=false", "dir:gz", &to]).success();
+    let mut manifest = server.get("/v2/busybox/manifests/latest").json();
+    let blob = |digest: &Value| {
+        server.get(&format!("/v2/busybox/blobs/{}", digest.as_str().unwrap())).status(200).body
+    };
+    let config = blob(&manifest["config"]["digest"]);
+    let layer = server.world.scratch().join("layer");
+    fs::write(&layer, blob(&manifest["layers"][0]["digest"])).unwrap();
+    run(&server.world, "gzip", &["-n", "layer"]).success();
+    let compressed = fs::read(layer.with_extension("gz")).unwrap();
+    manifest["layers"] = json!([descriptor("application/vnd.oci.image.layer.v1.tar+gzip", &compressed)]);
+    let manifest = manifest.to_string().into_bytes();
+    server.push_blob("back", &config);
+    server.push_blob("back", &compressed);
+    server.put_manifest("/v2/back/manifests/v1", OCI_MANIFEST, &manifest).status(201);
     server.world.hull(["run", "--rm", "back:v1", "true"]).success();
     assert_eq!(server.get("/v2/busybox/manifests/latest").status(200).body, before);
-    server.delete("/v2/back/manifests/v1").status(202);
+    // By its digest, so that the compressed blob goes with it.
+    server.delete(&format!("/v2/back/manifests/{}", Digest::of(&manifest))).status(202);
+    let path = server.world.data_root().join("blobs/sha256").join(Digest::of(&compressed).hex());
+    assert!(!path.exists());
     // What is left of it can be run, built on, and saved.
     server.world.file("Dockerfile", "FROM busybox\nRUN echo > /more\n");
     server.world.hull(["build", "-t", "more", "."]).success();
@@ -115,4 +133,25 @@ fn many_push_pull_and_prune_at_once() {
         server.world.hull(["rmi", &format!("app{n}:own"), &format!("app{n}:shared")]).success();
     }
     assert_eq!(server.content(), [0, 0, 0], "{}", server.images());
+}
+
+#[test]
+fn a_layer_that_comes_twice_outlasts_either_image() {
+    let server = Server::start(&[]);
+    let image = Image::of_host("file");
+    let layer = server.world.scratch().join("layer");
+    fs::write(&layer, &image.layer).unwrap();
+    run(&server.world, "gzip", &["-nk", "layer"]).success();
+    let compressed = fs::read(layer.with_extension("gz")).unwrap();
+    let mut manifest = manifest(&image.config, &[]);
+    manifest["layers"] = json!([descriptor("application/vnd.oci.image.layer.v1.tar+gzip", &compressed)]);
+    server.push_blob("app", &image.config);
+    server.push_blob("app", &compressed);
+    let manifest = manifest.to_string().into_bytes();
+    server.put_manifest("/v2/app/manifests/v1", OCI_MANIFEST, &manifest).status(201);
+    // The same layer, not compressed, in another image.
+    server.world.hull(["import", "layer", "other"]).success();
+    server.world.hull(["rmi", "other"]).success();
+    server.world.file("Dockerfile", "FROM app:v1\nCOPY layer /\n");
+    server.world.hull(["build", "-t", "more", "."]).success();
 }
