@@ -2,19 +2,23 @@
 
 mod auth;
 mod blobs;
+mod body;
 mod challenge;
 mod endpoint;
+mod listing;
 mod login;
 mod manifests;
+mod patience;
 mod request;
+mod scheme;
 mod search;
 mod stream;
-mod tags;
 mod transport;
 mod upload;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
@@ -22,11 +26,14 @@ pub use blobs::BlobReader;
 pub use manifests::Fetched;
 pub use search::Found;
 pub use stream::Streamed;
+pub use transport::Proxies;
 pub use upload::Push;
 
 use crate::credentials::DockerConfig;
+use crate::hosts::Hosts;
 use crate::{Credentials, RegistryError};
 use endpoint::Endpoint;
+use transport::Transport;
 
 /// What a client is told once.
 #[derive(Clone)]
@@ -34,6 +41,13 @@ pub struct ClientOptions {
     /// What registries are told of their visitor: `hull/0.1.0`.
     pub user_agent: String,
     pub credentials: Arc<dyn Credentials>,
+    /// Where registries are.
+    pub hosts: Hosts,
+    pub proxies: Proxies,
+    /// A peer that sends or takes nothing for so long is taken for dead; what it sent is kept and the rest asked for again.
+    pub silence_limit: Duration,
+    /// What the pauses between attempts are multiples of.
+    pub pause_unit: Duration,
 }
 
 impl ClientOptions {
@@ -42,6 +56,10 @@ impl ClientOptions {
         Self {
             user_agent: concat!("hull/", env!("CARGO_PKG_VERSION")).to_owned(),
             credentials: Arc::new(DockerConfig::from_environment()),
+            hosts: Hosts::from_environment(),
+            proxies: Proxies::from_environment(),
+            silence_limit: Duration::from_secs(30),
+            pause_unit: Duration::from_millis(250),
         }
     }
 }
@@ -56,7 +74,8 @@ struct Inner {
     runtime: Runtime,
     options: ClientOptions,
     /// By domain as references have it.
-    endpoints: Mutex<HashMap<String, Arc<Endpoint>>>,
+    endpoints: Mutex<HashMap<String, Arc<[Arc<Endpoint>]>>>,
+    transport: Transport,
 }
 
 impl Client {
@@ -70,7 +89,7 @@ impl Client {
             .enable_time()
             .build()
             .map_err(|e| RegistryError::Setup(Box::new(e)))?;
-        let inner = Inner { runtime, options, endpoints: Mutex::default() };
+        let inner = Inner { runtime, options, endpoints: Mutex::default(), transport: Transport::default() };
         Ok(Self { inner: Arc::new(inner) })
     }
 }

@@ -6,12 +6,17 @@ use diag::{Class, Diagnose};
 use oci::Digest;
 
 use crate::CredentialsError;
+use crate::hosts::HostsError;
 
 /// A request to a registry failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     #[error("cannot prepare connections to registries")]
     Setup(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Hosts(#[from] HostsError),
+    #[error("no host that is configured for {domain} may be asked for that")]
+    Incapable { domain: String },
     #[error("cannot reach registry {host}")]
     Connect { host: String, source: reqwest::Error },
     /// The connection broke, or nothing came for too long.
@@ -19,6 +24,8 @@ pub enum RegistryError {
     Transfer { host: String, url: String, source: reqwest::Error },
     #[error("registry {host} takes no more bytes for {url}")]
     Stalled { host: String, url: String },
+    #[error("registry {host} interrupted an upload")]
+    Interrupted { host: String },
     /// In the words of Docker's engine, which scripts match.
     #[error("manifest for {0} not found: manifest unknown: manifest unknown")]
     ManifestUnknown(String),
@@ -49,15 +56,31 @@ pub enum RegistryError {
     Source(#[source] std::io::Error),
 }
 
+impl RegistryError {
+    /// Whether the same may go well when it is tried again.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Connect { source, .. } | Self::Transfer { source, .. } => !source.is_builder(),
+            Self::Status { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
+            Self::Stalled { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 impl Diagnose for RegistryError {
     fn class(&self) -> Class {
         match self {
             Self::ManifestUnknown(_) | Self::BlobUnknown { .. } | Self::Denied { .. } => Class::NotFound,
             Self::Unauthorized { .. } | Self::LoginRefused { .. } => Class::Denied,
             Self::Credentials { source, .. } => source.class(),
-            Self::Connect { .. } | Self::Transfer { .. } | Self::Stalled { .. } => Class::Unavailable,
+            Self::Connect { .. }
+            | Self::Transfer { .. }
+            | Self::Stalled { .. }
+            | Self::Interrupted { .. } => Class::Unavailable,
             Self::Status { status: 429 | 500.., .. } => Class::Unavailable,
             Self::Source(e) => Class::of_io(e),
+            Self::Hosts(e) => e.class(),
             Self::Setup(_) => Class::Internal,
             _ => Class::Invalid,
         }
@@ -69,7 +92,8 @@ impl Diagnose for RegistryError {
                 Some(format!("check the name, or log in with `hull login {host}`"))
             }
             Self::Connect { host, .. } => Some(format!(
-                "check that {host} is right and reachable; a registry without TLS has to be named in `insecure-registries`"
+                "check that {host} is right and reachable; a registry without TLS has to be named in HULL_INSECURE_REGISTRIES, or with \
+                 `server = \"http://{host}\"` in /etc/hull/certs.d/{host}/hosts.toml"
             )),
             Self::Credentials { source, .. } => source.hint(),
             _ => None,

@@ -14,8 +14,10 @@
 pub mod client;
 pub mod credentials;
 mod error;
+pub mod hosts;
 pub mod server;
 
-pub use client::{BlobReader, Client, ClientOptions, Fetched, Found, Push, Streamed};
+pub use client::{BlobReader, Client, ClientOptions, Fetched, Found, Proxies, Push, Streamed};
 pub use credentials::{Credential, Credentials, CredentialsError};
 pub use error::RegistryError;
+pub use hosts::Hosts;

@@ -126,7 +126,7 @@ impl Client {
             what: what.to_owned(),
         };
         let url = Url::parse(question.realm).map_err(|e| malformed(&e.to_string()))?;
-        if !matches!((url.scheme(), endpoint.base.scheme()), ("https", _) | ("http", "http")) {
+        if !matches!((url.scheme(), endpoint.base().scheme()), ("https", _) | ("http", "http")) {
             return Err(malformed("a token service without TLS, for a registry with TLS"));
         }
         let request = match credential {

@@ -3,11 +3,13 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use oci::{Digest, Reference};
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 
-use super::request::{Request, expect, no_body, pull_scope};
+use super::patience;
+use super::request::{Request, expect, no_body, pull_scope, push_scope, shown};
 use super::{Client, Endpoint};
 use crate::RegistryError;
 
@@ -16,16 +18,18 @@ const FRUITLESS: u32 = 5;
 
 /// A blob on its way here: exactly as many bytes as were announced, or an error.
 ///
-/// A connection that breaks is taken up again where it broke. The error inside the [`io::Error`] is a [`RegistryError`].
+/// A connection that breaks is taken up again where it broke, at the next place that has the blob if need be. The error inside
+/// the [`io::Error`] is a [`RegistryError`].
 pub struct BlobReader {
     client: Client,
-    endpoint: Arc<Endpoint>,
+    /// Where the blob may be had; the first is asked.
+    places: Vec<Arc<Endpoint>>,
     reference: Reference,
     digest: Digest,
     size: u64,
     position: u64,
     response: Option<Response>,
-    chunk: bytes::Bytes,
+    chunk: Bytes,
     fruitless: u32,
 }
 
@@ -53,21 +57,21 @@ impl Client {
         (digest, size): (&Digest, u64),
         position: u64,
     ) -> Result<BlobReader, RegistryError> {
-        let endpoint = self.endpoint(reference.domain())?;
+        let places = self.endpoints(reference.domain())?;
         let mut reader = BlobReader {
             client: self.clone(),
-            endpoint,
+            places: places.iter().filter(|endpoint| endpoint.host.can.pull).cloned().collect(),
             reference: reference.clone(),
             digest: *digest,
             size,
             position,
             response: None,
-            chunk: bytes::Bytes::new(),
+            chunk: Bytes::new(),
             fruitless: 0,
         };
         match position {
             0 if size > 0 => reader.response = Some(reader.open()?),
-            position if position < size => reader.resume()?,
+            position if position < size => reader.go_on()?,
             _ => {}
         }
         Ok(reader)
@@ -85,7 +89,7 @@ impl Client {
                 url: endpoint.url(&format!("{}/blobs/{digest}", reference.path())),
                 headers: HeaderMap::new(),
                 body: &no_body,
-                scope: &super::request::push_scope(reference),
+                scope: &push_scope(reference),
             };
             let response = self.send(&endpoint, &request).await?;
             if response.status() == StatusCode::NOT_FOUND {
@@ -97,56 +101,96 @@ impl Client {
 }
 
 impl BlobReader {
-    /// Asks for what is missing.
-    fn open(&self) -> Result<Response, RegistryError> {
-        let Self { client, endpoint, reference, digest, .. } = self;
-        client.block_on(async {
-            let mut headers = HeaderMap::new();
-            if self.position > 0 {
-                headers
-                    .extend(HeaderValue::from_str(&format!("bytes={}-", self.position)).map(|v| (RANGE, v)));
-            }
-            let request = Request {
-                method: Method::GET,
-                url: endpoint.url(&format!("{}/blobs/{digest}", reference.path())),
-                headers,
-                body: &no_body,
-                scope: &pull_scope(reference),
+    /// Asks for what is missing, at one place after the other.
+    fn open(&mut self) -> Result<Response, RegistryError> {
+        loop {
+            let Some(endpoint) = self.places.first() else {
+                return Err(RegistryError::Incapable { domain: self.reference.domain().to_owned() });
             };
-            let response = client.send(endpoint, &request).await?;
-            if response.status() == StatusCode::NOT_FOUND {
-                return Err(RegistryError::BlobUnknown {
-                    host: endpoint.domain.clone(),
-                    repository: reference.repository(),
-                    digest: *digest,
-                });
+            match self.client.block_on(self.ask(endpoint)) {
+                Err(_) if self.places.len() > 1 => self.give_up_place(),
+                other => return other,
             }
-            let expected = [StatusCode::OK, StatusCode::PARTIAL_CONTENT];
-            let response = expect(&endpoint.domain, response, &expected).await?;
-            self.check_length(&response)?;
-            Ok(response)
-        })
-    }
-
-    /// Refuses an answer that announces another size than the blob has.
-    fn check_length(&self, response: &Response) -> Result<(), RegistryError> {
-        let expected = match response.status() {
-            StatusCode::PARTIAL_CONTENT if starts_at(response, self.position) => self.size - self.position,
-            StatusCode::PARTIAL_CONTENT => return Ok(()),
-            _ => self.size,
-        };
-        match response.content_length() {
-            Some(found) if found != expected => Err(RegistryError::Malformed {
-                host: self.endpoint.domain.clone(),
-                url: response.url().to_string(),
-                what: format!("{found} bytes of a blob that has {expected}"),
-            }),
-            _ => Ok(()),
         }
     }
 
+    fn give_up_place(&mut self) {
+        self.places.remove(0);
+        self.fruitless = 0;
+    }
+
+    async fn ask(&self, endpoint: &Endpoint) -> Result<Response, RegistryError> {
+        let mut headers = HeaderMap::new();
+        if self.position > 0 {
+            headers.extend(HeaderValue::from_str(&format!("bytes={}-", self.position)).map(|v| (RANGE, v)));
+        }
+        let request = Request {
+            method: Method::GET,
+            url: endpoint.url(&format!("{}/blobs/{}", self.reference.path(), self.digest)),
+            headers,
+            body: &no_body,
+            scope: &pull_scope(&self.reference),
+        };
+        let response = self.client.send(endpoint, &request).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Err(RegistryError::BlobUnknown {
+                host: endpoint.domain.clone(),
+                repository: self.reference.repository(),
+                digest: self.digest,
+            });
+        }
+        if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return Err(endpoint.denied(&self.reference));
+        }
+        let expected = [StatusCode::OK, StatusCode::PARTIAL_CONTENT];
+        let response = expect(&endpoint.domain, response, &expected).await?;
+        self.check(endpoint, response)
+    }
+
+    /// Refuses an answer that is openly another one than was asked for.
+    fn check(&self, endpoint: &Endpoint, response: Response) -> Result<Response, RegistryError> {
+        let malformed = |what| RegistryError::Malformed {
+            host: endpoint.domain.clone(),
+            url: shown(response.url()),
+            what,
+        };
+        if response.status() == StatusCode::OK {
+            return match response.content_length() {
+                Some(found) if found != self.size => {
+                    Err(malformed(format!("{found} bytes of a blob that has {}", self.size)))
+                }
+                _ => Ok(response),
+            };
+        }
+        let text = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+        let fits = text.and_then(content_range).is_some_and(|(first, last, whole)| {
+            first == self.position
+                && self.position > 0
+                && (first..self.size).contains(&last)
+                && whole.is_none_or(|whole| whole == self.size)
+                && response.content_length().is_none_or(|length| length == last - first + 1)
+        });
+        if fits {
+            return Ok(response);
+        }
+        Err(malformed(format!(
+            "{:?} when asked for what follows byte {} of {}",
+            text.unwrap_or("no range"),
+            self.position,
+            self.size
+        )))
+    }
+
+    fn wrong_size(&self, host: &str, found: u64) -> RegistryError {
+        RegistryError::Size { host: host.to_owned(), digest: self.digest, expected: self.size, found }
+    }
+
+    fn host(&self) -> &str {
+        self.places.first().map_or(self.reference.domain(), |endpoint| &endpoint.domain)
+    }
+
     /// The next bytes from the connection at hand; `None` when it has ended, well or not.
-    fn next_chunk(&mut self) -> Option<Result<bytes::Bytes, reqwest::Error>> {
+    fn next_chunk(&mut self) -> Option<Result<Bytes, reqwest::Error>> {
         let mut response = self.response.take()?;
         let chunk = self.client.block_on(response.chunk()).transpose()?;
         if chunk.is_ok() {
@@ -159,16 +203,21 @@ impl BlobReader {
     fn resume(&mut self) -> Result<(), RegistryError> {
         self.fruitless += 1;
         if self.fruitless > FRUITLESS {
-            let Self { endpoint, digest, size, position, .. } = self;
-            let host = endpoint.domain.clone();
-            return Err(RegistryError::Size { host, digest: *digest, expected: *size, found: *position });
+            if self.places.len() < 2 {
+                return Err(self.wrong_size(self.host(), self.position));
+            }
+            self.give_up_place();
         }
+        let pause = patience::pause(self.fruitless, self.client.inner.options.pause_unit);
+        std::thread::sleep(pause);
+        self.go_on()
+    }
+
+    /// Asks for what follows `position`.
+    fn go_on(&mut self) -> Result<(), RegistryError> {
         let mut response = self.open()?;
         // A registry that does not know ranges starts from the beginning.
-        let mut skip = match response.status() {
-            StatusCode::PARTIAL_CONTENT if starts_at(&response, self.position) => 0,
-            _ => self.position,
-        };
+        let mut skip = if response.status() == StatusCode::PARTIAL_CONTENT { 0 } else { self.position };
         while skip > 0 {
             let chunk = self.client.block_on(response.chunk());
             let Ok(Some(mut chunk)) = chunk else { return Ok(()) };
@@ -179,33 +228,72 @@ impl BlobReader {
         self.response = Some(response);
         Ok(())
     }
+
+    /// Makes sure that nothing comes after the last byte.
+    fn finish(&mut self) -> Result<(), RegistryError> {
+        match self.next_chunk() {
+            Some(Ok(chunk)) if chunk.is_empty() => self.finish(),
+            Some(Ok(chunk)) => Err(self.wrong_size(self.host(), self.size + chunk.len() as u64)),
+            // How the connection ends is of no interest: everything is here, and the digest says whether it is right.
+            _ => Ok(()),
+        }
+    }
 }
 
-/// Whether a partial answer is the part that was asked for.
-fn starts_at(response: &Response, position: u64) -> bool {
-    let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
-    range.is_some_and(|range| {
-        range.strip_prefix("bytes ").is_some_and(|r| r.starts_with(&format!("{position}-")))
-    })
+/// First byte, last byte and size of the whole. Spec: RFC 9110, 14.4.
+fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
+    let (range, whole) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let whole = if whole == "*" { None } else { Some(whole.parse().ok()?) };
+    Some((first.parse().ok()?, last.parse().ok()?, whole))
 }
 
 impl Read for BlobReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
         while self.chunk.is_empty() {
             if self.position == self.size {
-                return Ok(0);
+                return self.finish().map(|()| 0).map_err(io::Error::other);
             }
             match self.next_chunk() {
                 Some(Ok(chunk)) => self.chunk = chunk,
                 Some(Err(_)) | None => self.resume().map_err(io::Error::other)?,
             }
         }
-        let left = self.size - self.position;
-        // Anything beyond the announced size is somebody else's idea.
-        let length = buffer.len().min(self.chunk.len()).min(usize::try_from(left).unwrap_or(usize::MAX));
+        let beyond = self.position + self.chunk.len() as u64;
+        if beyond > self.size {
+            return Err(io::Error::other(self.wrong_size(self.host(), beyond)));
+        }
+        let length = buffer.len().min(self.chunk.len());
         buffer[..length].copy_from_slice(&self.chunk.split_to(length));
         self.position += length as u64;
         self.fruitless = 0;
         Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        let check = |text, expected| assert_eq!(content_range(text), expected, "{text}");
+        check("bytes 3-9/10", Some((3, 9, Some(10))));
+        check("bytes 3-9/*", Some((3, 9, None)));
+        check("bytes */10", None);
+        check("3-9/10", None);
+        check("bytes 3-/10", None);
+        check("bytes -9/10", None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_range_is_an_answer(text in ".*", range in "[0-9/*-]*") {
+            let _ = content_range(&text);
+            let _ = content_range(&format!("bytes {range}"));
+        }
     }
 }

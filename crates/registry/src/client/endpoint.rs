@@ -1,20 +1,22 @@
-//! Where the registry of a domain is to be found.
+//! Where the registry of a domain is asked, with the connections to it.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use oci::Reference;
 use reqwest::Url;
 
+use super::Client;
 use super::auth::Access;
-use super::{Client, transport};
 use crate::RegistryError;
+use crate::hosts::{Abilities, Host};
 
-/// One registry's address, with the connections to it.
+/// One place that answers for a registry.
 pub struct Endpoint {
-    /// The domain as references have it, for messages and credentials.
+    /// Host and port as users know them, for messages and credentials.
     pub domain: String,
-    /// `https://registry-1.docker.io/v2/`.
-    pub base: Url,
+    pub host: Host,
+    /// The address with the scheme that was found to be the right one.
+    pub settled: OnceLock<Url>,
     pub http: reqwest::Client,
     /// As `http`, for requests that may take as long as they like to send.
     pub uploads: reqwest::Client,
@@ -22,6 +24,30 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// `https://registry-1.docker.io/v2/`.
+    pub fn base(&self) -> &Url {
+        self.settled.get().unwrap_or(&self.host.base)
+    }
+
+    /// The URL of `path` beneath `/v2/`; a mirror is told whose content is asked for, as containerd does it.
+    pub fn url(&self, path: &str) -> Url {
+        let mut url = self.base().clone();
+        url.set_path(&format!("{}{path}", self.base().path()));
+        if let Some(domain) = &self.host.mirrors {
+            url.query_pairs_mut().append_pair("ns", domain);
+        }
+        url
+    }
+
+    /// The registry does not let us at the repository of `reference`, which it may not even have.
+    pub fn denied(&self, reference: &Reference) -> RegistryError {
+        let (host, repository) = (self.domain.clone(), reference.repository());
+        match self.access.lookup_failure() {
+            Some(source) => RegistryError::Credentials { host, source },
+            None => RegistryError::Denied { host, repository },
+        }
+    }
+
     /// The registry does not let us in, or we could not find out what to say.
     pub fn unauthorized(&self) -> RegistryError {
         let host = self.domain.clone();
@@ -30,64 +56,59 @@ impl Endpoint {
             None => RegistryError::Unauthorized { host },
         }
     }
-
-    /// The URL of `path` beneath `/v2/`.
-    pub fn url(&self, path: &str) -> Url {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", self.base.path()));
-        url
-    }
 }
 
 impl Client {
-    /// The endpoint of a domain; found once.
+    /// The place that takes what is pushed to `domain`, and says who may.
     pub(crate) fn endpoint(&self, domain: &str) -> Result<Arc<Endpoint>, RegistryError> {
+        let places = self.endpoints(domain)?;
+        let able = places.iter().find(|endpoint| endpoint.host.can.push && endpoint.host.mirrors.is_none());
+        let able = able.or_else(|| places.iter().find(|endpoint| endpoint.host.can.push));
+        able.cloned().ok_or_else(|| incapable(domain))
+    }
+
+    /// Asks the places that answer for `domain` and can do it, one after the other until one has an answer.
+    pub(super) async fn ask_each<T>(
+        &self,
+        domain: &str,
+        places: &[Arc<Endpoint>],
+        can: impl Fn(&Abilities) -> bool,
+        ask: impl AsyncFn(&Arc<Endpoint>) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        let mut failure = incapable(domain);
+        for endpoint in places.iter().filter(|endpoint| can(&endpoint.host.can)) {
+            match ask(endpoint).await {
+                Ok(answer) => return Ok(answer),
+                // The registry itself comes last and knows best.
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    /// The places that answer for `domain`, best first; found once.
+    pub(super) fn endpoints(&self, domain: &str) -> Result<Arc<[Arc<Endpoint>]>, RegistryError> {
         let mut endpoints = self.inner.endpoints.lock().unwrap_or_else(|e| e.into_inner());
         if let Some(known) = endpoints.get(domain) {
             return Ok(known.clone());
         }
-        let agent = &self.inner.options.user_agent;
-        let http = transport::connections(agent, Some(transport::SILENCE_LIMIT))?;
-        let uploads = transport::connections(agent, None)?;
-        let endpoint = Arc::new(Endpoint {
-            domain: domain.to_owned(),
-            base: base(domain)?,
-            http,
-            uploads,
-            access: Access::default(),
-        });
-        endpoints.insert(domain.to_owned(), endpoint.clone());
-        Ok(endpoint)
+        let hosts = self.inner.options.hosts.of(domain)?;
+        let found: Result<Arc<[_]>, _> =
+            hosts.into_iter().map(|host| self.connect(host).map(Arc::new)).collect();
+        let found = found?;
+        endpoints.insert(domain.to_owned(), found.clone());
+        Ok(found)
+    }
+
+    fn connect(&self, host: Host) -> Result<Endpoint, RegistryError> {
+        let Self { inner } = self;
+        let http = inner.transport.connections(&inner.options, &host, Some(inner.options.silence_limit))?;
+        let uploads = inner.transport.connections(&inner.options, &host, None)?;
+        let (domain, settled, access) = (host.name.clone(), OnceLock::new(), Access::default());
+        Ok(Endpoint { domain, host, settled, http, uploads, access })
     }
 }
 
-/// Docker Hub's registry has another name than its domain; a registry on this host needs no TLS.
-fn base(domain: &str) -> Result<Url, RegistryError> {
-    let host = if domain == "docker.io" { "registry-1.docker.io" } else { domain };
-    let scheme = if is_loopback(host) { "http" } else { "https" };
-    Url::parse(&format!("{scheme}://{host}/v2/")).map_err(|e| RegistryError::Setup(Box::new(e)))
-}
-
-fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_host_goes_without_tls() {
-        let check = |domain, expected: &str| assert_eq!(base(domain).unwrap().as_str(), expected);
-        check("docker.io", "https://registry-1.docker.io/v2/");
-        check("localhost:5000", "http://localhost:5000/v2/");
-        check("127.0.0.9", "http://127.0.0.9/v2/");
-        check("[::1]:5000", "http://[::1]:5000/v2/");
-        check("localhost.example:5000", "https://localhost.example:5000/v2/");
-        check("10.0.0.1:5000", "https://10.0.0.1:5000/v2/");
-    }
+fn incapable(domain: &str) -> RegistryError {
+    RegistryError::Incapable { domain: domain.to_owned() }
 }

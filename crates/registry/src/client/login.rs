@@ -1,13 +1,13 @@
 //! Finding out whether a registry takes a password.
 
 use reqwest::StatusCode;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::HeaderValue;
 
 use super::Client;
 use super::auth::{TokenQuestion, basic, bearer};
 use super::challenge::{self, Challenge};
 use super::endpoint::Endpoint;
-use super::request::{expect, failed};
+use super::request::{expect, failed, ours};
 use crate::{Credential, RegistryError};
 
 impl Client {
@@ -26,9 +26,10 @@ impl Client {
         credential: &Credential,
     ) -> Result<Credential, RegistryError> {
         let refused = |status: StatusCode| RegistryError::LoginRefused {
-            url: endpoint.base.to_string(),
+            url: endpoint.base().to_string(),
             status: status.to_string(),
         };
+        endpoint.settle().await;
         let response = ping(endpoint, None).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             // Such a registry lets everybody in.
@@ -68,9 +69,12 @@ async fn ping(
     endpoint: &Endpoint,
     authorization: Option<HeaderValue>,
 ) -> Result<reqwest::Response, RegistryError> {
-    let mut request = endpoint.http.get(endpoint.base.clone());
-    if let Some(value) = authorization {
-        request = request.header(AUTHORIZATION, value);
-    }
-    request.send().await.map_err(|source| failed(endpoint, &endpoint.base, source))
+    let headers = ours(endpoint, endpoint.base(), authorization.as_ref());
+    endpoint
+        .http
+        .get(endpoint.base().clone())
+        .headers(headers)
+        .send()
+        .await
+        .map_err(|source| failed(endpoint, endpoint.base(), source))
 }

@@ -1,5 +1,7 @@
 //! Manifests and indexes: small documents, by tag or digest.
 
+use std::sync::Arc;
+
 use oci::{Digest, Reference, media};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use reqwest::{Body, Method, Response, StatusCode};
@@ -7,6 +9,7 @@ use reqwest::{Body, Method, Response, StatusCode};
 use super::request::{Request, expect, no_body, pull_scope, push_scope, read_document};
 use super::{Client, Endpoint};
 use crate::RegistryError;
+use crate::hosts::Abilities;
 
 const DOCKER_CONTENT_DIGEST: &str = "docker-content-digest";
 
@@ -30,45 +33,66 @@ impl Client {
     /// # Errors
     /// [`RegistryError::ManifestUnknown`] and the others; a document that is not what a digest in `reference` says is refused.
     pub fn manifest(&self, reference: &Reference, known: Option<&Digest>) -> Result<Fetched, RegistryError> {
-        let endpoint = self.endpoint(reference.domain())?;
-        self.block_on(async {
-            let response = self.ask_manifest(&endpoint, Method::GET, reference, known).await?;
-            if let (StatusCode::NOT_MODIFIED, Some(known)) = (response.status(), known) {
-                return Ok(Fetched::Unchanged(*known));
-            }
-            let response = expect(&endpoint.domain, response, &[StatusCode::OK]).await?;
-            let media_type = media_type(&response);
-            let bytes = read_document(&endpoint.domain, response).await?;
-            let digest = Digest::of(&bytes);
-            if let Some(&expected) = reference.digest().filter(|expected| **expected != digest) {
-                return Err(RegistryError::Digest { host: endpoint.domain.clone(), expected, found: digest });
-            }
-            Ok(Fetched::Document { bytes, media_type, digest })
-        })
+        let places = self.endpoints(reference.domain())?;
+        let able = able(reference);
+        self.block_on(self.ask_each(reference.domain(), &places, able, async |endpoint: &Arc<Endpoint>| {
+            self.fetch_manifest(endpoint, reference, known).await
+        }))
     }
 
-    /// The digest, media type and size of what `reference` names, or `None` when the registry has nothing of that name.
+    async fn fetch_manifest(
+        &self,
+        endpoint: &Endpoint,
+        reference: &Reference,
+        known: Option<&Digest>,
+    ) -> Result<Fetched, RegistryError> {
+        let response = self.ask_manifest(endpoint, Method::GET, reference, known).await?;
+        if let (StatusCode::NOT_MODIFIED, Some(known)) = (response.status(), known) {
+            return Ok(Fetched::Unchanged(*known));
+        }
+        let response = expect(&endpoint.domain, response, &[StatusCode::OK]).await?;
+        let media_type = media_type(&response);
+        let announced = announced_digest(&response);
+        let bytes = read_document(&endpoint.domain, response).await?;
+        let digest = Digest::of(&bytes);
+        // Who says what it is and gives something else is not to be believed in either.
+        match reference.digest().copied().or(announced) {
+            Some(expected) if expected != digest => {
+                Err(RegistryError::Digest { host: endpoint.domain.clone(), expected, found: digest })
+            }
+            _ => Ok(Fetched::Document { bytes, media_type, digest }),
+        }
+    }
+
+    /// The digest and media type of what `reference` names, or `None` when the registry has nothing of that name.
     ///
     /// # Errors
     /// [`RegistryError`].
     pub fn manifest_digest(&self, reference: &Reference) -> Result<Option<(Digest, String)>, RegistryError> {
-        let endpoint = self.endpoint(reference.domain())?;
-        self.block_on(async {
-            let response = match self.ask_manifest(&endpoint, Method::HEAD, reference, None).await {
-                Err(RegistryError::ManifestUnknown(_)) => return Ok(None),
-                other => expect(&endpoint.domain, other?, &[StatusCode::OK]).await?,
-            };
-            let header = response.headers().get(DOCKER_CONTENT_DIGEST);
-            let digest =
-                header.and_then(|value| value.to_str().ok()?.parse().ok()).or(reference.digest().copied());
-            let what = "no digest of the manifest".to_owned();
-            let malformed = || RegistryError::Malformed {
-                host: endpoint.domain.clone(),
-                url: response.url().to_string(),
-                what,
-            };
-            Ok(Some((digest.ok_or_else(malformed)?, media_type(&response))))
-        })
+        let places = self.endpoints(reference.domain())?;
+        let able = able(reference);
+        let answer = self.block_on(self.ask_each(
+            reference.domain(),
+            &places,
+            able,
+            async |endpoint: &Arc<Endpoint>| {
+                let response = self.ask_manifest(endpoint, Method::HEAD, reference, None).await?;
+                let digest = announced_digest(&response).or(reference.digest().copied());
+                if let (StatusCode::OK, Some(digest)) = (response.status(), digest) {
+                    return Ok((digest, media_type(&response)));
+                }
+                // Old registries do not say it, and some do not know the question.
+                match self.fetch_manifest(endpoint, reference, None).await? {
+                    Fetched::Document { digest, media_type, .. } => Ok((digest, media_type)),
+                    Fetched::Unchanged(digest) => Ok((digest, String::new())),
+                }
+            },
+        ));
+        match answer {
+            Ok(found) => Ok(Some(found)),
+            Err(RegistryError::ManifestUnknown(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Uploads a manifest or an index under the tag of `reference`, or its digest when it has no tag.
@@ -95,8 +119,17 @@ impl Client {
                 scope: &push_scope(reference),
             };
             let response = self.send(&endpoint, &request).await?;
-            expect(&endpoint.domain, response, &[StatusCode::CREATED, StatusCode::OK]).await?;
-            Ok(digest)
+            if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                return Err(endpoint.denied(reference));
+            }
+            let expected = [StatusCode::CREATED, StatusCode::OK];
+            let response = expect(&endpoint.domain, response, &expected).await?;
+            match announced_digest(&response) {
+                Some(found) if found != digest => {
+                    Err(RegistryError::Digest { host: endpoint.domain.clone(), expected: digest, found })
+                }
+                _ => Ok(digest),
+            }
         })
     }
 
@@ -130,13 +163,20 @@ impl Client {
         let response = self.send(endpoint, &request).await?;
         match response.status() {
             StatusCode::NOT_FOUND => Err(RegistryError::ManifestUnknown(reference.familiar())),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(RegistryError::Denied {
-                host: endpoint.domain.clone(),
-                repository: reference.repository(),
-            }),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(endpoint.denied(reference)),
             _ => Ok(response),
         }
     }
+}
+
+/// Who may be asked for `reference`: what a tag names is not for every mirror to say.
+fn able(reference: &Reference) -> fn(&Abilities) -> bool {
+    if reference.digest().is_some() { |can| can.pull } else { |can| can.resolve }
+}
+
+/// The digest an answer says it is about, when it is one we know.
+fn announced_digest(response: &Response) -> Option<Digest> {
+    response.headers().get(DOCKER_CONTENT_DIGEST)?.to_str().ok()?.parse().ok()
 }
 
 /// The media type without its parameters.

@@ -47,7 +47,7 @@ impl Client {
     pub fn search(&self, term: &str, limit: u32) -> Result<Vec<Found>, RegistryError> {
         let (domain, term) = split(term);
         let endpoint = self.endpoint(domain)?;
-        let mut url = endpoint.base.clone();
+        let mut url = endpoint.base().clone();
         url.set_path("/v1/search");
         url.query_pairs_mut().append_pair("q", term).append_pair("n", &limit.to_string());
         self.block_on(async {

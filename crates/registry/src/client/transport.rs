@@ -2,55 +2,174 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
-use rustls::{ClientConfig, RootCertStore};
+use reqwest::{NoProxy, Proxy};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::ClientOptions;
 use crate::RegistryError;
+use crate::hosts::{Host, Trust};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
-/// A peer that sends nothing for so long is taken for dead; what it sent is kept and the rest asked for again.
-pub const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 
-/// Makes connections that trust the system's certificate authorities.
-///
-/// Proxies are taken from `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`. Redirects are not followed here: who does so decides
-/// what a stranger may be told. `silence` also limits how long sending a request takes, as its answer only comes then.
-pub fn connections(user_agent: &str, silence: Option<Duration>) -> Result<reqwest::Client, RegistryError> {
-    let setup = |e: Box<dyn Error + Send + Sync>| RegistryError::Setup(e);
-    let mut roots = RootCertStore::empty();
-    // Files it could not read are only missed when a certificate needs them.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| setup(Box::new(e)))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .dns_resolver(HostResolver::new().map_err(setup)?)
-        .redirect(Policy::none())
-        .connect_timeout(CONNECT_LIMIT)
-        .user_agent(user_agent)
-        .http1_only();
-    let builder = match silence {
-        Some(limit) => builder.read_timeout(limit),
-        None => builder,
-    };
-    builder.build().map_err(|e| setup(Box::new(e)))
+/// What all connections of a client have in common, made when first needed.
+#[derive(Default)]
+pub struct Transport {
+    authorities: OnceLock<RootCertStore>,
+    resolver: OnceLock<HostResolver>,
+}
+
+/// Proxies, by the scheme of what is behind them.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    pub http: Option<String>,
+    pub https: Option<String>,
+    /// Hosts, domains and networks that are asked directly.
+    pub except: String,
+}
+
+impl Proxies {
+    /// `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in capitals or not.
+    pub fn from_environment() -> Self {
+        let variable = |name: &str| {
+            let value = std::env::var(name).or_else(|_| std::env::var(name.to_lowercase())).ok();
+            value.filter(|value| !value.is_empty())
+        };
+        let all = variable("ALL_PROXY");
+        Self {
+            http: variable("HTTP_PROXY").or_else(|| all.clone()),
+            https: variable("HTTPS_PROXY").or(all),
+            except: variable("NO_PROXY").unwrap_or_default(),
+        }
+    }
+
+    fn proxies(&self) -> reqwest::Result<Vec<Proxy>> {
+        // What is on this host is not the proxy's business.
+        let except = NoProxy::from_string(&format!("localhost,127.0.0.0/8,::1,{}", self.except));
+        let http = self.http.as_ref().map(Proxy::http);
+        let https = self.https.as_ref().map(Proxy::https);
+        let proxies = http.into_iter().chain(https);
+        proxies.map(|proxy| Ok(proxy?.no_proxy(except.clone()))).collect()
+    }
+}
+
+impl Transport {
+    /// Makes connections for `host`.
+    ///
+    /// Redirects are not followed here: who does so decides what a stranger may be told. `silence` also limits how long sending
+    /// a request takes, as its answer only comes then.
+    pub fn connections(
+        &self,
+        options: &ClientOptions,
+        host: &Host,
+        silence: Option<Duration>,
+    ) -> Result<reqwest::Client, RegistryError> {
+        let setup = |e: Box<dyn Error + Send + Sync>| RegistryError::Setup(e);
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(self.tls(&host.trust).map_err(|e| setup(Box::new(e)))?)
+            .dns_resolver(self.resolver.get_or_init(HostResolver::new).clone())
+            .redirect(Policy::none())
+            .connect_timeout(host.connect_limit.unwrap_or(CONNECT_LIMIT))
+            .user_agent(&options.user_agent)
+            .no_proxy()
+            .http1_only();
+        for proxy in options.proxies.proxies().map_err(|e| setup(Box::new(e)))? {
+            builder = builder.proxy(proxy);
+        }
+        if let Some(limit) = silence {
+            builder = builder.read_timeout(limit);
+        }
+        builder.build().map_err(|e| setup(Box::new(e)))
+    }
+
+    fn tls(&self, trust: &Trust) -> Result<ClientConfig, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+        let builder = if trust.verify {
+            builder.with_root_certificates(self.authorities(trust))
+        } else {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        };
+        match &trust.identity {
+            Some(identity) => builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key()),
+            None => Ok(builder.with_no_client_auth()),
+        }
+    }
+
+    /// The system's certificate authorities and those of `trust`.
+    fn authorities(&self, trust: &Trust) -> RootCertStore {
+        let system = self.authorities.get_or_init(|| {
+            let mut store = RootCertStore::empty();
+            // Files it could not read are only missed when a certificate needs them.
+            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            store
+        });
+        let mut store = system.clone();
+        store.add_parsable_certificates(trust.authorities.iter().cloned());
+        store
+    }
+}
+
+/// Takes the other side for who it says it is: for registries whose user said so.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// Resolves names by `/etc/hosts` and the servers of `/etc/resolv.conf`: the C library of a static binary would load
 /// modules of another one.
-struct HostResolver(Arc<TokioResolver>);
+#[derive(Clone)]
+struct HostResolver(Result<Arc<TokioResolver>, Arc<str>>);
 
 impl HostResolver {
-    fn new() -> Result<Self, Box<dyn Error + Send + Sync>> {
-        Ok(Self(Arc::new(TokioResolver::builder_tokio()?.build()?)))
+    /// A system without name servers still reaches addresses.
+    fn new() -> Self {
+        let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build());
+        Self(resolver.map(Arc::new).map_err(|e| e.to_string().into()))
     }
 }
 
@@ -58,6 +177,7 @@ impl Resolve for HostResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let resolver = self.0.clone();
         Box::pin(async move {
+            let resolver = resolver.map_err(|e| e.to_string())?;
             let found = resolver.lookup_ip(name.as_str()).await?;
             let addresses: Vec<SocketAddr> = found.iter().map(|ip| SocketAddr::new(ip, 0)).collect();
             Ok(Box::new(addresses.into_iter()) as Addrs)

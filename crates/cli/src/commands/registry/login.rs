@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use diag::{Class, Diagnose, Failure};
 use registry::credentials::{self, DockerConfig, Kept};
-use registry::{Client, ClientOptions, Credential, Credentials as _};
+use registry::{Client, Credential, Credentials as _};
 use sys::terminal::RawMode;
 
 use super::{HUB, host};
@@ -62,18 +62,18 @@ enum Typed {
     Interrupted,
 }
 
-pub fn run(_: &mut Context, invocation: Invocation) -> Outcome {
+pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
     let (username, password) = given(&args, &invocation.path)?;
     let domain = host(args.server.as_deref().unwrap_or(HUB));
     let config = DockerConfig::from_environment();
-    let client = Client::new(ClientOptions::from_environment())?;
+    let client = context.registry()?;
     let mut usual_name = None;
     if username.is_none()
         && password.is_none()
         && let Some(known) = config.lookup(domain)?
     {
-        if log_in_again(&client, &config, domain, &known)? {
+        if log_in_again(client, &config, domain, &known)? {
             return succeeded();
         }
         usual_name = Some(known.user().to_owned());

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use engine::model::{Filters, FiltersError};
-use registry::{Client, ClientOptions, Found};
+use registry::Found;
 use serde_json::{Map, Value, json};
 
 use crate::commands::{Invocation, Outcome, parse, usage};
@@ -44,7 +44,7 @@ struct Wanted {
     stars: u64,
 }
 
-pub fn run(_: &mut Context, invocation: Invocation) -> Outcome {
+pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
     if !(1..=100).contains(&args.limit) {
         let text = format_args!("limit {} is outside the range of [1, 100]", args.limit);
@@ -57,8 +57,7 @@ pub fn run(_: &mut Context, invocation: Invocation) -> Outcome {
         automated: filters.flag("is-automated")?,
         stars: stars(&filters)?,
     };
-    let client = Client::new(ClientOptions::from_environment())?;
-    let mut found = client.search(&args.term, args.limit)?;
+    let mut found = context.registry()?.search(&args.term, args.limit)?;
     found.retain(|found| wanted.accepts(found));
     found.sort_by_key(|found| std::cmp::Reverse(found.star_count));
     let plain_table = matches!(args.format.as_deref().map(str::trim), None | Some("" | "table"));
