@@ -60,9 +60,9 @@ fn a_kill_in_the_middle_of_unpacking_leaves_no_image() {
         let images = server.images();
         let [blobs, snapshots, temporary] = server.content();
         assert_eq!(temporary, 0);
-        // All of it or nothing of it; the blobs wait for another try.
+        // All of it or nothing of it; the blobs wait for another try, and so may a layer that was whole already.
         match images.text() {
-            "" => assert_eq!((blobs, snapshots), (2, 0), "{after_ms}"),
+            "" => assert!(blobs == 2 && snapshots <= 1, "{after_ms}: {blobs} {snapshots}"),
             _ => assert_eq!((blobs, snapshots), (3, 1), "{after_ms}"),
         }
         server.start_again(&[]);

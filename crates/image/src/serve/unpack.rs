@@ -1,5 +1,6 @@
 //! An image of this host's platform, made of a pushed manifest.
 
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -7,12 +8,12 @@ use oci::image::{Descriptor, ImageConfig, Manifest, Platform};
 use oci::{DiffId, Digest, media};
 use registry::server::ContentError;
 use store::db::images::ImageRecord;
-use store::{DatabaseError, db};
+use store::{DatabaseError, StoreError, db};
 
 use super::accept::RefusedManifest;
 use super::{Serving, trouble};
 use crate::create::parse_time;
-use crate::receive::{Arrived, receive};
+use crate::receive::{Received, receive_into};
 use crate::{Layer, LayerError};
 
 /// No config is larger.
@@ -23,7 +24,7 @@ enum Checked {
     Known(Layer),
     /// Its blob is new, and the same layer is here by another one already.
     Again(Layer),
-    New(Box<Arrived>),
+    New(Box<Received>, Layer),
 }
 
 impl Serving {
@@ -115,23 +116,44 @@ impl Serving {
         if let Some(known) = known.filter(|layer| layer.diff_id == *expected) {
             return Ok(Checked::Known(known));
         }
+        let size = self.store.blobs().size(&descriptor.digest).map_err(trouble)?;
         let mut blob = self.store.blobs().open(&descriptor.digest).map_err(trouble)?;
-        let arrived = receive(&self.store, &mut blob).and_then(|arrived| {
-            arrived.expect(Some(expected))?;
-            Ok(arrived)
+        // The blob is here already, and only looked at.
+        let received = receive_into(&self.store, &mut blob, &mut io::sink()).and_then(|received| {
+            received.expect(Some(expected))?;
+            Ok(received)
         });
-        let arrived = arrived.map_err(|e| refused_layer(descriptor, e))?;
-        Ok(match images.layer(expected).map_err(trouble)? {
-            Some(known) => Checked::Again(known),
-            None => Checked::New(Box::new(arrived)),
-        })
+        let received = received.map_err(|e| refused_layer(descriptor, e))?;
+        if received.blob != descriptor.digest {
+            let (expected, found) = (descriptor.digest, received.blob);
+            return Err(trouble(StoreError::Mismatch { expected, found }));
+        }
+        // Bzip2 and xz, which the specification does not know.
+        let Some(media_type) = received.media_type else {
+            return Err(refused_layer(descriptor, LayerError::MediaType(descriptor.media_type.clone())));
+        };
+        if let Some(known) = images.layer(expected).map_err(trouble)? {
+            return Ok(Checked::Again(known));
+        }
+        let layer = Layer {
+            diff_id: received.diff_id,
+            blob: descriptor.digest,
+            media_type: media_type.to_owned(),
+            blob_size: size,
+            size: received.size,
+        };
+        Ok(Checked::New(Box::new(received), layer))
     }
 
     fn name(&self, layer: Checked) -> Result<Layer, ContentError> {
         match layer {
             // What is known of a layer stays as it is: images here name the blob it came by.
             Checked::Known(layer) | Checked::Again(layer) => Ok(layer),
-            Checked::New(arrived) => self.images().keep(*arrived).map_err(trouble),
+            Checked::New(received, layer) => {
+                received.commit().map_err(trouble)?;
+                self.images().hold_layer(&layer).map_err(trouble)?;
+                Ok(layer)
+            }
         }
     }
 }

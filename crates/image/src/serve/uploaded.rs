@@ -3,17 +3,14 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use oci::Digest;
 use registry::server::ContentError;
 use registry::server::content::Upload;
-use store::{DatabaseError, Durability, Ingest, db};
+use store::{DatabaseError, Durability, Ingest, PARTIAL_LIFETIME, db};
 
 use super::{Serving, trouble};
-
-/// How long a blob waits for its manifest: as long as a large image may take over a slow line.
-const HOLD: Duration = Duration::from_secs(24 * 3600);
 
 /// A blob on its way. It has no name, so that nothing is left of it when this process is killed.
 pub struct Uploading(pub(super) Ingest);
@@ -65,19 +62,14 @@ impl Uploaded {
 impl Serving {
     /// Keeps a blob for a repository until a manifest names it.
     pub(super) fn hold(&self, repository: String, digest: &Digest) -> Result<(), ContentError> {
-        let until_ns = db::now_ns().saturating_add(i64::try_from(HOLD.as_nanos()).unwrap_or(i64::MAX));
-        let held: Result<(), DatabaseError> = self
-            .store
-            .database()
-            .write(Durability::Relaxed, |writer| db::manifests::hold_blob(writer, digest, until_ns));
-        held.map_err(trouble)?;
+        self.images().hold_blob(digest).map_err(trouble)?;
         self.uploaded.insert(repository, *digest);
         Ok(())
     }
 
     /// Gives up what has waited for too long.
     pub(super) fn forget_old_uploads(&self) -> Result<(), ContentError> {
-        self.uploaded.with(|blobs| blobs.retain(|_, since| since.elapsed() < HOLD));
+        self.uploaded.with(|blobs| blobs.retain(|_, since| since.elapsed() < PARTIAL_LIFETIME));
         let ended = self.store.database().write_removal(Durability::Relaxed, |writer| {
             db::manifests::forget_ended_holds(writer, db::now_ns())
         });
