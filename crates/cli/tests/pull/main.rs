@@ -4,6 +4,7 @@ mod commands;
 mod hostile;
 mod interrupted;
 mod liar;
+mod platforms;
 
 use std::process::Command;
 
