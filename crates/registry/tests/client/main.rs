@@ -3,6 +3,7 @@
 mod access;
 mod hosts;
 mod listing;
+mod mutations;
 mod pulls;
 mod server;
 mod uploads;
