@@ -25,6 +25,7 @@ pub mod exec;
 mod ids;
 pub mod images;
 pub mod info;
+mod integrity;
 mod launch;
 pub mod list;
 pub mod logs;

@@ -19,8 +19,8 @@ pub use header::{Entry, Kind};
 pub use pack::{Filter, PackError, PackOptions, Packed, attributes, pack};
 pub use reader::{DataError, Reader, TarError};
 pub use sparse::SparseMap;
-pub(crate) use unpack::is_whiteout;
 pub use unpack::{Devices, UnpackError, UnpackOptions, Unpacked, Whiteouts, unpack};
+pub(crate) use unpack::{is_whiteout, shown};
 pub use writer::Writer;
 
 /// Prefix of a file that says "this name of a lower layer is gone"; spec: OCI `layer.md`, "Whiteouts".

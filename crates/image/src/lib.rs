@@ -17,6 +17,7 @@
 
 pub mod archive;
 mod change;
+mod check;
 pub mod chunked;
 mod compress;
 mod create;
@@ -35,6 +36,7 @@ mod save;
 mod serve;
 
 pub use change::{ChangeError, apply_change};
+pub use check::{CheckError, Checked, Damage, Differences, Fault, Hold, Outcome, Part, RepairTools};
 pub use compress::Method as CompressionMethod;
 pub use diff::{Change, ChangeKind, diff};
 pub use error::{CreateError, LayerError, ResolveError};

@@ -31,7 +31,7 @@ const LIMITS: Limits = Limits { floor: 4 << 30, ratio: 200 };
 
 /// A layer that was read to its end and unpacked; its blob is its caller's. Dropping it leaves nothing.
 pub struct Received {
-    staged: Staged,
+    pub staged: Staged,
     /// `None` for a compression that the specification has no layers of.
     pub media_type: Option<&'static str>,
     /// Digest of what the caller keeps.

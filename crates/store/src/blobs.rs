@@ -98,6 +98,27 @@ impl<'a> Blobs<'a> {
         }
     }
 
+    /// Gives a blob its name although something has it: what is there is not what its name says.
+    ///
+    /// # Errors
+    /// [`StoreError::Mismatch`] when the bytes are not those of `expected`; what was there stays then.
+    ///
+    /// # Panics
+    /// After [`Ingest::without_hashing`].
+    pub fn replace(&self, ingest: Ingest, expected: &Digest) -> Result<(), StoreError> {
+        let Ingest { file, hasher, .. } = ingest;
+        let found = hasher.expect("this blob is hashed while it is written").finish();
+        if found != *expected {
+            return Err(StoreError::Mismatch { expected: *expected, found });
+        }
+        // A file without a name cannot take one that exists.
+        let tmp = self.store.tmp_dir("blob")?;
+        let (named, path) = (tmp.path().join("blob"), self.path(expected));
+        sys::fs::link_open_file(&file, CWD, named.as_path())
+            .and_then(|()| std::fs::rename(&named, &path))
+            .map_err(|e| StoreError::io("replace", path, e))
+    }
+
     /// Removes a blob that no row names; the collector's business.
     ///
     /// # Errors

@@ -50,7 +50,10 @@ impl Diagnose for StoreError {
                 }
                 _ => None,
             },
-            Self::Missing(_) => Some("remove the image and load or build it again".to_owned()),
+            Self::Missing(_) => Some(
+                "mend it with `hull image check --repair`, or remove the image and pull, load or build it again"
+                    .to_owned(),
+            ),
             Self::Mismatch { .. } => None,
             Self::Database(e) => e.hint(),
         }

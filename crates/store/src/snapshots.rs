@@ -1,12 +1,14 @@
 //! Layer trees in overlayfs' own format: `snapshots/<diffid hex>/`.
 
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use oci::DiffId;
 
 use crate::blobs::list_hex_names;
-use crate::{Store, StoreError, TempDir};
+use crate::{ExclusiveLock, Store, StoreError, TempDir};
 
 /// The snapshots of a store.
 #[derive(Clone, Copy)]
@@ -40,7 +42,10 @@ impl<'a> Snapshots<'a> {
     pub fn stage(&self) -> Result<Staged, StoreError> {
         let tmp = self.store.tmp_dir("snapshot")?;
         let path = tmp.path().join("tree");
-        std::fs::create_dir(&path).map_err(|e| StoreError::io("create", &path, e))?;
+        // Not less than that, whatever the caller's mask: it is the mode of the image's root.
+        std::fs::create_dir(&path)
+            .and_then(|()| std::fs::set_permissions(&path, Permissions::from_mode(0o755)))
+            .map_err(|e| StoreError::io("create", &path, e))?;
         Ok(Staged { path, tmp: Some(tmp), snapshots: self.store.data().join("snapshots") })
     }
 
@@ -90,5 +95,23 @@ impl Staged {
         }
         drop(self.tmp);
         Ok(())
+    }
+
+    /// Puts the finished tree in the place of a damaged snapshot, or of a missing one, in one step; the damaged one is deleted.
+    ///
+    /// Mounts of the old tree keep it: the caller makes sure that there are none.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn replace(self, diff_id: &DiffId, _lock: &ExclusiveLock) -> Result<(), StoreError> {
+        let target = self.snapshots.join(diff_id.0.hex());
+        match sys::fs::exchange(self.path.as_path(), target.as_path()) {
+            Ok(()) => {
+                drop(self.tmp);
+                Ok(())
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.commit(diff_id),
+            Err(e) => Err(StoreError::io("replace", target, e)),
+        }
     }
 }

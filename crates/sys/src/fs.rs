@@ -116,7 +116,14 @@ fn create_dirs(root: BorrowedFd<'_>, path: &Path, mode: u32, links: u32) -> io::
             _ => continue,
         };
         match raw::mkdirat(&current, name, Mode::from_raw_mode(mode)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Ok(()) => {
+                let made = open_dir_at(&current, name)?;
+                // The caller's mask took something away: what is in an image must not depend on it.
+                if stat(&made)?.st_mode & mode != mode {
+                    chmod(&made, mode)?;
+                }
+            }
+            Err(rustix::io::Errno::EXIST) => {}
             Err(e) => return Err(e.into()),
         }
         let parent = reached.clone();

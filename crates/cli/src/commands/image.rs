@@ -4,6 +4,7 @@ use super::{Command, Section, run as row};
 
 pub mod bootstrap;
 pub mod build;
+pub mod check;
 pub mod history;
 pub mod list;
 pub mod load;
@@ -21,6 +22,7 @@ pub static GROUP: &[Command] = &[
         bootstrap::run,
     ),
     row("build", Section::Plain, ABOUT_BUILD, build::run),
+    row("check", Section::Plain, "Check that images are complete and undamaged", check::run),
     row("history", Section::Plain, ABOUT_HISTORY, history::run),
     row("import", Section::Plain, ABOUT_IMPORT, load::import),
     row("inspect", Section::Plain, "Display detailed information on one or more images", list::inspect),
