@@ -20,8 +20,10 @@ mod change;
 mod check;
 pub mod chunked;
 mod compress;
+mod copy;
 mod create;
 mod diff;
+mod documents;
 mod error;
 mod history;
 mod images;
@@ -38,13 +40,15 @@ mod serve;
 pub use change::{ChangeError, apply_change};
 pub use check::{CheckError, Checked, Damage, Differences, Fault, Hold, Outcome, Part, RepairTools};
 pub use compress::Method as CompressionMethod;
+pub use copy::{Copied, CopyError, CopyOptions, Place, PlaceError};
 pub use diff::{Change, ChangeKind, diff};
+pub use documents::ReadError;
 pub use error::{CreateError, LayerError, ResolveError};
 pub use history::HistoryEntry;
 pub use images::{Image, Images};
 pub use import::{ImportError, ImportOptions};
 pub use layer::Layer;
-pub use load::{LoadError, Loaded};
+pub use load::{LoadError, Loaded, read_layout};
 pub use pull::{
     LayerState, NoProgress, PullError, PullEvent, PullOptions, PullPolicy, PullPolicyError, PullProgress,
     Pulled, Registries,
@@ -53,5 +57,5 @@ pub use push::{
     Compress, Platforms, PushError, PushEvent, PushOptions, PushProgress, PushState, Pushed, SilentPush,
 };
 pub use remove::{Pruned, RemoveError, RemoveOptions, Removed};
-pub use save::{Format, SaveError};
+pub use save::{Format, SaveError, SaveOptions};
 pub use serve::{RunningContainers, Serving};

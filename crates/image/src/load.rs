@@ -5,19 +5,23 @@
 //! named and recorded. The rest is dropped, and an error leaves the store as it was.
 
 mod contents;
+mod directory;
 mod plan;
 
 use std::io::Read;
 
 use diag::{Class, Diagnose};
-use oci::image::{DocumentError, ImageConfig};
+use oci::image::{Descriptor, DocumentError, ImageConfig, Platform};
 use oci::{Digest, Reference};
-use store::StoreError;
+use store::db::{self, manifests::ManifestRecord};
+use store::{DatabaseError, Durability, StoreError};
 
 use crate::archive::{TarError, decode};
 use crate::{CreateError, Images, Layer, LayerError};
-use contents::{Contents, Found};
-use plan::Planned;
+pub use directory::read_layout;
+
+use contents::Contents;
+use plan::{Planned, PlannedIndex};
 
 /// One loaded image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,16 +87,21 @@ impl Diagnose for LoadError {
 }
 
 impl Images<'_> {
-    /// Loads every image of the archive `input`, compressed or not.
+    /// Loads every image of the archive `input`, compressed or not: of several platforms' images the one for `platform`, or
+    /// else this host's. A name that stands for several keeps the others, too, when all are there.
     ///
     /// # Errors
     /// [`LoadError`]; nothing is left then.
-    pub fn load(&self, input: &mut (dyn Read + Send)) -> Result<Vec<Loaded>, LoadError> {
+    pub fn load(
+        &self,
+        input: &mut (dyn Read + Send),
+        platform: Option<&Platform>,
+    ) -> Result<Vec<Loaded>, LoadError> {
         let _lock = self.store.lock_shared()?;
         let _making = self.store.tmp_dir("making")?;
         let (_, stream) = decode(input).map_err(LoadError::Read)?;
         let mut contents = Contents::read(*self, stream)?;
-        let planned = plan::plan(&contents)?;
+        let (planned, indexes) = plan::plan(&contents, platform)?;
         // Everything is verified before anything is named.
         let mut checked = Vec::with_capacity(planned.len());
         for image in planned {
@@ -100,6 +109,11 @@ impl Images<'_> {
                 contents.take_error(path)?;
             }
             checked.push(check(&contents, image)?);
+        }
+        for path in indexes.iter().flat_map(|index| &index.blobs) {
+            contents.take_error(path)?;
+            let found = contents.layer(path)?.blob();
+            contents::check_name(path, found)?;
         }
         let mut loaded = Vec::with_capacity(checked.len());
         for (config, image) in checked {
@@ -110,7 +124,47 @@ impl Images<'_> {
                 self.register(bytes, &config, &layers, image.manifest.as_deref(), &image.references)?;
             loaded.push(Loaded { image: made.id, references: image.references });
         }
+        if !indexes.is_empty() {
+            self.keep_indexes(&mut contents, indexes)?;
+        }
         Ok(loaded)
+    }
+
+    /// Keeps indexes with all they lead to, beside the images of theirs that were loaded.
+    fn keep_indexes(&self, contents: &mut Contents<'_>, indexes: Vec<PlannedIndex>) -> Result<(), LoadError> {
+        let mut rows = Vec::new();
+        for index in indexes {
+            for path in &index.documents {
+                self.store.blobs().put(contents.document(path)?)?;
+            }
+            for path in &index.blobs {
+                contents.keep(path)?;
+            }
+            let image = Some(Digest::of(contents.document(&index.config)?));
+            let Descriptor { digest, media_type, size, .. } = index.root;
+            rows.extend(index.references.into_iter().map(|reference| {
+                let record = ManifestRecord {
+                    repository: reference.name(),
+                    digest,
+                    media_type: media_type.clone(),
+                    size,
+                    subject: None,
+                    artifact_type: None,
+                    image,
+                };
+                (reference, record)
+            }));
+        }
+        self.store.sync()?;
+        let database = self.store.database();
+        database
+            .write(Durability::Full, |writer| {
+                rows.iter().try_for_each(|(reference, record)| {
+                    db::manifests::put(writer, record)?;
+                    db::manifests::tag(writer, reference, &record.digest)
+                })
+            })
+            .map_err(|error: DatabaseError| StoreError::from(error).into())
     }
 }
 
@@ -125,10 +179,8 @@ fn check(contents: &Contents<'_>, image: Planned) -> Result<(ImageConfig, Planne
         return Err(LoadError::LayerCount { image: Digest::of(bytes), expected, found });
     }
     for (expected, path) in listed.iter().zip(&image.layers) {
-        let (diff_id, blob) = match contents.layer(path)? {
-            Found::Arrived(arrived) => (arrived.diff_id, arrived.blob()),
-            Found::Known(layer) => (layer.diff_id, layer.blob),
-        };
+        let found = contents.layer(path)?;
+        let (diff_id, blob) = (found.diff_id(), found.blob());
         if diff_id != *expected {
             let source = Box::new(LayerError::DiffId { expected: *expected, found: diff_id });
             return Err(LoadError::Layer { path: path.clone(), source });

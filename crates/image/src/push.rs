@@ -25,8 +25,9 @@ use store::db;
 
 use crate::Images;
 use crate::compress::Method;
+use crate::documents::Part;
 
-use plan::{Blob, Part};
+use plan::Blob;
 
 pub use error::PushError;
 pub use progress::{PushEvent, PushProgress, PushState, SilentPush};

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use image::archive::{Entry, Kind, Writer};
-use image::{ChangeKind, Format, Images, ImportOptions, Layer, RemoveError, RemoveOptions, Removed};
+use image::{
+    ChangeKind, Format, Images, ImportOptions, Layer, RemoveError, RemoveOptions, Removed, SaveOptions,
+};
 use oci::image::{History, ImageConfig};
 use oci::{Digest, Reference};
 use store::db::containers::{self, ContainerRecord};
@@ -64,7 +66,7 @@ impl World {
     fn save(&self, names: &[&str], format: Format) -> Vec<u8> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut bytes = Vec::new();
-        self.images().save(&names, &mut bytes, format).unwrap();
+        self.images().save(&names, &mut bytes, &SaveOptions { format, platform: None }).unwrap();
         bytes
     }
 
@@ -210,19 +212,19 @@ fn saved_images_load_with_the_same_ids() {
         let bytes = world.save(&["app", "base:1"], format);
         assert_eq!(bytes, world.save(&["app", "base:1"], format));
         let other = World::new(if format == Format::OciArchive { "load-oci" } else { "load-docker" });
-        let loaded = other.images().load(&mut &bytes[..]).unwrap();
+        let loaded = other.images().load(&mut &bytes[..], None).unwrap();
         let names: Vec<_> = loaded.iter().map(|l| (l.image, l.references.len())).collect();
         assert_eq!(names, [(image.id, 2), (base.id, 1)]);
         let copy = other.images().resolve("app:2").unwrap();
         assert_eq!((copy.manifest, &copy.config, copy.size), (image.manifest, &image.config, image.size));
         // Again, where everything is there already, and then back where it came from.
-        other.images().load(&mut &bytes[..]).unwrap();
+        other.images().load(&mut &bytes[..], None).unwrap();
         assert_eq!(other.save(&["app", "base:1"], format), bytes);
-        world.images().load(&mut &bytes[..]).unwrap();
+        world.images().load(&mut &bytes[..], None).unwrap();
     }
     let by_id = world.save(&[&image.id.to_string()], Format::DockerArchive);
     let other = World::new("load-id");
-    assert!(other.images().load(&mut &by_id[..]).unwrap()[0].references.is_empty());
+    assert!(other.images().load(&mut &by_id[..], None).unwrap()[0].references.is_empty());
 }
 
 /// A docker-archive as old tools wrote it: `<id>/layer.tar`, a link for a shared layer, the manifest last.
@@ -250,7 +252,7 @@ fn old_docker_archives_load() {
     let world = World::new("legacy");
     let layer = root();
     let bytes = legacy_archive(&Digest::of(&layer), &layer);
-    let loaded = world.images().load(&mut &bytes[..]).unwrap();
+    let loaded = world.images().load(&mut &bytes[..], None).unwrap();
     assert_eq!(loaded[0].references.len(), 2);
     let image = world.images().resolve("old:2").unwrap();
     assert_eq!(image.config.config.cmd.as_deref(), Some(&["sh".to_owned()][..]));
@@ -261,7 +263,7 @@ fn old_docker_archives_load() {
 fn archives_that_lie_leave_nothing() {
     let world = World::new("lies");
     let refused = |bytes: &[u8], expected: &str| {
-        let error = world.images().load(&mut &bytes[..]).unwrap_err().to_string();
+        let error = world.images().load(&mut &bytes[..], None).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
         assert!(world.content().is_empty(), "{expected}: {:?}", world.content());
         assert!(world.images().list().unwrap().is_empty());
@@ -527,10 +529,10 @@ fn child_busy() {
         images.import(&mut &bytes[..], &options).unwrap();
         if n % 3 == 0 {
             saved.clear();
-            images.save(&["x".to_owned()], &mut saved, Format::DockerArchive).unwrap();
+            images.save(&["x".to_owned()], &mut saved, &SaveOptions::default()).unwrap();
         }
         images.remove("x", &KEEP).unwrap();
-        images.load(&mut &saved[..]).unwrap();
+        images.load(&mut &saved[..], None).unwrap();
         images.prune(n % 2 == 0, &|_| true).unwrap();
     }
 }
@@ -703,12 +705,12 @@ fn importing_takes() {
     let names = [image.id.to_string()];
     let start = std::time::Instant::now();
     let out = std::fs::File::create(world.base.join("saved.tar")).unwrap();
-    world.images().save(&names, out, Format::DockerArchive).unwrap();
+    world.images().save(&names, out, &SaveOptions::default()).unwrap();
     println!("save {:?}", start.elapsed());
     let other = World::new("measure-load");
     let mut file = std::fs::File::open(world.base.join("saved.tar")).unwrap();
     let start = std::time::Instant::now();
-    other.images().load(&mut file).unwrap();
+    other.images().load(&mut file, None).unwrap();
     println!("load {:?}", start.elapsed());
     let tmp = other.store.tmp_dir("x").unwrap();
     let tree = tmp.path().join("upper");

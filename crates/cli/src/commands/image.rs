@@ -5,6 +5,7 @@ use super::{Command, Section, run as row};
 pub mod bootstrap;
 pub mod build;
 pub mod check;
+pub mod copy;
 pub mod history;
 pub mod list;
 pub mod load;
@@ -23,6 +24,7 @@ pub static GROUP: &[Command] = &[
     ),
     row("build", Section::Plain, ABOUT_BUILD, build::run),
     row("check", Section::Plain, "Check that images are complete and undamaged", check::run),
+    row("copy", Section::Plain, "Copy an image between registries, archives and hosts", copy::run),
     row("history", Section::Plain, ABOUT_HISTORY, history::run),
     row("import", Section::Plain, ABOUT_IMPORT, load::import),
     row("inspect", Section::Plain, "Display detailed information on one or more images", list::inspect),

@@ -10,6 +10,8 @@ use engine::model::Labels;
 pub enum FlagsError {
     #[error("invalid argument \"{value}\" for \"{flag}\" flag")]
     Value { flag: &'static str, value: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("invalid argument \"{value}\"")]
+    Argument { value: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{flag} is not supported")]
     Unsupported { flag: String, instead: &'static str },
     #[error("conflicting options: {one} and {other}")]

@@ -1,7 +1,8 @@
 //! Archives as output: to a file that appears when it is complete, or to standard output unless that is a terminal.
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -59,15 +60,17 @@ impl Output {
     }
 
     /// Lets `write` fill the output; a file appears only when that worked.
-    pub fn write(self, write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>) -> Outcome {
+    ///
+    /// It is given a file in any case: what is copied to one from another, the kernel copies.
+    pub fn write(self, write: impl FnOnce(&File) -> Result<(), Failure>) -> Outcome {
         match self {
             Self::Stdout => {
-                let mut out = io::stdout().lock();
-                write(&mut out).map_err(Ended::plain)?;
-                out.flush().map_err(|source| OutputError { path: "-".into(), source })?;
+                let descriptor = io::stdout().as_fd().try_clone_to_owned();
+                let file = descriptor.map_err(|source| OutputError { path: "-".into(), source })?;
+                write(&File::from(file)).map_err(Ended::plain)?;
             }
-            Self::File { path, partial, mut file } => {
-                let written = write(&mut file).map_err(Ended::plain).and_then(|()| match partial == path {
+            Self::File { path, partial, file } => {
+                let written = write(&file).map_err(Ended::plain).and_then(|()| match partial == path {
                     true => Ok(()),
                     false => Ok(std::fs::rename(&partial, &path)
                         .map_err(|source| OutputError { path: path.clone(), source })?),

@@ -1,7 +1,10 @@
 //! What leaves a store: pushed to a real registry, and read back by other engines.
 
+mod copy;
 mod failures;
+mod multi;
 mod push;
+mod save;
 
 use std::process::Command;
 

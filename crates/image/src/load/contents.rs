@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, Cursor, Read};
 
-use oci::Digest;
+use oci::{DiffId, Digest};
 
 use super::LoadError;
 use crate::archive::{Compression, Kind, Reader};
@@ -27,6 +27,22 @@ pub enum Found {
     Arrived(Box<Arrived>),
     /// The store has it already; the archive's copy was passed over.
     Known(Layer),
+}
+
+impl Found {
+    pub fn diff_id(&self) -> DiffId {
+        match self {
+            Self::Arrived(arrived) => arrived.diff_id,
+            Self::Known(layer) => layer.diff_id,
+        }
+    }
+
+    pub fn blob(&self) -> Digest {
+        match self {
+            Self::Arrived(arrived) => arrived.blob(),
+            Self::Known(layer) => layer.blob,
+        }
+    }
 }
 
 impl<'a> Contents<'a> {
@@ -101,6 +117,11 @@ impl<'a> Contents<'a> {
 
     pub fn has(&self, path: &str) -> bool {
         self.documents.contains_key(self.target(path))
+    }
+
+    /// Whether there is a layer, readable or not.
+    pub fn has_layer(&self, path: &str) -> bool {
+        self.layers.contains_key(self.target(path))
     }
 
     /// A small file; a blob of a layout is verified against its name.

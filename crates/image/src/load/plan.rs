@@ -8,7 +8,6 @@ use serde::Deserialize;
 
 use super::LoadError;
 use super::contents::Contents;
-use crate::import::host_platform;
 
 /// An image of the archive, its parts by path.
 pub struct Planned {
@@ -30,11 +29,27 @@ struct DockerImage {
     layers: Option<Vec<String>>,
 }
 
+/// An index all of whose images are in the archive: it is kept with them, so that all can be passed on.
+pub struct PlannedIndex {
+    pub root: Descriptor,
+    pub references: Vec<Reference>,
+    /// The config of the image in it that is loaded.
+    pub config: String,
+    pub documents: Vec<String>,
+    pub blobs: Vec<String>,
+}
+
 const MAX_NESTING: usize = 4;
 
 /// Everything the indexes of an archive name; both kinds may be there, as `docker save` writes them.
-pub fn plan(contents: &Contents<'_>) -> Result<Vec<Planned>, LoadError> {
+///
+/// Of several platforms' images `wanted` is chosen, or else this host's.
+pub fn plan(
+    contents: &Contents<'_>,
+    wanted: Option<&Platform>,
+) -> Result<(Vec<Planned>, Vec<PlannedIndex>), LoadError> {
     let mut images: Vec<Planned> = Vec::new();
+    let mut indexes = Vec::new();
     if contents.has("index.json") {
         let bytes = contents.document("index.json")?;
         let root: Document = match parse_document(bytes, media::OCI_INDEX) {
@@ -42,7 +57,10 @@ pub fn plan(contents: &Contents<'_>) -> Result<Vec<Planned>, LoadError> {
             Err(source) => return Err(LoadError::Document { path: "index.json".to_owned(), source }),
         };
         if let Document::Index(index) = root {
-            layout(contents, &index.manifests, &mut images)?;
+            layout(contents, &index.manifests, wanted, &mut images)?;
+            if wanted.is_none() {
+                indexes = kept(contents, &index.manifests)?;
+            }
         }
     } else if !contents.has("manifest.json") {
         return Err(LoadError::NotAnImage);
@@ -53,7 +71,70 @@ pub fn plan(contents: &Contents<'_>) -> Result<Vec<Planned>, LoadError> {
             .map_err(|source| LoadError::Syntax { path: "manifest.json".to_owned(), source })?;
         docker(contents, listed, &mut images)?;
     }
-    Ok(images)
+    Ok((images, indexes))
+}
+
+/// The named indexes of a layout that are there with everything they lead to.
+fn kept(contents: &Contents<'_>, descriptors: &[Descriptor]) -> Result<Vec<PlannedIndex>, LoadError> {
+    let mut kept: Vec<PlannedIndex> = Vec::new();
+    for descriptor in descriptors.iter().filter(|descriptor| media::is_index(&descriptor.media_type)) {
+        let references = names(descriptor);
+        if let Some(known) = kept.iter_mut().find(|known| known.root.digest == descriptor.digest) {
+            add(&mut known.references, references.into_iter());
+            continue;
+        }
+        let Some((_, image)) = resolve(contents, descriptor, &Platform::host(), 0)?.into_iter().next() else {
+            continue;
+        };
+        let root = Descriptor::new(&*descriptor.media_type, descriptor.digest, descriptor.size);
+        let (documents, blobs) = (Vec::new(), Vec::new());
+        let mut index = PlannedIndex { root, references, config: image.config, documents, blobs };
+        if !index.references.is_empty() && index.add(contents, descriptor, 0)? {
+            kept.push(index);
+        }
+    }
+    Ok(kept)
+}
+
+impl PlannedIndex {
+    /// Adds what `descriptor` leads to; `false` when something of it is missing.
+    fn add(
+        &mut self,
+        contents: &Contents<'_>,
+        descriptor: &Descriptor,
+        depth: usize,
+    ) -> Result<bool, LoadError> {
+        let path = blob_path(&descriptor.digest);
+        if depth > MAX_NESTING || !contents.has(&path) {
+            return Ok(false);
+        }
+        let bytes = contents.document(&path)?;
+        let document = parse_document(bytes, &descriptor.media_type)
+            .map_err(|source| LoadError::Document { path: path.clone(), source })?;
+        self.documents.push(path);
+        match document {
+            Document::Index(index) => {
+                for child in &index.manifests {
+                    if !self.add(contents, child, depth + 1)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            Document::Manifest(manifest) => {
+                for blob in manifest.layers.iter().chain([&manifest.config]) {
+                    let path = blob_path(&blob.digest);
+                    if contents.has(&path) {
+                        self.documents.push(path);
+                    } else if contents.has_layer(&path) {
+                        self.blobs.push(path);
+                    } else {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
 }
 
 fn docker(
@@ -67,10 +148,15 @@ fn docker(
     }
     for image in listed {
         let tags = image.repo_tags.unwrap_or_default();
-        let references = tags.iter().filter_map(|tag| Reference::parse(tag).ok());
+        let references: Vec<_> = tags.iter().filter_map(|tag| Reference::parse(tag).ok()).collect();
         let id = Digest::of(contents.document(&image.config)?);
         if let Some(&index) = by_config.get(&id) {
-            add(&mut images[index].references, references);
+            add(&mut images[index].references, references.into_iter());
+            continue;
+        }
+        // Of several platforms' images this list has one; the layout's index, which was read before, has the one that is wanted.
+        let is_taken = |name: &Reference| images.iter().any(|image| image.references.contains(name));
+        if references.iter().any(is_taken) {
             continue;
         }
         by_config.insert(id, images.len());
@@ -78,7 +164,7 @@ fn docker(
             config: image.config,
             layers: image.layers.unwrap_or_default(),
             manifest: None,
-            references: references.collect(),
+            references,
         });
     }
     Ok(())
@@ -88,12 +174,14 @@ fn docker(
 fn layout(
     contents: &Contents<'_>,
     descriptors: &[Descriptor],
+    wanted: Option<&Platform>,
     images: &mut Vec<Planned>,
 ) -> Result<(), LoadError> {
+    let wanted = wanted.cloned().unwrap_or_else(Platform::host);
     let mut by_manifest: HashMap<Digest, usize> = HashMap::new();
     for descriptor in descriptors {
         let references = names(descriptor);
-        for found in resolve(contents, descriptor, 0)? {
+        for found in resolve(contents, descriptor, &wanted, 0)? {
             match by_manifest.get(&found.0) {
                 Some(&index) => add(&mut images[index].references, references.iter().cloned()),
                 None => {
@@ -124,10 +212,11 @@ fn names(descriptor: &Descriptor) -> Vec<Reference> {
         .collect()
 }
 
-/// Follows a descriptor to the images for this host.
+/// Follows a descriptor to the images for `wanted`.
 fn resolve(
     contents: &Contents<'_>,
     descriptor: &Descriptor,
+    wanted: &Platform,
     depth: usize,
 ) -> Result<Vec<(Digest, Planned)>, LoadError> {
     if !media::is_manifest(&descriptor.media_type) && !media::is_index(&descriptor.media_type) {
@@ -159,17 +248,18 @@ fn resolve(
             Err(LoadError::TooLarge { what: "nesting of indexes".to_owned(), limit: MAX_NESTING as u64 })
         }
         Document::Index(index) => {
-            let host = host_platform();
-            let fits = |platform: &Option<Platform>| match platform {
-                Some(platform) => (&platform.os, &platform.architecture) == (&host.os, &host.architecture),
-                None => true,
+            let rank = |entry: &Descriptor| match &entry.platform {
+                Some(platform) => wanted.rank(platform),
+                None => Some(usize::MAX),
             };
+            let best = index.manifests.iter().filter_map(rank).min();
             let mut found = Vec::new();
-            for manifest in index.manifests.iter().filter(|manifest| fits(&manifest.platform)) {
-                found.extend(resolve(contents, manifest, depth + 1)?);
+            for manifest in index.manifests.iter().filter(|manifest| best.is_some() && rank(manifest) == best)
+            {
+                found.extend(resolve(contents, manifest, wanted, depth + 1)?);
             }
             if found.is_empty() && depth == 0 {
-                return Err(LoadError::Platform(format!("{}/{}", host.os, host.architecture)));
+                return Err(LoadError::Platform(wanted.to_string()));
             }
             Ok(found)
         }

@@ -1,10 +1,10 @@
 //! Why an image did not leave.
 
 use diag::{Class, Diagnose};
-use oci::Digest;
-use oci::image::DocumentError;
 use registry::RegistryError;
 use store::{DatabaseError, StoreError};
+
+use crate::documents::ReadError;
 
 /// An image was not pushed.
 #[derive(Debug, thiserror::Error)]
@@ -20,14 +20,10 @@ pub enum PushError {
     Platform { reference: String, platform: String },
     #[error("{0} has no image whose content is all here")]
     Incomplete(String),
-    #[error("manifest {digest} is unreadable")]
-    Document { digest: Digest, source: DocumentError },
+    #[error(transparent)]
+    Document(#[from] ReadError),
     #[error("cannot write the manifest")]
     Serialize(#[source] serde_json::Error),
-    #[error("image {image} lists {expected} layers, but its manifest has {found}")]
-    LayerCount { image: Digest, expected: usize, found: usize },
-    #[error("cannot start a thread")]
-    Thread(#[source] std::io::Error),
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error(transparent)]
@@ -47,8 +43,7 @@ impl Diagnose for PushError {
                 Class::NotFound
             }
             Self::Digest => Class::Invalid,
-            Self::Document { .. } | Self::Serialize(_) | Self::LayerCount { .. } => Class::Internal,
-            Self::Thread(_) => Class::Unavailable,
+            Self::Document(_) | Self::Serialize(_) => Class::Internal,
             Self::Registry(e) => e.class(),
             Self::Store(e) => e.class(),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use oci::image::{Descriptor, Document, Index, Manifest, Platform, parse_document};
+use oci::image::{Descriptor, Document, Index, Manifest, Platform};
 use oci::{DiffId, Digest, media};
 use store::db::compressed_layers::{self, CompressedLayer};
 use store::db::images::ImageRecord;
@@ -12,6 +12,7 @@ use store::{DatabaseError, Store, StoreError};
 
 use super::{Compress, Destination, Platforms, PushError};
 use crate::compress::Method;
+use crate::documents::{Part, whole};
 
 /// What a push consists of.
 pub struct Plan {
@@ -29,13 +30,6 @@ enum Documents {
     Ready(Vec<Part>),
     /// A manifest whose layers are compressed on their way.
     Made(Box<Manifest>),
-}
-
-/// A document on its way.
-#[derive(Clone)]
-pub struct Part {
-    pub descriptor: Descriptor,
-    pub bytes: Vec<u8>,
 }
 
 /// A blob that the registry has to have.
@@ -67,13 +61,6 @@ impl Blob {
     /// How progress names it.
     pub fn name(&self) -> Digest {
         self.diff_id.map_or(self.digest, |diff_id| diff_id.0)
-    }
-}
-
-impl Part {
-    fn new(media_type: &str, bytes: Vec<u8>) -> Self {
-        let descriptor = Descriptor::new(media_type, Digest::of(&bytes), bytes.len() as u64);
-        Self { descriptor, bytes }
     }
 }
 
@@ -168,7 +155,7 @@ impl Destination<'_> {
             self.check_platform(image, wanted)?;
         }
         let part = self.part(&image.manifest, media::OCI_MANIFEST)?;
-        let Document::Manifest(manifest) = self.document(&part)? else {
+        let Document::Manifest(manifest) = part.document()? else {
             return self.as_they_are(vec![part], Some(image.id), left_out);
         };
         let method = match self.options.compression {
@@ -191,8 +178,7 @@ impl Destination<'_> {
                 return Ok(true);
             }
             if media::is_index(&record.media_type)
-                && let Document::Index(index) =
-                    self.document(&self.part(&record.digest, &record.media_type)?)?
+                && let Document::Index(index) = self.part(&record.digest, &record.media_type)?.document()?
                 && index.manifests.iter().any(|child| child.digest == image.manifest)
             {
                 return Ok(true);
@@ -217,13 +203,13 @@ impl Destination<'_> {
     /// Several images under one name.
     fn index(&self, record: &ManifestRecord, image: Option<ImageRecord>) -> Result<Plan, PushError> {
         let root = self.part(&record.digest, &record.media_type)?;
-        let Document::Index(index) = self.document(&root)? else {
+        let Document::Index(index) = root.document()? else {
             return self.as_they_are(vec![root], image.map(|image| image.id), 0);
         };
         let id = image.as_ref().map(|image| image.id);
         let mut here = Vec::new();
         for child in &index.manifests {
-            here.extend(self.complete(child)?.map(|parts| (child, parts)));
+            here.extend(whole(self.store(), child)?.map(|parts| (child, parts)));
         }
         if let Platforms::One(wanted) = &self.options.platforms {
             let rank = |(child, _): &(&Descriptor, _)| wanted.rank(child.platform.as_ref()?);
@@ -252,32 +238,6 @@ impl Destination<'_> {
         }
     }
 
-    /// What a descriptor leads to, itself last, when all of it is here.
-    fn complete(&self, descriptor: &Descriptor) -> Result<Option<Vec<Part>>, PushError> {
-        let blobs = self.store().blobs();
-        if !blobs.contains(&descriptor.digest) {
-            return Ok(None);
-        }
-        let part = self.part(&descriptor.digest, &descriptor.media_type)?;
-        let mut parts = Vec::new();
-        match self.document(&part)? {
-            Document::Manifest(manifest) => {
-                let mut needed = std::iter::once(&manifest.config).chain(&manifest.layers);
-                if !needed.all(|needed| blobs.contains(&needed.digest)) {
-                    return Ok(None);
-                }
-            }
-            Document::Index(index) => {
-                for child in &index.manifests {
-                    let Some(children) = self.complete(child)? else { return Ok(None) };
-                    parts.extend(children);
-                }
-            }
-        }
-        parts.push(part);
-        Ok(Some(parts))
-    }
-
     /// A plan for documents that nothing is changed in.
     fn as_they_are(
         &self,
@@ -287,7 +247,7 @@ impl Destination<'_> {
     ) -> Result<Plan, PushError> {
         let mut blobs = Vec::new();
         for part in &parts {
-            if let Document::Manifest(manifest) = self.document(part)? {
+            if let Document::Manifest(manifest) = part.document()? {
                 self.blobs(&manifest, None, &mut blobs)?;
             }
         }
@@ -329,18 +289,8 @@ impl Destination<'_> {
     }
 
     fn part(&self, digest: &Digest, media_type: &str) -> Result<Part, PushError> {
-        let bytes = self.store().blobs().read(digest)?;
         // The manifests of images are rows without a media type.
-        let own = serde_json::from_slice::<MediaType>(&bytes).ok().and_then(|own| own.media_type);
-        let descriptor =
-            Descriptor::new(own.unwrap_or_else(|| media_type.to_owned()), *digest, bytes.len() as u64);
-        Ok(Part { descriptor, bytes })
-    }
-
-    fn document(&self, part: &Part) -> Result<Document, PushError> {
-        let Descriptor { digest, media_type, .. } = &part.descriptor;
-        parse_document(&part.bytes, media_type)
-            .map_err(|source| PushError::Document { digest: *digest, source })
+        Ok(Part::read(self.store(), digest, media_type)?)
     }
 }
 
@@ -353,12 +303,6 @@ struct Named {
     known: Vec<ManifestRecord>,
     /// Whether the repository has other tags.
     has_others: bool,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct MediaType {
-    media_type: Option<String>,
 }
 
 fn is_uncompressed(layer: &Descriptor) -> bool {

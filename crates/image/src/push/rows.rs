@@ -3,8 +3,9 @@
 use store::db::manifests::{self, ManifestRecord};
 use store::{DatabaseError, Durability};
 
-use super::plan::{Part, Plan};
+use super::plan::Plan;
 use super::{Destination, PushError};
+use crate::documents::Part;
 
 impl Destination<'_> {
     /// Records that the repository has the document; nothing is written when that is known.

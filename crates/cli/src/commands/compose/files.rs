@@ -71,6 +71,7 @@ pub fn export(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
     let containers = compose.on(&project, &printer, |stack| stack.replicas(&args.service, args.index))?;
     let engine = compose.context.engine()?;
     let output = Output::new(args.output.as_deref(), &invocation.path)?;
-    output
-        .write(|writer| Ok(containers.iter().take(1).try_for_each(|one| engine.export(one.id(), writer))?))
+    output.write(|mut file| {
+        Ok(containers.iter().take(1).try_for_each(|one| engine.export(one.id(), &mut file))?)
+    })
 }

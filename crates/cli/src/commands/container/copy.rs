@@ -98,7 +98,7 @@ pub fn copy(engine: &Engine, command: &str, sides: (&str, &str), flags: &Flags) 
             let path = if follow { followed(engine, container, path)? } else { path.to_owned() };
             if sides.1 == "-" {
                 return Output::new(None, command)?
-                    .write(|out| Ok(engine.archive_get(container, &path, out).map(drop)?));
+                    .write(|mut out| Ok(engine.archive_get(container, &path, &mut out).map(drop)?));
             }
             copy_out(engine, container, &path, Path::new(sides.1), keep_owner)?;
             Ok(ExitCode::SUCCESS)

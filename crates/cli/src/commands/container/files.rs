@@ -44,7 +44,7 @@ pub fn export(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Export = parse(&invocation)?;
     let engine = context.engine()?;
     let output = Output::new(args.output.as_deref(), &invocation.path)?;
-    output.write(|writer| Ok(engine.export(&args.container, writer)?))
+    output.write(|mut file| Ok(engine.export(&args.container, &mut file)?))
 }
 
 /// Create a new image from a container's changes

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use image::{Format, ImportOptions};
+use image::{Format, ImportOptions, SaveOptions};
 
 use crate::commands::{Ended, Invocation, Outcome, parse, usage};
 use crate::context::{Context, print, print_line};
-use crate::flags::value::{FlagsError, reference, wrong};
+use crate::flags::value::{FlagsError, optional, reference, wrong};
 use crate::output::file::Output;
 
 /// Import the contents from a tarball to create a filesystem image
@@ -91,6 +91,9 @@ struct Load {
     /// Read from tar archive file, instead of STDIN
     #[arg(short, long, value_name = "string")]
     input: Option<PathBuf>,
+    /// Load the image for this platform alone of one for several
+    #[arg(long, value_name = "string")]
+    platform: Option<String>,
     /// Suppress the load output
     #[arg(short, long)]
     quiet: bool,
@@ -98,11 +101,13 @@ struct Load {
 
 pub fn load(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Load = parse(&invocation)?;
+    let platform = optional("--platform", &args.platform, oci::image::Platform::parse)?;
     let mut input = match &args.input {
+        Some(path) if path.is_dir() => layout(path)?,
         Some(path) => open(path)?,
         None => standard_input(&invocation.path)?,
     };
-    for loaded in context.engine()?.images().load(&mut input)? {
+    for loaded in context.engine()?.images().load(&mut input, platform.as_ref())? {
         if loaded.references.is_empty() {
             print(&format!("Loaded image ID: {}\n", loaded.image));
         }
@@ -111,6 +116,13 @@ pub fn load(context: &mut Context, invocation: Invocation) -> Outcome {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn layout(path: &Path) -> Result<Box<dyn Read + Send>, FlagsError> {
+    match image::read_layout(path) {
+        Ok(archive) => Ok(Box::new(archive)),
+        Err(source) => Err(FlagsError::Read { path: path.into(), source }),
+    }
 }
 
 /// Save one or more images to a tar archive (streamed to STDOUT by default)
@@ -122,28 +134,42 @@ struct Save {
     /// Kind of archive
     #[arg(
         long,
-        value_name = "docker-archive|oci-archive",
+        value_name = "docker-archive|oci-archive|oci-dir",
         default_value = "docker-archive",
         hide_possible_values = true
     )]
-    format: Archive,
+    format: SaveFormat,
+    /// Save the image for this platform alone of one for several
+    #[arg(long, value_name = "string")]
+    platform: Option<String>,
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Archive {
+enum SaveFormat {
     DockerArchive,
     OciArchive,
+    OciDir,
 }
 
 pub fn save(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Save = parse(&invocation)?;
     let engine = context.engine()?;
-    let output = Output::new(args.output.as_deref(), &invocation.path)?;
+    let platform = optional("--platform", &args.platform, oci::image::Platform::parse)?;
     let format = match args.format {
-        Archive::DockerArchive => Format::DockerArchive,
-        Archive::OciArchive => Format::OciArchive,
+        SaveFormat::DockerArchive => Format::DockerArchive,
+        SaveFormat::OciArchive => Format::OciArchive,
+        SaveFormat::OciDir => {
+            let Some(directory) = &args.output else {
+                return Err(usage(&invocation.path, "--format oci-dir needs the -o flag"));
+            };
+            let options = SaveOptions { platform, ..SaveOptions::default() };
+            engine.images().save_layout(&args.images, directory, &options)?;
+            return Ok(ExitCode::SUCCESS);
+        }
     };
-    output.write(|writer| engine.images().save(&args.images, writer, format).map_err(Into::into))
+    let output = Output::new(args.output.as_deref(), &invocation.path)?;
+    let options = SaveOptions { format, platform };
+    output.write(|file| engine.images().save(&args.images, file, &options).map_err(Into::into))
 }

@@ -1,0 +1,70 @@
+//! Which documents are copied: all that a name stands for, or one image of it.
+
+use std::collections::HashSet;
+
+use oci::Digest;
+use oci::image::{Descriptor, Document, Index, Platform};
+
+use super::{CopyError, Source, parsed};
+use crate::documents::Part;
+use crate::push::Platforms;
+
+/// Indexes may name indexes; nobody has a use for more.
+const MAX_NESTING: usize = 4;
+
+/// The documents to copy, what others name before what names it.
+pub fn documents(source: &dyn Source, root: Part, platforms: &Platforms) -> Result<Vec<Part>, CopyError> {
+    match platforms {
+        Platforms::All => {
+            let mut found = Vec::new();
+            collect(source, root, 0, &mut HashSet::new(), &mut found)?;
+            Ok(found)
+        }
+        Platforms::Usual => one(source, root, &Platform::host()),
+        Platforms::One(wanted) => one(source, root, wanted),
+    }
+}
+
+fn collect(
+    source: &dyn Source,
+    part: Part,
+    depth: usize,
+    seen: &mut HashSet<Digest>,
+    found: &mut Vec<Part>,
+) -> Result<(), CopyError> {
+    if depth > MAX_NESTING {
+        return Err(CopyError::Nesting(part.descriptor.digest));
+    }
+    if let Document::Index(index) = parsed(&part)? {
+        for child in &index.manifests {
+            if seen.insert(child.digest) {
+                collect(source, source.document(child)?, depth + 1, seen, found)?;
+            }
+        }
+    }
+    found.push(part);
+    Ok(())
+}
+
+fn one(source: &dyn Source, mut part: Part, wanted: &Platform) -> Result<Vec<Part>, CopyError> {
+    for _ in 0..=MAX_NESTING {
+        match parsed(&part)? {
+            Document::Manifest(_) => return Ok(vec![part]),
+            Document::Index(index) => {
+                let best = best(&index, wanted).ok_or_else(|| CopyError::Platform(wanted.to_string()))?;
+                part = source.document(best)?;
+            }
+        }
+    }
+    Err(CopyError::Nesting(part.descriptor.digest))
+}
+
+/// The first of the entries that serve `wanted` best. One that does not say what it is for serves everybody, badly.
+fn best<'i>(index: &'i Index, wanted: &Platform) -> Option<&'i Descriptor> {
+    let rank = |descriptor: &Descriptor| match &descriptor.platform {
+        Some(platform) => wanted.rank(platform),
+        None => Some(usize::MAX),
+    };
+    let ranked = index.manifests.iter().filter_map(|descriptor| Some((rank(descriptor)?, descriptor)));
+    ranked.min_by_key(|(rank, _)| *rank).map(|(_, descriptor)| descriptor)
+}

@@ -1,0 +1,76 @@
+//! Manifests and indexes that are here, and what they lead to.
+
+use oci::Digest;
+use oci::image::{Descriptor, Document, DocumentError, parse_document};
+use store::{Store, StoreError};
+
+/// A document with what a registry or an index says of it.
+#[derive(Clone)]
+pub(crate) struct Part {
+    pub descriptor: Descriptor,
+    pub bytes: Vec<u8>,
+}
+
+/// A document could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("manifest {digest} is unreadable")]
+    Document { digest: Digest, source: DocumentError },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Part {
+    pub fn new(media_type: &str, bytes: Vec<u8>) -> Self {
+        let descriptor = Descriptor::new(media_type, Digest::of(&bytes), bytes.len() as u64);
+        Self { descriptor, bytes }
+    }
+
+    /// Reads a blob that is of `media_type` unless it says otherwise.
+    pub fn read(store: &Store, digest: &Digest, media_type: &str) -> Result<Self, StoreError> {
+        let bytes = store.blobs().read(digest)?;
+        let own = media_type_of(&bytes).unwrap_or_else(|| media_type.to_owned());
+        Ok(Self { descriptor: Descriptor::new(own, *digest, bytes.len() as u64), bytes })
+    }
+
+    pub fn document(&self) -> Result<Document, ReadError> {
+        let Descriptor { digest, media_type, .. } = &self.descriptor;
+        parse_document(&self.bytes, media_type)
+            .map_err(|source| ReadError::Document { digest: *digest, source })
+    }
+}
+
+/// What `descriptor` leads to, itself last, when all of it is here.
+pub(crate) fn whole(store: &Store, descriptor: &Descriptor) -> Result<Option<Vec<Part>>, ReadError> {
+    if !store.blobs().contains(&descriptor.digest) {
+        return Ok(None);
+    }
+    let part = Part::read(store, &descriptor.digest, &descriptor.media_type)?;
+    let mut parts = Vec::new();
+    match part.document()? {
+        Document::Manifest(manifest) => {
+            let mut needed = std::iter::once(&manifest.config).chain(&manifest.layers);
+            if !needed.all(|needed| store.blobs().contains(&needed.digest)) {
+                return Ok(None);
+            }
+        }
+        Document::Index(index) => {
+            for child in &index.manifests {
+                let Some(children) = whole(store, child)? else { return Ok(None) };
+                parts.extend(children);
+            }
+        }
+    }
+    parts.push(part);
+    Ok(Some(parts))
+}
+
+/// What a document says it is.
+fn media_type_of(bytes: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct MediaType {
+        media_type: Option<String>,
+    }
+    serde_json::from_slice::<MediaType>(bytes).ok()?.media_type.filter(|own| !own.is_empty())
+}
