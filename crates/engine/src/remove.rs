@@ -204,7 +204,11 @@ impl Engine {
             containers::remove(writer, container.id.as_str())?;
             Ok::<_, DatabaseError>(())
         })?;
-        sys::fs::remove_tree(&run_dir).map_err(files(run_dir.clone()))?;
+        match sys::fs::remove_tree(&run_dir) {
+            // Somebody who is about to look at the container put a lock there just now. He finds no row, and removes it.
+            Err(e) if e.kind() == std::io::ErrorKind::DirectoryNotEmpty => {}
+            result => result.map_err(files(run_dir.clone()))?,
+        }
         self.emit(&events::container(container, "destroy"));
         if with_volumes || container.doc.spec.auto_remove {
             let volumes: Vec<String> = container
