@@ -1,6 +1,8 @@
 //! Nothing is lost: what `image check` finds and mends, and what killed, crowded and full stores are like afterwards.
 
 mod check;
+mod crowd;
+mod killed;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -208,7 +208,8 @@ impl Taker<'_> {
                     }
                 }
             } else if let Some(manifest) = self.parsed::<Manifest>(&digest) {
-                let is_whole = digest == record.digest;
+                // An image of this host's was listed as such; pushed, its manifest names layers that were compressed on their way.
+                let is_whole = digest == record.digest && record.image.is_none();
                 let here = |digest: &Digest| is_whole || self.store.blobs().contains(digest);
                 if here(&manifest.config.digest) {
                     let Manifest { config, .. } = &manifest;
