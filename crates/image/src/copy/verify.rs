@@ -44,7 +44,11 @@ impl Verified {
 
     fn next(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 {
-            return self.end(buffer);
+            self.verify()?;
+            return match self.inner.read(&mut buffer[..1])? {
+                0 => Ok(0),
+                _ => Err(invalid(ContentError::Long)),
+            };
         }
         let most = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
         let length = self.inner.read(&mut buffer[..most])?;
@@ -55,20 +59,18 @@ impl Verified {
             hasher.update(&buffer[..length]);
         }
         self.left -= length as u64;
+        if self.left == 0 {
+            // Before the last bytes are given away: who knows their number asks for no more.
+            self.verify()?;
+        }
         Ok(length)
     }
 
-    fn end(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(hasher) = self.hasher.take() {
-            if self.inner.read(&mut buffer[..1])? > 0 {
-                return Err(invalid(ContentError::Long));
-            }
-            let found = hasher.finish();
-            if found != self.expected {
-                return Err(invalid(ContentError::Digest(found)));
-            }
+    fn verify(&mut self) -> io::Result<()> {
+        match self.hasher.take().map(Hasher::finish) {
+            Some(found) if found != self.expected => Err(invalid(ContentError::Digest(found))),
+            _ => Ok(()),
         }
-        Ok(0)
     }
 }
 
