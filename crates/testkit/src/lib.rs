@@ -18,4 +18,4 @@ pub use leaks::{Leaks, Snapshot};
 pub use output::Output;
 pub use registry::Registry;
 pub use terminal::Terminal;
-pub use world::{Running, World, eventually};
+pub use world::{Running, World, eventually, patience};

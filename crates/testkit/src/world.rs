@@ -224,15 +224,23 @@ impl Running {
     }
 }
 
-/// Asks `probe` until it answers or `seconds` have passed; panics with `what` then.
+/// How long a test waits for what takes less than `seconds` on a real machine: an emulated one sets `HULL_TEST_PATIENCE` to how many
+/// times longer it may take there.
+pub fn patience(seconds: u64) -> Duration {
+    let times = std::env::var("HULL_TEST_PATIENCE").ok().and_then(|times| times.parse().ok());
+    Duration::from_secs(seconds * times.unwrap_or(1))
+}
+
+/// Asks `probe` until it answers or its [`patience`] of `seconds` is over; panics with `what` then.
 #[track_caller]
 pub fn eventually<T>(what: &str, seconds: u64, mut probe: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let limit = patience(seconds);
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(answer) = probe() {
             return answer;
         }
-        assert!(Instant::now() < deadline, "after {seconds} s still not: {what}");
+        assert!(Instant::now() < deadline, "after {} s still not: {what}", limit.as_secs());
         std::thread::sleep(Duration::from_millis(20));
     }
 }

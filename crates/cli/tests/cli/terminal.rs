@@ -34,7 +34,7 @@ impl Session {
     /// Reads until `text` was printed; what comes after it is looked at next time.
     #[track_caller]
     fn expect(&mut self, text: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + testkit::patience(20);
         loop {
             if let Some(at) = self.seen.find(text) {
                 self.seen.drain(..at + text.len());
