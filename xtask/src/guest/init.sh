@@ -1,7 +1,8 @@
 #!/bin/busybox sh
 # The guest's init: sets the machine up as systemd would, runs the tests of /guest/tests and powers off.
 # The host reads lines that start with "@@ ".
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+# An emulated processor is that much slower.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root HULL_TEST_PATIENCE=8
 busybox mount -t proc -o nosuid,nodev,noexec proc /proc
 busybox mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
 busybox mount -t devtmpfs -o nosuid dev /dev
@@ -14,6 +15,8 @@ busybox mount -t tmpfs -o nosuid,nodev,mode=755 run /run
 busybox mount -t cgroup2 -o nosuid,nodev,noexec,nsdelegate,memory_recursiveprot cgroup2 /sys/fs/cgroup
 busybox mount -t bpf -o nosuid,nodev,noexec,mode=700 bpf /sys/fs/bpf
 busybox ln -s /proc/self/fd /dev/fd
+# Who wants a module while BusyBox loads it for somebody else is told that it is there, and then that it is not.
+busybox modprobe overlay
 busybox chmod 1777 /tmp /var/tmp
 busybox mount --make-rshared /
 busybox ip link set lo up
@@ -32,7 +35,7 @@ filters=$(busybox cat /guest/filters)
 while read -r name directory program; do
     echo "@@ began $name"
     cd "$directory" || continue
-    CARGO_MANIFEST_DIR=$directory busybox timeout -s KILL 1200 "$program" $filters </dev/null 2>&1
+    CARGO_MANIFEST_DIR=$directory busybox timeout -s KILL 2400 "$program" $filters </dev/null 2>&1
     echo "@@ ended $name $?"
 done </guest/tests
 cd /
