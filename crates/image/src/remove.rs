@@ -125,8 +125,15 @@ impl Images<'_> {
             }
             Ok::<_, RemoveError>(removed)
         })?;
-        let reclaimed_bytes = self.collect()?;
+        let partial_bytes = if all { self.discard_partials()? } else { 0 };
+        let reclaimed_bytes = self.collect()? + partial_bytes;
         Ok(Pruned { removed, reclaimed_bytes })
+    }
+
+    /// Gives up what interrupted pulls could go on with, unless somebody is pulling.
+    fn discard_partials(&self) -> Result<u64, StoreError> {
+        let lock = self.store.try_lock_exclusive()?;
+        Ok(lock.map_or(0, |lock| self.store.discard_partials(&lock)))
     }
 
     /// Removes content that nothing uses, unless somebody is making some; returns the bytes given back.

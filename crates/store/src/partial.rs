@@ -12,7 +12,7 @@ use oci::Digest;
 use sys::fs::{FileLock, LockKind, OFlags};
 
 use crate::blobs::Blobs;
-use crate::{Store, StoreError};
+use crate::{ExclusiveLock, Store, StoreError};
 
 /// How long the beginning of a blob is kept for somebody to go on with.
 pub const PARTIAL_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -144,13 +144,23 @@ fn directory(store: &Store) -> PathBuf {
     store.data().join("partial")
 }
 
+impl Store {
+    /// Removes the beginnings of blobs that interrupted pulls have left, however young. Returns the bytes given back.
+    pub fn discard_partials(&self, _lock: &ExclusiveLock) -> u64 {
+        remove_older(self, Duration::ZERO)
+    }
+}
+
 /// Removes what nobody has gone on with; nobody is fetching when this is called. Returns the bytes given back.
 pub(crate) fn collect(store: &Store) -> u64 {
+    remove_older(store, PARTIAL_LIFETIME)
+}
+
+fn remove_older(store: &Store, lifetime: Duration) -> u64 {
     let Ok(entries) = std::fs::read_dir(directory(store)) else { return 0 };
     let is_old = |path: &Path| {
         let modified = path.metadata().and_then(|metadata| metadata.modified());
-        modified
-            .is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age > PARTIAL_LIFETIME))
+        modified.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age > lifetime))
     };
     let old = entries.flatten().map(|entry| entry.path()).filter(|path| is_old(path));
     old.filter_map(|path| {

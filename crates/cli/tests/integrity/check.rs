@@ -160,3 +160,20 @@ fn layers_whose_image_is_gone_are_their_containers() {
     world.hull(["image", "check", "--repair"]).success();
     world.hull(["start", "-a", "box"]).success();
 }
+
+#[test]
+fn a_whole_prune_gives_up_interrupted_pulls() {
+    let world = world();
+    let partial = world.data_root().join("partial");
+    fs::create_dir_all(&partial).unwrap();
+    let file = partial.join("0123456789abcdef".repeat(4));
+    fs::write(&file, vec![1; 1_000_000]).unwrap();
+    world.hull(["image", "prune", "-f"]).success();
+    assert!(file.exists(), "the next pull goes on with it");
+    world
+        .hull(["run", "-d", "--name", "keeps", "--stop-signal", "KILL", "busybox", "sleep", "600"])
+        .success();
+    let pruned = world.hull(["image", "prune", "-af"]).success();
+    prints(&pruned, "Total reclaimed space: 1MB");
+    assert!(!file.exists());
+}
