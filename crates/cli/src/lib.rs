@@ -40,6 +40,7 @@ pub fn main() -> ExitCode {
         Some("reap") => engine::reap_main(args.drain(1..)),
         Some("keeper") => rootless::keeper_main(args.drain(1..)),
         Some("forward") => net::forward::main(args.drain(1..)),
+        Some("lazy") => lazy::main(args.drain(1..)),
         Some("build-step") => build::step_main(args.drain(1..)),
         Some("oci") => oci::main(&format!("{name} oci"), args.drain(1..)),
         _ => {

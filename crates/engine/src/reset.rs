@@ -68,6 +68,7 @@ impl Engine {
         }
         let lock =
             self.store().try_lock_exclusive()?.ok_or_else(|| ResetError::Busy { data: data.clone() })?;
+        lazy::remove_remains(self.store())?;
         net::remove_all(self.net_context())?;
         self.remove_groups();
         drop(lock);

@@ -8,10 +8,12 @@
 //! Specs: containers/storage, `zstd-chunked`; containerd/stargz-snapshotter, `docs/estargz.md`.
 
 mod locate;
+mod stream;
 mod toc;
 mod write;
 
 pub use locate::{IndexPlace, LocateError};
+pub use stream::{Announced, ChunkedStream};
 pub use toc::{FileIndex, FileKind, Indexed, Piece, TocError};
 pub use write::{Annotations, ChunkedWriter};
 

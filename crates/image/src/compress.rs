@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use oci::media;
 
+use crate::chunked::{Announced, ChunkedStream};
+
 /// Large enough that starting over costs gzip less than a hundredth.
 const BLOCK: usize = 2 << 20;
 
@@ -19,13 +21,23 @@ pub enum Method {
     /// What every registry and every engine takes.
     Gzip,
     Zstd,
+    /// Zstd file by file, with an index: see [`crate::chunked`].
+    ZstdChunked,
 }
 
 impl Method {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::ZstdChunked => "zstd:chunked",
+        }
+    }
+
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Gzip => media::OCI_LAYER_GZIP,
-            Self::Zstd => media::OCI_LAYER_ZSTD,
+            Self::Zstd | Self::ZstdChunked => media::OCI_LAYER_ZSTD,
         }
     }
 
@@ -33,7 +45,7 @@ impl Method {
     pub fn default_level(self) -> i32 {
         match self {
             Self::Gzip => 6,
-            Self::Zstd => 3,
+            Self::Zstd | Self::ZstdChunked => 3,
         }
     }
 
@@ -41,7 +53,7 @@ impl Method {
     pub fn levels(self) -> std::ops::RangeInclusive<i32> {
         match self {
             Self::Gzip => 1..=9,
-            Self::Zstd => 1..=19,
+            Self::Zstd | Self::ZstdChunked => 1..=19,
         }
     }
 
@@ -53,16 +65,32 @@ impl Method {
                 encoder.write_all(bytes)?;
                 encoder.finish()
             }
-            Self::Zstd => zstd::bulk::compress(bytes, level),
+            Self::Zstd | Self::ZstdChunked => zstd::bulk::compress(bytes, level),
         }
     }
+}
+
+/// `source` compressed, as a stream, and what will be there to say about it when it has ended.
+///
+/// # Errors
+/// Those of starting a thread.
+pub fn compress(
+    source: impl Read + Send + 'static,
+    method: Method,
+    level: i32,
+) -> io::Result<(Box<dyn Read + Send>, Announced)> {
+    if method == Method::ZstdChunked {
+        let (stream, announced) = ChunkedStream::new(source, level)?;
+        return Ok((Box::new(stream), announced));
+    }
+    Ok((Box::new(Compressor::new(source, method, level)?), Announced::default()))
 }
 
 type Compressed = io::Result<Vec<u8>>;
 type Job = (Vec<u8>, SyncSender<Compressed>);
 
 /// The compressed form of a stream, as a stream.
-pub struct Compressor<R> {
+struct Compressor<R> {
     source: R,
     ended: bool,
     /// Gone when the source has ended, which is how the workers end.
@@ -75,10 +103,7 @@ pub struct Compressor<R> {
 
 impl<R: Read> Compressor<R> {
     /// Compresses `source` with as many threads as there are processors.
-    ///
-    /// # Errors
-    /// Those of starting a thread.
-    pub fn new(source: R, method: Method, level: i32) -> io::Result<Self> {
+    fn new(source: R, method: Method, level: i32) -> io::Result<Self> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self::with_threads(source, method, level, threads)
     }

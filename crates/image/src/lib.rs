@@ -50,8 +50,8 @@ pub use import::{ImportError, ImportOptions};
 pub use layer::Layer;
 pub use load::{LoadError, Loaded, read_layout};
 pub use pull::{
-    LayerState, NoProgress, PullError, PullEvent, PullOptions, PullPolicy, PullPolicyError, PullProgress,
-    Pulled, Registries,
+    LayerState, NoProgress, Outline, PullError, PullEvent, PullOptions, PullPolicy, PullPolicyError,
+    PullProgress, Pulled, Registries,
 };
 pub use push::{
     Compress, Platforms, PushError, PushEvent, PushOptions, PushProgress, PushState, Pushed, SilentPush,

@@ -12,6 +12,7 @@ mod ensure;
 mod error;
 mod layers;
 mod others;
+mod outline;
 mod progress;
 mod resolve;
 mod rows;
@@ -27,6 +28,7 @@ use crate::{Image, Images};
 pub use ensure::{PullPolicy, PullPolicyError, Registries};
 pub use error::PullError;
 use others::Others;
+pub use outline::Outline;
 pub use progress::{LayerState, NoProgress, PullEvent, PullProgress};
 
 /// What is pulled, and who is told about it.
@@ -69,7 +71,7 @@ impl Images<'_> {
         reference: &Reference,
         options: &PullOptions,
     ) -> Result<Pulled, PullError> {
-        let source = Source { images: *self, client, reference, brought: Mutex::default() };
+        let source = Source::new(*self, client, reference);
         let outcome = self.bring(&source, options);
         if outcome.as_ref().is_err_and(|error| !error.is_interruption()) {
             let brought = layers::lock(&source.brought);
@@ -103,4 +105,10 @@ struct Source<'a> {
     reference: &'a Reference,
     /// Blobs that are here because of this pull.
     brought: Mutex<Vec<Digest>>,
+}
+
+impl<'a> Source<'a> {
+    fn new(images: Images<'a>, client: &'a Client, reference: &'a Reference) -> Self {
+        Self { images, client, reference, brought: Mutex::default() }
+    }
 }

@@ -9,6 +9,7 @@ mod listing;
 mod login;
 mod manifests;
 mod patience;
+mod range;
 mod request;
 mod scheme;
 mod search;

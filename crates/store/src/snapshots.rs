@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use oci::DiffId;
+use sys::fs::{FileLock, LockKind};
 
 use crate::blobs::list_hex_names;
 use crate::{ExclusiveLock, Store, StoreError, TempDir};
@@ -30,9 +31,35 @@ impl<'a> Snapshots<'a> {
         self.path(diff_id).exists()
     }
 
+    /// What stands for a layer while it is on its way: a symbolic link that a lazy pull makes.
+    pub fn lazy_link(&self, diff_id: &DiffId) -> PathBuf {
+        self.store.run().join("lazy").join(diff_id.0.hex())
+    }
+
+    /// A lock that whoever serves the layer while it is on its way holds exclusively.
+    pub fn lazy_lock(&self, diff_id: &DiffId) -> PathBuf {
+        self.lazy_link(diff_id).with_extension("lock")
+    }
+
+    /// The layer's lowerdir: its tree, or what stands for it.
+    pub fn lower_dir(&self, diff_id: &DiffId) -> PathBuf {
+        let path = self.path(diff_id);
+        if !path.exists() {
+            let link = self.lazy_link(diff_id);
+            // A filesystem whose server was killed looks alive as long as nothing new is asked of it.
+            let dead = || {
+                FileLock::try_acquire(self.lazy_lock(diff_id), LockKind::Shared).is_ok_and(|l| l.is_some())
+            };
+            if link.is_symlink() && !dead() {
+                return link;
+            }
+        }
+        path
+    }
+
     /// The lowerdirs of an image, topmost layer first as overlayfs wants them; `diff_ids` has the base first.
     pub fn lower_dirs(&self, diff_ids: &[DiffId]) -> Vec<PathBuf> {
-        diff_ids.iter().rev().map(|diff_id| self.path(diff_id)).collect()
+        diff_ids.iter().rev().map(|diff_id| self.lower_dir(diff_id)).collect()
     }
 
     /// Begins a tree; it is removed again unless committed.

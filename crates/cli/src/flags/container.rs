@@ -199,7 +199,7 @@ pub struct ContainerFlags {
     /// Publish all exposed ports to random ports
     #[arg(short = 'P', long)]
     publish_all: bool,
-    /// Pull image before running ("always", "missing", "never")
+    /// Pull image before running ("always", "missing", "never", "lazy")
     #[arg(long, value_name = "string")]
     pull: Option<String>,
     /// Suppress the pull output

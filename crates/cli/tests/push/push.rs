@@ -179,3 +179,22 @@ fn compose_pushes_what_it_builds() {
     assert_eq!(manifest(&name), manifest(&second));
     assert!(!pushed.stderr.contains("implied") && !pushed.stderr.contains("busybox"), "{pushed}");
 }
+
+#[test]
+fn an_index_of_the_files_is_found_by_annotations() {
+    let (world, registry) = world();
+    let name = registry.reference("app");
+    world.hull(["tag", "app", &name]).success();
+    let push = || world.hull(["push", "--compression", "zstd:chunked", &name]).success();
+    push();
+    let first = manifest(&name);
+    assert_eq!(first.matches("zstd-chunked.manifest-position").count(), 3, "{first}");
+    world.hull(["push", "-q", "--compression", "zstd", &name]).success();
+    assert!(!manifest(&name).contains("zstd-chunked"));
+    let again = push();
+    assert_eq!(states(&again)[3..], ["Layer already exists"; 3]);
+    assert_eq!(manifest(&name), first, "what is known of the layers is said again");
+    // To everybody else it is an image like any other.
+    let to = format!("dir:{}", world.scratch().join("copy").display());
+    skopeo(&["copy", "--src-tls-verify=false", &format!("docker://{name}"), &to]).success();
+}

@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn same_bytes_and_every_file_by_itself() {
-        let big: Vec<u8> = (0..3 * PIECE / 2).map(|i| (i * 31 >> 7) as u8).collect();
+        let big: Vec<u8> = (0..3 * PIECE / 2).map(|i| ((i * 31) >> 7) as u8).collect();
         let file = |name: &str, data: &[u8]| (Entry::file(name, data.len() as u64), data.to_vec());
         let mut empty = Entry::directory("dir/");
         empty.xattrs = vec![(b"user.x".to_vec(), vec![0, 255])];

@@ -60,7 +60,9 @@ impl Images<'_> {
         let serves = |image: &Image| options.platform.as_ref().is_none_or(|wanted| image.serves(wanted));
         if policy != PullPolicy::Always {
             match self.resolve(name) {
-                Ok(image) if serves(&image) => return Ok(image),
+                Ok(image) if serves(&image) && (self.is_usable(&image) || policy == PullPolicy::Never) => {
+                    return Ok(image);
+                }
                 Ok(image) if policy == PullPolicy::Never => return other_platform(name, &image, options),
                 Err(error) if policy == PullPolicy::Never || error.class() != Class::NotFound => {
                     return Err(error.into());
@@ -83,6 +85,12 @@ impl Images<'_> {
             Some(_) if options.platform.is_some() => other_platform(name, &pulled.image, options),
             _ => Ok(pulled.image),
         }
+    }
+
+    /// Whether a container can use the image's layers: a lazy pull that was killed leaves one of which some never came.
+    pub fn is_usable(&self, image: &Image) -> bool {
+        let snapshots = self.store.snapshots();
+        image.diff_ids.iter().all(|diff_id| snapshots.lower_dir(diff_id).exists())
     }
 }
 

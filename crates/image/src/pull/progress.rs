@@ -27,7 +27,7 @@ pub enum LayerState {
     Complete,
 }
 
-/// Who is told; called by several threads, for each piece of each layer, and must not wait.
+/// Who is told; called by several threads, for each piece of each layer; who waits there holds that layer up.
 pub trait PullProgress: Send + Sync {
     fn event(&self, event: PullEvent<'_>);
 }

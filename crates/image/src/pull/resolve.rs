@@ -23,6 +23,7 @@ pub struct Fetch {
 }
 
 /// The image that was chosen, its documents verified and checked against each other.
+#[derive(Clone)]
 pub struct Chosen {
     pub manifest: Manifest,
     pub manifest_bytes: Vec<u8>,

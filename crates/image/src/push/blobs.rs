@@ -13,7 +13,8 @@ use store::db::compressed_layers::{self, CompressedLayer};
 
 use super::plan::{Blob, Forms, Plan, Role};
 use super::{Destination, PushError, PushEvent, PushProgress, PushState, mounts};
-use crate::compress::Compressor;
+use crate::chunked::Announced;
+use crate::compress::compress;
 
 /// As many as Docker sends: a registry that thinks about one leaves the processors to the others.
 const AT_ONCE: usize = 5;
@@ -93,9 +94,11 @@ impl Sender<'_> {
                 None
             }
             Role::Compressed { method, level, known } => {
+                let mut announced = Announced::default();
                 let mut open = || {
-                    let stream = Compressor::new(self.open(blob)?, *method, *level)?;
-                    Ok(Box::new(stream) as Box<dyn Read + Send>)
+                    let (stream, slot) = compress(self.open(blob)?, *method, *level)?;
+                    announced = slot;
+                    Ok(stream)
                 };
                 match client.push_stream(reference, mount, &mut open)? {
                     Streamed::Mounted => {
@@ -104,8 +107,15 @@ impl Sender<'_> {
                     }
                     Streamed::Uploaded { digest, size } => {
                         self.tell(blob, PushState::Pushed);
-                        let (diff_id, media_type) = (DiffId(blob.digest), method.media_type().to_owned());
-                        let form = CompressedLayer { diff_id, media_type, level: *level, digest, size };
+                        let form = CompressedLayer {
+                            diff_id: DiffId(blob.digest),
+                            method: method.name().to_owned(),
+                            level: *level,
+                            media_type: method.media_type().to_owned(),
+                            digest,
+                            size,
+                            annotations: announced.get().cloned().unwrap_or_default(),
+                        };
                         self.remember(&form)?;
                         Some(form)
                     }

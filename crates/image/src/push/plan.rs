@@ -94,6 +94,7 @@ impl Plan {
             if let Some(form) = forms.get(&layer.digest) {
                 (layer.digest, layer.size) = (form.digest, form.size);
                 layer.media_type.clone_from(&form.media_type);
+                layer.annotations.extend(form.annotations.clone());
             }
         }
         let bytes = serde_json::to_vec(&manifest).map_err(PushError::Serialize)?;
@@ -269,7 +270,7 @@ impl Destination<'_> {
                     Some((method, level)) if is_uncompressed(layer) => {
                         // An uncompressed layer's digest is its diffID.
                         let diff_id = DiffId(layer.digest);
-                        let known = compressed_layers::get(reader, &diff_id, method.media_type(), level)?;
+                        let known = compressed_layers::get(reader, &diff_id, method.name(), level)?;
                         Role::Compressed { method, level, known }
                     }
                     _ => Role::Layer,

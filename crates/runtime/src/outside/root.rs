@@ -216,6 +216,12 @@ impl Desk {
     /// What `path` is called on the desk, with its owners mapped as in `world`.
     fn name(&self, path: &Path, world: Option<&World>) -> Result<Vec<u8>, Fault> {
         let object = || path.display().to_string();
+        // What stands for a layer that is on its way leads to another mount, whose owners are to be mapped.
+        let resolved = match path.is_symlink() {
+            true => Some(path.canonicalize().at(Step::Overlay, object)?),
+            false => None,
+        };
+        let path = resolved.as_deref().unwrap_or(path);
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Fault::new(Step::Overlay, object(), &io::ErrorKind::InvalidInput.into()));
         };

@@ -25,6 +25,12 @@ where
     }
 }
 
+/// Reads a column that holds JSON.
+pub fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text).map_err(|e| Error::FromSqlConversionFailure(column, Type::Text, Box::new(e)))
+}
+
 /// Reads a column that holds several values separated by spaces.
 pub fn list<T: FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<T>>
 where

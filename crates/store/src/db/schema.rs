@@ -54,8 +54,9 @@ const MIGRATIONS: &[&str] = &[
 ",
     "
     CREATE TABLE compressed_layers(
-        diff_id TEXT NOT NULL, media_type TEXT NOT NULL, level INTEGER NOT NULL, digest TEXT NOT NULL,
-        size INTEGER NOT NULL, PRIMARY KEY(diff_id, media_type, level)
+        diff_id TEXT NOT NULL, method TEXT NOT NULL, level INTEGER NOT NULL, media_type TEXT NOT NULL,
+        digest TEXT NOT NULL, size INTEGER NOT NULL, annotations TEXT NOT NULL,
+        PRIMARY KEY(diff_id, method, level)
     ) WITHOUT ROWID;
 ",
 ];

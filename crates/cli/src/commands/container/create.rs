@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::run::CidFile;
-use crate::commands::{Invocation, Outcome, parse};
+use crate::commands::{Ended, Invocation, Outcome, parse};
 use crate::context::{Context, note, print_line};
 use crate::flags::container::ContainerFlags;
 
@@ -22,7 +22,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let image = flags.image()?;
     let spec = flags.resolve().map_err(crate::commands::Ended::plain)?;
     let engine = context.engine()?;
-    image.ensure(engine)?;
+    image.ensure(engine).map_err(Ended::plain)?;
     let created = engine.create(spec)?;
     created.warnings.iter().for_each(|warning| note(format_args!("WARNING: {warning}")));
     cidfile.map(|file| file.keep(created.id.as_str())).transpose()?;

@@ -52,6 +52,9 @@ struct CompressionFlags {
 enum CompressionKind {
     Gzip,
     Zstd,
+    /// With an index of the files, for `run --pull lazy`
+    #[value(name = "zstd:chunked")]
+    ZstdChunked,
     None,
 }
 
@@ -60,6 +63,7 @@ impl CompressionFlags {
         let method = self.compression.map(|kind| match kind {
             CompressionKind::Gzip => Some(CompressionMethod::Gzip),
             CompressionKind::Zstd => Some(CompressionMethod::Zstd),
+            CompressionKind::ZstdChunked => Some(CompressionMethod::ZstdChunked),
             CompressionKind::None => None,
         });
         compression(method, self.compression_level)
@@ -86,7 +90,7 @@ pub fn compression(
     }
     let expected = match method {
         CompressionMethod::Gzip => "must be between 1 and 9",
-        CompressionMethod::Zstd => "must be between 1 and 19",
+        CompressionMethod::Zstd | CompressionMethod::ZstdChunked => "must be between 1 and 19",
     };
     Err(wrong("--compression-level", &level.to_string(), expected))
 }

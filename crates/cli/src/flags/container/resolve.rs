@@ -8,7 +8,7 @@ use engine::model::{
     Mount, NetworkMode, Networking, ProcessSpec,
 };
 use engine::{Engine, parse};
-use image::{PullError, PullOptions, PullPolicy};
+use image::{PullOptions, PullPolicy};
 use oci::image::Platform;
 
 use super::ContainerFlags;
@@ -20,14 +20,19 @@ use crate::output::pull::{Place, progress};
 pub struct WantedImage {
     name: String,
     policy: PullPolicy,
+    /// Whether the container may begin before its layers are here.
+    is_lazy: bool,
     options: PullOptions,
 }
 
 impl WantedImage {
     /// Has it here when this returns.
-    pub fn ensure(&self, engine: &Engine) -> Result<(), PullError> {
+    pub fn ensure(&self, engine: &Engine) -> Result<(), Failure> {
         // What is wrong with an empty name is said better by whoever uses it.
         if !self.name.is_empty() {
+            if self.is_lazy {
+                lazy::start(engine.store(), &self.name, self.options.platform.as_ref())?;
+            }
             engine.image_ensure(&self.name, self.policy, &self.options)?;
         }
         Ok(())
@@ -82,7 +87,11 @@ impl ContainerFlags {
         let platform = optional("--platform", &self.platform, Platform::parse)?;
         Ok(WantedImage {
             name: self.image_and_command.first().cloned().unwrap_or_default(),
-            policy: self.pull.as_deref().map(str::parse).transpose()?.unwrap_or_default(),
+            policy: match self.pull.as_deref() {
+                None | Some("lazy") => PullPolicy::Missing,
+                Some(word) => word.parse()?,
+            },
+            is_lazy: self.pull.as_deref() == Some("lazy"),
             options: PullOptions { platform, progress: progress(place), ..PullOptions::default() },
         })
     }

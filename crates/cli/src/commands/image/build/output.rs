@@ -64,8 +64,15 @@ impl Outputs {
             None => None,
             Some("gzip") => Some(Some(CompressionMethod::Gzip)),
             Some("zstd") => Some(Some(CompressionMethod::Zstd)),
+            Some("zstd:chunked") => Some(Some(CompressionMethod::ZstdChunked)),
             Some("uncompressed") => Some(None),
-            Some(_) => return Err(wrong(FLAG, text, "its compression must be gzip, zstd or uncompressed")),
+            Some(_) => {
+                return Err(wrong(
+                    FLAG,
+                    text,
+                    "its compression must be gzip, zstd, zstd:chunked or uncompressed",
+                ));
+            }
         };
         let compress = compression(method, level)?;
         if !push && compress != Compress::Usual {
