@@ -18,7 +18,17 @@ use crate::run;
 use peers::Peer;
 
 /// Packages of the peers; where one cannot be had, the table says so.
-const PACKAGES: &[&str] = &["busybox-static", "crun", "podman", "docker.io", "runc", "time", "apache2-utils"];
+const PACKAGES: &[&str] = &[
+    "busybox-static",
+    "crun",
+    "podman",
+    "docker.io",
+    "runc",
+    "time",
+    "apache2-utils",
+    "docker-registry",
+    "skopeo",
+];
 
 /// Builds the release binary, prepares every peer that can run here, and prints the table.
 pub fn main(only: &[String]) -> Result<(), String> {

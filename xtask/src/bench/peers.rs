@@ -191,6 +191,11 @@ impl Docker {
         command
     }
 
+    /// The daemon's process, which has the network it works in.
+    pub fn pid(&self) -> u32 {
+        self.daemon.id()
+    }
+
     /// Whether the Compose plugin is there: Debian has it from version 13 on.
     pub fn has_compose(&self) -> Peer<()> {
         let asked = timed(&mut self.docker(["compose", "version"]));

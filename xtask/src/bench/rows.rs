@@ -1,6 +1,7 @@
 //! What is measured, and how a row tells that it could not be.
 
 mod containers;
+mod images;
 mod many;
 mod oci;
 mod stacks;
@@ -26,6 +27,9 @@ pub const ROWS: &[(&str, Row)] = &[
     ("compose up -d of 20 services", stacks::compose_up),
     ("requests to a published port and to the container", traffic::published_port),
     ("looking up a name inside a container", traffic::lookup),
+    ("images as archives", images::load_and_save),
+    ("images and a registry", images::push_and_pull),
+    ("images that begin before they are here", images::lazy_start),
 ];
 
 /// The peer called `name`, if it can be measured; the table says why when it cannot.
