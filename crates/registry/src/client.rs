@@ -88,6 +88,8 @@ impl Client {
             .thread_name("registry")
             .enable_io()
             .enable_time()
+            // A terminal's new size is for whoever waits for it, and a thread that does not block the signal would take it.
+            .on_thread_start(|| drop(sys::signal::block_all()))
             .build()
             .map_err(|e| RegistryError::Setup(Box::new(e)))?;
         let inner = Inner { runtime, options, endpoints: Mutex::default(), transport: Transport::default() };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use image::{LayerState, NoProgress, PullEvent, PullProgress};
@@ -64,7 +64,8 @@ impl PullProgress for Lines {
 /// A line for each layer, which changes until it is done.
 struct Bars {
     place: Place,
-    screen: Arc<Screen>,
+    /// Made by the first thing to show: mostly there is none.
+    screen: OnceLock<Arc<Screen>>,
     layers: Mutex<HashMap<Digest, Bar>>,
 }
 
@@ -75,7 +76,18 @@ struct Bar {
 
 impl Bars {
     fn new(place: Place) -> Self {
-        Self { place, screen: Screen::new(), layers: Mutex::default() }
+        Self { place, screen: OnceLock::new(), layers: Mutex::default() }
+    }
+
+    /// What is shown stays.
+    fn freeze(&self) {
+        if let Some(screen) = self.screen.get() {
+            screen.freeze();
+        }
+    }
+
+    fn screen(&self) -> &Screen {
+        self.screen.get_or_init(Screen::new)
     }
 
     fn layer(&self, digest: &Digest, size: u64, state: LayerState) {
@@ -91,12 +103,12 @@ impl Bars {
         let is_new = !layers.contains_key(digest);
         let bar = layers
             .entry(*digest)
-            .or_insert_with(|| Bar { id: self.screen.begin(digest.short()), drawn: now });
+            .or_insert_with(|| Bar { id: self.screen().begin(digest.short()), drawn: now });
         // Far more pieces come than anybody can see.
         let is_piece = matches!(state, LayerState::Fetched(_));
         if is_new || !is_piece || now.duration_since(bar.drawn) > REDRAW {
             bar.drawn = now;
-            self.screen.status(bar.id, &text, mark);
+            self.screen().status(bar.id, &text, mark);
         }
     }
 }
@@ -107,7 +119,7 @@ impl PullProgress for Bars {
             return self.layer(digest, size, state);
         }
         if matches!(event, PullEvent::Done { .. }) {
-            self.screen.freeze();
+            self.freeze();
         }
         for line in lines(event) {
             self.place.say(&line);
@@ -117,7 +129,7 @@ impl PullProgress for Bars {
 
 impl Drop for Bars {
     fn drop(&mut self) {
-        self.screen.freeze();
+        self.freeze();
     }
 }
 

@@ -50,6 +50,8 @@ impl Screen {
         let screen = Arc::new(Self { live: Mutex::default() });
         let watched: Weak<Self> = Arc::downgrade(&screen);
         std::thread::spawn(move || {
+            // They are for the threads that wait for them.
+            let _ = sys::signal::block_all();
             loop {
                 std::thread::sleep(TICK);
                 let Some(screen) = watched.upgrade() else { return };

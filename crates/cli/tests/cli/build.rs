@@ -55,7 +55,6 @@ fn a_failing_step_is_explained() {
     world.hull_with_input(["build", "-"], b"FROM busybox\nFROB x\n").status(1).says("FROB");
     world.hull_with_input(["build", "-"], b"FROM none:1\n").status(1).says("none:1");
     world.hull(["build", "/none/such"]).status(1).says("/none/such");
-    world.hull(["build", "--pull", "."]).status(1).says("--pull is not supported");
     assert_eq!(world.hull(["images", "-q"]).text().lines().count(), 1);
 }
 

@@ -47,11 +47,7 @@ fn usage_errors_are_dockers() {
     world.hull(["run"]).status(1).says("\"hull run\" requires");
     world.hull(["run", "-m"]).status(125).says("flag needs an argument");
     world.hull(["container", "frob"]).status(1).says("unknown command \"frob\" for \"hull container\"");
-    world
-        .hull(["pull", "debian"])
-        .status(1)
-        .says("`hull pull` is not supported")
-        .says("hull image bootstrap");
+    world.hull(["pull", "127.0.0.1:1/debian"]).status(1).says("cannot reach registry 127.0.0.1:1");
     world.hull(["swarm", "init"]).status(1).says("'swarm' is not a hull command");
     assert!(world.hull(["--version"]).success().text().starts_with("hull version "));
 }

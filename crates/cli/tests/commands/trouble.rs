@@ -89,7 +89,9 @@ fn compose_files_no_parser_likes() {
     fails("services:\n  web:\n    image: ${NOT_SET:?say which}\n", &["say which"]);
     fails("services: [\n", &["compose.yaml:"]);
     fails("services:\n  web: {}\n", &["web"]);
-    fails("services:\n  web: {image: 'absent:1'}\n", &["absent:1"]);
+    world.file("bad/compose.yaml", "services:\n  web: {image: '127.0.0.1:1/absent:1'}\n");
+    let absent = world.hull(["compose", "--project-directory", "bad", "up", "-d"]).status(1);
+    absent.says("error: cannot reach registry 127.0.0.1:1");
     fails("services:\n  web: {image: busybox, networks: [nope]}\n", &["nope"]);
     fails("services:\n  web: {image: busybox, volumes: ['nope:/x']}\n", &["nope"]);
     fails("services:\n  web: {image: busybox, secrets: [nope]}\n", &["nope"]);

@@ -85,6 +85,11 @@ impl ContainerFlags {
     pub fn image(&self) -> Result<WantedImage, FlagsError> {
         let place = if self.quiet { Place::Nowhere } else { Place::Stderr };
         let platform = optional("--platform", &self.platform, Platform::parse)?;
+        if let (Some(Platform { os, .. }), Some(text)) = (&platform, &self.platform)
+            && os != "linux"
+        {
+            return Err(wrong("--platform", text, "operating system is not supported: it must be linux"));
+        }
         Ok(WantedImage {
             name: self.image_and_command.first().cloned().unwrap_or_default(),
             policy: match self.pull.as_deref() {
