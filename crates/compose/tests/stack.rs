@@ -269,9 +269,9 @@ fn failing_dependencies(world: &World) {
         assert_eq!(running, 0);
         stack.get().down(&DownOptions::default()).unwrap();
     }
-    let project = world.project("services: {a: {image: nosuch}}");
+    let project = world.project("services: {a: {image: '127.0.0.1:1/nosuch'}}");
     let failure = world.stack(&project).get().up(&detached()).unwrap_err();
-    assert_eq!(failure.to_string(), "no such image: nosuch (service \"a\")");
+    assert_eq!(failure.to_string(), "cannot reach registry 127.0.0.1:1");
 }
 
 fn attached(world: &World) {

@@ -130,7 +130,8 @@ fn one_upload_is_written_by_one_request() {
     let location = server.begin_upload("app");
     let mut slow = server.request("PATCH", &location).header("Content-Length", "10").begin();
     slow.write_all(b"01234").unwrap();
-    // The second waits for the first one's end.
+    // So that it is the first; then the second waits for its end.
+    std::thread::sleep(std::time::Duration::from_secs(1));
     let second = server.request("PATCH", &location).header("Content-Range", "10-11").body(b"ab").begin();
     std::thread::sleep(std::time::Duration::from_millis(300));
     slow.write_all(b"56789").unwrap();
