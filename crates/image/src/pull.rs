@@ -5,6 +5,8 @@
 //! stream that is fetched, hashed, decompressed and unpacked in one pass. Then one sync, and one transaction that makes an image
 //! of it all.
 //!
+//! Between the manifests and everything else stands the system's policy: an image that it refuses is not fetched.
+//!
 //! What is here already is never fetched. A pull that finds everything here is one question to the registry and no write.
 
 mod document;
@@ -16,12 +18,14 @@ mod outline;
 mod progress;
 mod resolve;
 mod rows;
+mod verify;
 
 use std::sync::{Arc, Mutex};
 
 use oci::image::Platform;
 use oci::{Digest, Reference};
 use registry::Client;
+use trust::{Policy, TrustError};
 
 use crate::{Image, Images};
 
@@ -82,13 +86,18 @@ impl Images<'_> {
     }
 
     fn bring(&self, source: &Source<'_>, options: &PullOptions) -> Result<Pulled, PullError> {
-        let reference = source.reference;
+        let Source { client, reference, .. } = *source;
+        let policy = Policy::of_system().map_err(TrustError::Policy)?;
         let _lock = self.store.lock_shared()?;
         let _making = self.store.tmp_dir("making")?;
         let root = source.root()?;
         options.progress.event(PullEvent::Found(reference, &root.digest));
         let wanted = options.platform.clone().unwrap_or_else(Platform::host);
-        let chosen = source.choose(&root, &wanted)?;
+        let selected = source.select(&root, &wanted)?;
+        // Who has signed one platform's image has said nothing about the others.
+        let signed = if options.all_platforms { &selected.trail[..1] } else { &selected.trail };
+        policy.check(client, reference, signed)?;
+        let chosen = source.image(selected)?;
         let others = if options.all_platforms { source.others(&root, &chosen)? } else { Others::default() };
         let brought = layers::fetch(source, &chosen, &others.blobs, &*options.progress)?;
         let (image, is_new) = rows::record(source, &root, &chosen, (&others, &brought))?;

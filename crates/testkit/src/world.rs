@@ -85,7 +85,7 @@ impl World {
         command.args(args).current_dir(self.scratch());
         command.env("HULL_ROOT", self.data_root()).env("HULL_RUN_ROOT", &self.run_root).stdin(Stdio::null());
         // Credentials of whoever runs the tests are none of theirs.
-        command.env("DOCKER_CONFIG", self.docker_config());
+        command.env("DOCKER_CONFIG", self.docker_config()).env_remove("HULL_POLICY");
         command
     }
 

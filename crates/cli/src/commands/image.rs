@@ -13,6 +13,7 @@ pub mod pull;
 pub mod push;
 pub mod remove;
 pub mod tag;
+pub mod verify;
 
 /// The commands of the group.
 pub static GROUP: &[Command] = &[
@@ -38,6 +39,7 @@ pub static GROUP: &[Command] = &[
     row("remove", Section::Hidden, ABOUT_REMOVE, remove::run),
     row("save", Section::Plain, ABOUT_SAVE, load::save),
     row("tag", Section::Plain, ABOUT_TAG, tag::run),
+    row("verify", Section::Plain, "Verify the signatures of an image at its registry", verify::run),
 ];
 
 /// The commands of `hull builder`.

@@ -155,8 +155,10 @@ fn a_killed_service_is_made_good_by_the_next_command() {
         Command::new("pgrep").args(["-f", &format!("^hull lazy {} ", data.display())]).output().unwrap();
     let pid = String::from_utf8(found.stdout).unwrap();
     Command::new("kill").args(["-9", pid.trim()]).status().unwrap();
+    // An exit closes files last, and it is a lock by which others tell that nobody serves any more.
     eventually("the service is gone", 10, || {
-        (!std::path::Path::new(&format!("/proc/{}/exe", pid.trim())).exists()).then_some(())
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        (stat.is_empty() || stat.contains(") Z ")).then_some(())
     });
     link.hurry();
     assert_eq!(

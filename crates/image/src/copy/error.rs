@@ -8,6 +8,7 @@ use oci::Digest;
 use oci::image::{Descriptor, DocumentError};
 use registry::RegistryError;
 use store::{DatabaseError, StoreError};
+use trust::TrustError;
 
 use super::verify::ContentError;
 use crate::archive::TarError;
@@ -18,6 +19,8 @@ use crate::{LoadError, ResolveError};
 pub enum CopyError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     #[error(transparent)]
@@ -89,6 +92,7 @@ impl Diagnose for CopyError {
     fn class(&self) -> Class {
         match self {
             Self::Registry(e) => e.class(),
+            Self::Trust(e) => e.class(),
             Self::Resolve(e) => e.class(),
             Self::Store(e) => e.class(),
             Self::Load(e) => e.class(),
@@ -106,6 +110,7 @@ impl Diagnose for CopyError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Registry(e) => e.hint(),
+            Self::Trust(e) => e.hint(),
             Self::Resolve(e) => e.hint(),
             Self::Store(e) => e.hint(),
             Self::Load(e) => e.hint(),

@@ -5,6 +5,7 @@ use std::io::Read;
 use oci::Reference;
 use oci::image::Descriptor;
 use registry::{Client, Fetched, Push};
+use trust::{Policy, TrustError};
 
 use super::{CopyError, Open, Sink, Source, Taken};
 use crate::documents::Part;
@@ -27,8 +28,12 @@ impl Repository<'_> {
 }
 
 impl Source for Repository<'_> {
+    /// What the reference names; the system's policy has to be content with its signatures.
     fn root(&self) -> Result<Part, CopyError> {
-        self.fetch(self.reference)
+        let policy = Policy::of_system().map_err(TrustError::Policy)?;
+        let root = self.fetch(self.reference)?;
+        policy.check(self.client, self.reference, &[root.descriptor.digest])?;
+        Ok(root)
     }
 
     fn document(&self, descriptor: &Descriptor) -> Result<Part, CopyError> {

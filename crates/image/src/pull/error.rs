@@ -5,6 +5,7 @@ use oci::Digest;
 use oci::image::DocumentError;
 use registry::RegistryError;
 use store::{DatabaseError, StoreError};
+use trust::TrustError;
 
 use crate::{LayerError, ResolveError};
 
@@ -13,6 +14,8 @@ use crate::{LayerError, ResolveError};
 pub enum PullError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     #[error("{reference} is in Docker's image format of before 2016 ({media_type}), which is not supported")]
     Schema1 { reference: String, media_type: String },
     #[error("registry gave an unusable manifest {digest} for {reference}")]
@@ -85,6 +88,7 @@ impl Diagnose for PullError {
     fn class(&self) -> Class {
         match self {
             Self::Registry(e) => e.class(),
+            Self::Trust(e) => e.class(),
             Self::Schema1 { .. } | Self::NotAnImage { .. } | Self::OperatingSystem(_) => Class::Unsupported,
             Self::Platform(_) | Self::OtherPlatform { .. } => Class::NotFound,
             Self::Layer { source, .. } => source.class(),
@@ -97,6 +101,7 @@ impl Diagnose for PullError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Registry(e) => e.hint(),
+            Self::Trust(e) => e.hint(),
             Self::Schema1 { reference, .. } => {
                 Some(format!("ask whoever made {reference} to build and push it again"))
             }

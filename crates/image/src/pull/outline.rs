@@ -3,6 +3,7 @@
 use oci::image::{Descriptor, Platform};
 use oci::{DiffId, Reference, media};
 use registry::Client;
+use trust::{Policy, TrustError};
 
 use super::layers::Brought;
 use super::others::Others;
@@ -39,10 +40,13 @@ impl Images<'_> {
         reference: &Reference,
         options: &PullOptions,
     ) -> Result<Outline, PullError> {
+        let policy = Policy::of_system().map_err(TrustError::Policy)?;
         let source = Source::new(*self, client, reference);
         let root = source.root()?;
         let wanted = options.platform.clone().unwrap_or_else(Platform::host);
-        let chosen = source.choose(&root, &wanted)?;
+        let selected = source.select(&root, &wanted)?;
+        policy.check(client, reference, &selected.trail)?;
+        let chosen = source.image(selected)?;
         Ok(Outline { root, chosen })
     }
 

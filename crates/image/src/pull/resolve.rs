@@ -22,6 +22,20 @@ pub struct Fetch {
     pub document: Document,
 }
 
+/// The manifest that was selected; of its image, nothing else has been fetched.
+pub struct Selected {
+    manifest: Manifest,
+    bytes: Vec<u8>,
+    /// What the reference names first, the manifest itself last, and between them the indexes that lead there.
+    pub trail: Vec<Digest>,
+}
+
+impl Selected {
+    fn digest(&self) -> Digest {
+        *self.trail.last().expect("it begins with what the reference names")
+    }
+}
+
 /// The image that was chosen, its documents verified and checked against each other.
 #[derive(Clone)]
 pub struct Chosen {
@@ -87,17 +101,24 @@ impl Source<'_> {
         }
     }
 
-    /// The image for `wanted` in what the reference names.
-    pub fn choose(&self, root: &Fetch, wanted: &Platform) -> Result<Chosen, PullError> {
+    /// The manifest for `wanted` in what the reference names.
+    pub fn select(&self, root: &Fetch, wanted: &Platform) -> Result<Selected, PullError> {
+        let selected = |manifest: &Manifest, bytes: &[u8], trail| Selected {
+            manifest: manifest.clone(),
+            bytes: bytes.to_vec(),
+            trail,
+        };
+        let mut trail = vec![root.digest];
         let mut index = match &root.document {
-            Document::Manifest(manifest) => return self.image(manifest, root.digest, &root.bytes),
+            Document::Manifest(manifest) => return Ok(selected(manifest, &root.bytes, trail)),
             Document::Index(index) => index.clone(),
         };
         for _ in 0..MAX_NESTING {
             let descriptor = best(&index, wanted).ok_or_else(|| PullError::Platform(wanted.to_string()))?;
             let fetched = self.manifest(descriptor)?;
+            trail.push(fetched.digest);
             match fetched.document {
-                Document::Manifest(manifest) => return self.image(&manifest, fetched.digest, &fetched.bytes),
+                Document::Manifest(manifest) => return Ok(selected(&manifest, &fetched.bytes, trail)),
                 Document::Index(inner) => index = inner,
             }
         }
@@ -116,7 +137,9 @@ impl Source<'_> {
     }
 
     /// Checks that a manifest is one of an image that can run here, and reads its config.
-    fn image(&self, manifest: &Manifest, digest: Digest, bytes: &[u8]) -> Result<Chosen, PullError> {
+    pub fn image(&self, selected: Selected) -> Result<Chosen, PullError> {
+        let digest = selected.digest();
+        let Selected { manifest, bytes, .. } = selected;
         let config = &manifest.config;
         if !media::is_image_config(&config.media_type) {
             let reference = self.reference.familiar();
@@ -138,13 +161,7 @@ impl Source<'_> {
         if expected != found {
             return Err(PullError::LayerCount { config: config.digest, expected, manifest: digest, found });
         }
-        Ok(Chosen {
-            manifest: manifest.clone(),
-            manifest_bytes: bytes.to_vec(),
-            manifest_digest: digest,
-            config: parsed,
-            config_bytes,
-        })
+        Ok(Chosen { manifest, manifest_bytes: bytes, manifest_digest: digest, config: parsed, config_bytes })
     }
 }
 
