@@ -256,6 +256,8 @@ fn mount(
     let pieces = Pieces::new(Arc::new(remote), index.compression, sizes, kept.into(), waiting);
     let (mount, server) = filesystem::mount(Filesystem::new(Tree::new(index), pieces)).map_err(failed)?;
     let mounted = mounts(store).join(diff_id.0.hex());
+    // Of a killed process that has only now let go of the lock.
+    let _ = sys::mount::detach(&*mounted);
     std::fs::create_dir_all(&mounted).map_err(failed)?;
     sys::fs::open_dir(&*mounted).and_then(|directory| mount.attach(directory)).map_err(failed)?;
     relink(&store.snapshots().lazy_link(&diff_id), &mounted.join(tree::LAYER)).map_err(failed)?;

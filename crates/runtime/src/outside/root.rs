@@ -115,7 +115,12 @@ impl Overlay<'_> {
         sys::process::change_directory(&desk.tree).at(Step::Overlay, object)?;
         let mut lower = Vec::with_capacity(self.lower.len());
         for layer in &self.lower {
-            lower.push(desk.name(layer, world)?);
+            // What stands for a layer on its way may make room for the layer at this moment.
+            let name = match desk.name(layer, world) {
+                Err(_) if layer.is_symlink() => desk.name(layer, world),
+                named => named,
+            };
+            lower.push(name?);
         }
         let over = match self.over {
             Some((upper, work)) => Some((desk.name(upper, world)?, desk.name(work, world)?)),

@@ -8,7 +8,6 @@ use std::process::Command;
 use super::able;
 use crate::bench::Bench;
 use crate::bench::measure::timed;
-use crate::run;
 
 pub const ADDRESS: &str = "127.0.0.1:5055";
 pub const NAME: &str = "127.0.0.1:5055/bench/app:latest";
@@ -74,7 +73,7 @@ impl<'a> Image<'a> {
         let mut dockerfile = "FROM busybox\n".to_owned();
         for (number, paths) in layers()?.into_iter().enumerate() {
             let archive = context.join(format!("{number}.tar"));
-            run(Command::new("tar").args(["-C", "/", "-cf"]).arg(&archive).args(paths))?;
+            timed(Command::new("tar").args(["-C", "/", "-cf"]).arg(&archive).args(paths))?;
             dockerfile.push_str(&format!("ADD {number}.tar /\n"));
         }
         fs::write(context.join("Dockerfile"), dockerfile).map_err(|e| e.to_string())?;
