@@ -1,4 +1,4 @@
-//! Docker's commands that talk to registries: known, and not there yet.
+//! Docker's commands that are known and not there yet.
 
 use diag::{Class, Diagnose};
 
@@ -7,7 +7,7 @@ use crate::context::Context;
 
 /// A command that is known and not supported.
 #[derive(Debug, thiserror::Error)]
-#[error("`{command}` is not supported: hull does not talk to registries yet")]
+#[error("`{command}` is not supported: hull does not make lists of manifests yet")]
 struct Refused {
     command: String,
 }
@@ -19,14 +19,12 @@ impl Diagnose for Refused {
 
     fn hint(&self) -> Option<String> {
         Some(
-            "make a base image with `hull image bootstrap debian:bookworm`, or bring images in with `hull load` or \
-             `hull import`"
-                .into(),
+            "an index that exists is carried by `--all-platforms` of pull, push and `hull image copy`".into(),
         )
     }
 }
 
-/// Refuses `pull`, `push`, `login` and their like.
+/// Refuses `manifest`.
 pub fn registry(_: &mut Context, invocation: Invocation) -> Outcome {
     Err(Ended::from(Refused { command: invocation.path }))
 }
