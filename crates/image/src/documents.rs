@@ -1,8 +1,28 @@
-//! Manifests and indexes that are here, and what they lead to.
+//! Manifests and indexes that are here and what they lead to, and what archives have besides.
 
 use oci::Digest;
 use oci::image::{Descriptor, Document, DocumentError, parse_document};
+use serde::{Deserialize, Serialize};
 use store::{Store, StoreError};
+
+/// Indexes may name indexes; nobody has a use for more.
+pub(crate) const MAX_NESTING: usize = 4;
+
+/// An element of a docker-archive's `manifest.json`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DockerImage {
+    pub config: String,
+    #[serde(default)]
+    pub repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    pub layers: Option<Vec<String>>,
+}
+
+/// Where an OCI layout has a blob.
+pub(crate) fn blob_path(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
 
 /// A document with what a registry or an index says of it.
 #[derive(Clone)]

@@ -18,7 +18,7 @@ use store::{DatabaseError, StoreError, db};
 
 use crate::archive::{Entry, Writer};
 use crate::copy::layout::{FULL_NAME, REF_NAME, VERSION, replace};
-use crate::documents::{Part, ReadError, whole};
+use crate::documents::{DockerImage, Part, ReadError, blob_path, whole};
 use crate::{Image, Images, ResolveError};
 
 /// The kind of archive to write.
@@ -83,15 +83,6 @@ impl Diagnose for SaveError {
             _ => None,
         }
     }
-}
-
-/// An element of `manifest.json`.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct DockerImage {
-    config: String,
-    repo_tags: Option<Vec<String>>,
-    layers: Vec<String>,
 }
 
 /// What is saved, under some of its names.
@@ -320,10 +311,6 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>, io::Error> {
     serde_json::to_vec(value).map_err(io::Error::other)
 }
 
-fn blob_path(digest: &Digest) -> String {
-    format!("blobs/sha256/{}", digest.hex())
-}
-
 /// What an index says of the images.
 fn entries(saved: &[Saved]) -> Vec<Descriptor> {
     let mut entries = Vec::new();
@@ -371,7 +358,7 @@ fn docker_manifest(saved: &[Saved]) -> Vec<DockerImage> {
         config: blob_path(&saved.manifest.config.digest),
         repo_tags: (!saved.references.is_empty())
             .then(|| saved.references.iter().map(Reference::familiar).collect()),
-        layers: saved.manifest.layers.iter().map(|layer| blob_path(&layer.digest)).collect(),
+        layers: Some(saved.manifest.layers.iter().map(|layer| blob_path(&layer.digest)).collect()),
     };
     saved.iter().map(image).collect()
 }

@@ -9,13 +9,12 @@ use std::sync::Arc;
 
 use oci::image::{Descriptor, Manifest};
 use oci::{Digest, Hasher, Reference, media};
-use serde::Deserialize;
 use sys::fs::OFlags;
 
 use super::layout::{checked, select};
 use super::{CopyError, Source};
 use crate::archive::{Compression, Kind, Reader, decode};
-use crate::documents::Part;
+use crate::documents::{DockerImage, Part};
 
 const MAX_DOCUMENT: u64 = 8 << 20;
 
@@ -34,17 +33,6 @@ pub struct ArchiveFile {
 struct Range {
     offset: u64,
     size: u64,
-}
-
-/// An element of a docker-archive's `manifest.json`.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct DockerImage {
-    config: String,
-    #[serde(default)]
-    repo_tags: Option<Vec<String>>,
-    #[serde(default)]
-    layers: Option<Vec<String>>,
 }
 
 impl ArchiveFile {

@@ -6,11 +6,8 @@ use oci::Digest;
 use oci::image::{Descriptor, Document, Index, Platform};
 
 use super::{CopyError, Source, parsed};
-use crate::documents::Part;
+use crate::documents::{MAX_NESTING, Part};
 use crate::push::Platforms;
-
-/// Indexes may name indexes; nobody has a use for more.
-const MAX_NESTING: usize = 4;
 
 /// The documents to copy, what others name before what names it.
 pub fn documents(source: &dyn Source, root: Part, platforms: &Platforms) -> Result<Vec<Part>, CopyError> {

@@ -12,7 +12,7 @@ use oci::{Digest, Reference};
 use super::layout::{FULL_NAME, VERSION, annotations};
 use super::{CopyError, Open, Sink, Taken, parsed};
 use crate::archive::{Entry, Writer};
-use crate::documents::Part;
+use crate::documents::{Part, blob_path};
 
 /// The kind of archive to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl<W: Write> State<W> {
         }
         for part in documents.iter().rev() {
             if self.written.insert(part.descriptor.digest) {
-                self.writer.append_bytes(&path(&part.descriptor.digest), &part.bytes)?;
+                self.writer.append_bytes(&blob_path(&part.descriptor.digest), &part.bytes)?;
             }
         }
         Ok(())
@@ -90,17 +90,13 @@ impl<W: Write> State<W> {
             return Ok(Taken::WasThere);
         }
         let mut stream = open()?;
-        self.writer.append(&Entry::file(&path(&descriptor.digest), descriptor.size), &mut stream)?;
+        self.writer.append(&Entry::file(&blob_path(&descriptor.digest), descriptor.size), &mut stream)?;
         // The end is where it is verified.
         match stream.read(&mut [0])? {
             0 => Ok(Taken::Copied),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
-}
-
-fn path(digest: &Digest) -> String {
-    format!("blobs/sha256/{}", digest.hex())
 }
 
 /// The files that say what follows.
@@ -123,9 +119,9 @@ fn heads(
         && let Some(manifest) = for_docker(documents)?
     {
         let tags = full.as_ref().map(|full| vec![full.familiar()]);
-        let layers: Vec<String> = manifest.layers.iter().map(|layer| path(&layer.digest)).collect();
+        let layers: Vec<String> = manifest.layers.iter().map(|layer| blob_path(&layer.digest)).collect();
         let image = serde_json::json!([{
-            "Config": path(&manifest.config.digest), "RepoTags": tags, "Layers": layers,
+            "Config": blob_path(&manifest.config.digest), "RepoTags": tags, "Layers": layers,
         }]);
         heads.push(("manifest.json", serde_json::to_vec(&image).map_err(CopyError::Serialize)?));
         if let (Some(full), Some(top)) = (&full, manifest.layers.last())

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use oci::image::{Descriptor, Document, Platform, parse_document};
 use oci::{Digest, Reference, media};
-use serde::Deserialize;
 
 use super::LoadError;
 use super::contents::Contents;
+use crate::documents::{DockerImage, MAX_NESTING, blob_path};
 
 /// An image of the archive, its parts by path.
 pub struct Planned {
@@ -16,17 +16,6 @@ pub struct Planned {
     /// Bytes of its own manifest; a docker-archive has none.
     pub manifest: Option<Vec<u8>>,
     pub references: Vec<Reference>,
-}
-
-/// An element of a docker-archive's `manifest.json`.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct DockerImage {
-    config: String,
-    #[serde(default)]
-    repo_tags: Option<Vec<String>>,
-    #[serde(default)]
-    layers: Option<Vec<String>>,
 }
 
 /// An index all of whose images are in the archive: it is kept with them, so that all can be passed on.
@@ -38,8 +27,6 @@ pub struct PlannedIndex {
     pub documents: Vec<String>,
     pub blobs: Vec<String>,
 }
-
-const MAX_NESTING: usize = 4;
 
 /// Everything the indexes of an archive name; both kinds may be there, as `docker save` writes them.
 ///
@@ -264,8 +251,4 @@ fn resolve(
             Ok(found)
         }
     }
-}
-
-fn blob_path(digest: &Digest) -> String {
-    format!("blobs/sha256/{}", digest.hex())
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use oci::image::{Descriptor, Document};
 use oci::{Digest, media};
 
-use super::resolve::{Chosen, Fetch, MAX_NESTING};
+use super::resolve::{Chosen, Fetch};
 use super::{PullError, Source};
 use crate::LayerError;
+use crate::documents::MAX_NESTING;
 
 /// All documents together; they are in memory until everything has come.
 const LIMIT: usize = 16 << 20;

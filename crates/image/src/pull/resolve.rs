@@ -10,9 +10,7 @@ use store::db::{self, Reader};
 use store::{DatabaseError, StoreError};
 
 use super::{PullError, Source};
-
-/// Indexes may name indexes; nobody has a use for more.
-pub const MAX_NESTING: usize = 4;
+use crate::documents::MAX_NESTING;
 
 /// A manifest or an index, verified.
 pub struct Fetch {

@@ -15,8 +15,9 @@ use store::db::{self, Writer};
 use store::{DatabaseError, Durability};
 
 use super::find::{Node, Rows};
-use super::index::{MAX_NESTING, host_image, is_flat_enough};
+use super::index::{host_image, is_flat_enough};
 use super::{Serving, reference, trouble, whole_name};
+use crate::documents::MAX_NESTING;
 
 /// What is wrong with a manifest.
 #[derive(Debug, thiserror::Error)]

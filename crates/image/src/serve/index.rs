@@ -8,9 +8,7 @@ use oci::media;
 use store::Store;
 
 use super::find::Rows;
-
-/// Indexes in indexes: more than anybody makes.
-pub const MAX_NESTING: usize = 4;
+use crate::documents::MAX_NESTING;
 
 /// Whether `index` leads through no more than `allowed` further indexes.
 pub fn is_flat_enough(store: &Store, index: &Index, allowed: usize) -> bool {
