@@ -15,16 +15,16 @@ mod repository;
 mod verify;
 mod write_archive;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use oci::image::{Descriptor, Document, parse_document};
 use oci::{Digest, media};
 use registry::Client;
 
 use crate::Images;
+use crate::crew::{Crew, lock};
 use crate::documents::Part;
 use crate::push::{Platforms, PushEvent, PushProgress, PushState};
 use verify::{Failure, Verified};
@@ -109,7 +109,7 @@ impl Images<'_> {
         let blobs = blobs_of(&documents)?;
         let sink = self.sink(client, to, &documents)?;
         let copier =
-            Copier { source: &*source, sink: &*sink, progress: &*options.progress, stop: Arc::default() };
+            Copier { source: &*source, sink: &*sink, progress: &*options.progress, crew: Crew::new() };
         copier.run(&blobs)?;
         sink.finish(&documents)?;
         Ok(Copied { digest: named.digest, size: named.size })
@@ -186,33 +186,14 @@ struct Copier<'a> {
     source: &'a dyn Source,
     sink: &'a dyn Sink,
     progress: &'a dyn PushProgress,
-    stop: Arc<AtomicBool>,
+    crew: Crew<CopyError>,
 }
 
 impl Copier<'_> {
-    fn run(&self, blobs: &[Descriptor]) -> Result<(), CopyError> {
+    fn run(self, blobs: &[Descriptor]) -> Result<(), CopyError> {
         blobs.iter().for_each(|blob| self.tell(blob, PushState::Preparing));
-        let queue: Mutex<VecDeque<&Descriptor>> = Mutex::new(blobs.iter().collect());
-        let done = Mutex::new(Ok(()));
-        let work = || {
-            while !self.stop.load(Ordering::Relaxed) {
-                let Some(blob) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else {
-                    return;
-                };
-                if let Err(error) = self.blob(blob) {
-                    let first = !self.stop.swap(true, Ordering::Relaxed);
-                    if first {
-                        *done.lock().unwrap_or_else(PoisonError::into_inner) = Err(error);
-                    }
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 0..blobs.len().min(AT_ONCE) {
-                scope.spawn(work);
-            }
-        });
-        done.into_inner().unwrap_or_else(PoisonError::into_inner)
+        self.crew.run(blobs.iter().collect(), AT_ONCE, |blob| self.blob(blob));
+        self.crew.end()
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<(), CopyError> {
@@ -222,12 +203,12 @@ impl Copier<'_> {
                 unopened = Some(error);
                 io::Error::other("the blob cannot be had")
             })?;
-            let verified = Verified::new(stream, descriptor, self.stop.clone(), failure.clone());
+            let verified = Verified::new(stream, descriptor, self.crew.stop().clone(), failure.clone());
             Ok(Box::new(verified) as Box<dyn Read + Send>)
         };
         let taken = self.sink.blob(descriptor, self.source.repository(), &mut open);
         // What the sink says of a stream that ended badly is not why it did.
-        let failed = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let failed = lock(&failure).take();
         let state = match (taken, unopened, failed) {
             (Err(_), Some(error), _) => return Err(error),
             (Err(_), None, Some(error)) => return Err(CopyError::source(descriptor, error)),

@@ -22,6 +22,7 @@ pub mod chunked;
 mod compress;
 mod copy;
 mod create;
+mod crew;
 mod diff;
 mod documents;
 mod error;

@@ -27,7 +27,7 @@ use oci::{Digest, Reference};
 use registry::Client;
 use trust::{Policy, TrustError};
 
-use crate::{Image, Images};
+use crate::{Image, Images, crew};
 
 pub use ensure::{PullPolicy, PullPolicyError, Registries};
 pub use error::PullError;
@@ -78,7 +78,7 @@ impl Images<'_> {
         let source = Source::new(*self, client, reference);
         let outcome = self.bring(&source, options);
         if outcome.as_ref().is_err_and(|error| !error.is_interruption()) {
-            let brought = layers::lock(&source.brought);
+            let brought = crew::lock(&source.brought);
             // The failure is what counts; what cannot be taken back now is collected later.
             let _ = self.take_back(&brought);
         }

@@ -3,9 +3,8 @@
 //! A layer that has come whole is recorded at once and held for a day, so that a pull that is interrupted is gone on with. The
 //! lock of a blob's beginning is held until then: whoever else needs the same layer waits and finds it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use oci::image::Descriptor;
@@ -14,6 +13,7 @@ use store::{Partial, StoreError};
 
 use super::resolve::Chosen;
 use super::{LayerState, PullError, PullEvent, PullProgress, Source};
+use crate::crew::{Crew, lock};
 use crate::receive::receive_into;
 use crate::{Layer, LayerError};
 
@@ -44,14 +44,14 @@ pub fn fetch(
     progress: &dyn PullProgress,
 ) -> Result<Brought, PullError> {
     let wanted = || chosen.manifest.layers.iter().zip(&chosen.config.rootfs.diff_ids);
-    let mut missing = VecDeque::new();
+    let mut missing = Vec::new();
     let mut seen = BTreeSet::new();
     let mut states = Vec::new();
     for (descriptor, diff_id) in wanted() {
         let (digest, size) = (&descriptor.digest, descriptor.size);
         let is_here = source.images.layer_of_blob(digest)?.is_some();
         if !is_here && seen.insert(digest) {
-            missing.push_back(Job { descriptor, diff_id: Some(diff_id) });
+            missing.push(Job { descriptor, diff_id: Some(diff_id) });
         }
         let state = if is_here { LayerState::Exists } else { LayerState::Waiting };
         states.push(PullEvent::Layer { digest, size, state });
@@ -60,7 +60,7 @@ pub fn fetch(
         let Descriptor { digest, size, .. } = descriptor;
         let is_here = source.images.store.blobs().contains(digest);
         if !is_here {
-            missing.push_back(Job { descriptor, diff_id: None });
+            missing.push(Job { descriptor, diff_id: None });
         }
         let state = if is_here { LayerState::Exists } else { LayerState::Waiting };
         states.push(PullEvent::Layer { digest, size: *size, state });
@@ -70,7 +70,7 @@ pub fn fetch(
         states.into_iter().for_each(|state| progress.event(state));
     }
     let fetched = missing.len();
-    Fetcher::new(source, progress, missing).run()?;
+    Fetcher { source, progress, crew: Crew::new() }.run(missing)?;
     // The same blob twice is one layer twice, whatever the config says.
     let layer = |(descriptor, &expected): (&Descriptor, &DiffId)| {
         let digest = descriptor.digest;
@@ -86,47 +86,19 @@ pub fn fetch(
     Ok(Brought { layers: wanted().map(layer).collect::<Result<_, _>>()?, fetched })
 }
 
-/// Work that several threads share until it is done or one of them fails.
+/// Layers on their way, several at once.
 struct Fetcher<'a> {
     source: &'a Source<'a>,
     progress: &'a dyn PullProgress,
-    queue: Mutex<VecDeque<Job<'a>>>,
-    failure: Mutex<Option<PullError>>,
-    stop: AtomicBool,
+    crew: Crew<PullError>,
 }
 
-impl<'a> Fetcher<'a> {
-    fn new(source: &'a Source<'a>, progress: &'a dyn PullProgress, mut jobs: VecDeque<Job<'a>>) -> Self {
+impl Fetcher<'_> {
+    fn run(self, mut jobs: Vec<Job<'_>>) -> Result<(), PullError> {
         // The largest one ends last wherever it begins; begun last, it would end alone.
-        jobs.make_contiguous().sort_by_key(|job| std::cmp::Reverse(job.descriptor.size));
-        let (queue, failure) = (Mutex::new(jobs), Mutex::new(None));
-        Self { source, progress, queue, failure, stop: AtomicBool::new(false) }
-    }
-
-    fn run(self) -> Result<(), PullError> {
-        let workers = lock(&self.queue).len().min(AT_ONCE);
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| self.work());
-            }
-        });
-        let failure = self.failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        failure.map_or(Ok(()), Err)
-    }
-
-    fn work(&self) {
-        while !self.stop.load(Ordering::Relaxed) {
-            let Some(job) = lock(&self.queue).pop_front() else { return };
-            if let Err(error) = self.layer(job) {
-                self.fail(error);
-            }
-        }
-    }
-
-    /// Stops the others; the first failure is the one that counts.
-    fn fail(&self, error: PullError) {
-        lock(&self.failure).get_or_insert(error);
-        self.stop.store(true, Ordering::Relaxed);
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.descriptor.size));
+        self.crew.run(jobs, AT_ONCE, |job| self.layer(job));
+        self.crew.end()
     }
 
     fn layer(&self, job: Job<'_>) -> Result<(), PullError> {
@@ -158,7 +130,7 @@ impl<'a> Fetcher<'a> {
                 self.attempt(job, &mut partial)
             }
             _ => match self.attempt(job, &mut partial) {
-                Err(error) if !error.is_interruption() && !self.stop.load(Ordering::Relaxed) => {
+                Err(error) if !error.is_interruption() && !self.crew.has_stopped() => {
                     partial.restart()?;
                     self.attempt(job, &mut partial)
                 }
@@ -166,7 +138,7 @@ impl<'a> Fetcher<'a> {
             },
         };
         let Err(error) = outcome else { return Ok(partial.commit()?) };
-        let first = lock(&self.failure).as_ref().map(PullError::is_interruption);
+        let first = self.crew.failure().as_ref().map(PullError::is_interruption);
         if !first.unwrap_or(error.is_interruption()) {
             partial.discard();
         }
@@ -179,7 +151,7 @@ impl<'a> Fetcher<'a> {
         let rest = self.source.client.blob_from(self.source.reference, (digest, *size), present)?;
         let mut stream = known.chain(rest);
         let error = match self.take(job, &mut stream, partial) {
-            Err(error @ PullError::Layer { .. }) if !self.stop.load(Ordering::Relaxed) => error,
+            Err(error @ PullError::Layer { .. }) if !self.crew.has_stopped() => error,
             other => return other,
         };
         // Other bytes than announced are seldom an archive; then that is what is wrong.
@@ -205,7 +177,7 @@ impl<'a> Fetcher<'a> {
             let state = LayerState::Fetched(so_far);
             self.progress.event(PullEvent::Layer { digest, size: *size, state });
         };
-        let mut stream = Watched { stream, stop: &self.stop, so_far: 0, tell: &tell };
+        let mut stream = Watched { stream, stop: self.crew.stop(), so_far: 0, tell: &tell };
         let images = self.source.images;
         let Some(diff_id) = job.diff_id else {
             let mut hashed = Tee(blob, Hasher::new());
@@ -240,10 +212,6 @@ impl<'a> Fetcher<'a> {
         lock(&self.source.brought).push(*digest);
         Ok(())
     }
-}
-
-pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Hashes what it passes on.

@@ -1,10 +1,10 @@
 //! Sending blobs, several at once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use oci::{DiffId, Digest, Reference};
 use registry::{Push, Streamed};
@@ -15,6 +15,7 @@ use super::plan::{Blob, Forms, Plan, Role};
 use super::{Destination, PushError, PushEvent, PushProgress, PushState, mounts};
 use crate::chunked::Announced;
 use crate::compress::compress;
+use crate::crew::{Crew, lock};
 
 /// As many as Docker sends: a registry that thinks about one leaves the processors to the others.
 const AT_ONCE: usize = 5;
@@ -25,49 +26,25 @@ pub fn send(destination: &Destination<'_>, plan: &Plan) -> Result<Forms, PushErr
     let mut queue: Vec<&Blob> = plan.blobs.iter().collect();
     // The largest one ends last wherever it begins; begun last, it would end alone.
     queue.sort_by_key(|blob| std::cmp::Reverse(blob.size));
-    let workers = queue.len().min(AT_ONCE);
-    let sender = Sender {
-        destination,
-        mounts: mounts::known(destination)?,
-        queue: Mutex::new(queue.into()),
-        done: Mutex::new(Ok(Forms::new())),
-        stop: Arc::default(),
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| sender.work());
-        }
+    let forms = Mutex::new(Forms::new());
+    let sender = Sender { destination, mounts: mounts::known(destination)?, crew: Crew::new() };
+    sender.crew.run(queue, AT_ONCE, |blob| {
+        let form = sender.blob(blob)?;
+        lock(&forms).extend(form.map(|form| (blob.digest, form)));
+        Ok(())
     });
-    sender.done.into_inner().unwrap_or_else(PoisonError::into_inner)
+    sender.crew.end()?;
+    Ok(forms.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Work that several threads share until it is done or one of them fails.
+/// Blobs on their way, several at once.
 struct Sender<'a> {
     destination: &'a Destination<'a>,
     mounts: HashMap<Digest, Reference>,
-    queue: Mutex<VecDeque<&'a Blob>>,
-    done: Mutex<Result<Forms, PushError>>,
-    stop: Arc<AtomicBool>,
+    crew: Crew<PushError>,
 }
 
 impl Sender<'_> {
-    fn work(&self) {
-        while !self.stop.load(Ordering::Relaxed) {
-            let Some(blob) = lock(&self.queue).pop_front() else { return };
-            let outcome = self.blob(blob);
-            let mut done = lock(&self.done);
-            match (outcome, &mut *done) {
-                (Ok(form), Ok(forms)) => forms.extend(form.map(|form| (blob.digest, form))),
-                (Err(error), Ok(_)) => {
-                    self.stop.store(true, Ordering::Relaxed);
-                    *done = Err(error);
-                }
-                // Stopped because of the first error.
-                (_, Err(_)) => {}
-            }
-        }
-    }
-
     /// Sees to it that the registry has a blob; returns what it became when it was compressed.
     fn blob(&self, blob: &Blob) -> Result<Option<CompressedLayer>, PushError> {
         let Destination { client, reference, .. } = *self.destination;
@@ -149,13 +126,9 @@ impl Sender<'_> {
             size: blob.size,
             so_far: 0,
             progress,
-            stop: self.stop.clone(),
+            stop: self.crew.stop().clone(),
         })
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A blob's file that tells how far it has been read, and ends when others have failed.
