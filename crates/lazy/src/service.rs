@@ -180,7 +180,7 @@ impl Arriving {
                     };
                     layers.push(mount(store, remote, &index, *diff_id, waiting.clone())?);
                 }
-                None => images.fetch_layer(&client, reference, &outline, diff_id, &options)?,
+                None => images.fetch_layer(&client, reference, &outline, (descriptor, diff_id), &options)?,
             }
         }
         images.record_outline(&client, reference, &outline)?;

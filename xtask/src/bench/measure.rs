@@ -17,6 +17,13 @@ pub fn command<'a>(name: &str, mut make: impl FnMut() -> Command + 'a) -> Candid
     Candidate { name: name.to_owned(), once: Box::new(move || timed(&mut make())) }
 }
 
+/// `inner` as the last words of `wrapper`, which is replaced by it.
+pub fn wrapped(mut wrapper: Command, inner: &Command) -> Command {
+    wrapper.arg(inner.get_program()).args(inner.get_args());
+    wrapper.envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    wrapper
+}
+
 /// Runs `command` quietly and returns how long it took; a failing command is an error, not a fast result.
 pub fn timed(command: &mut Command) -> Result<Duration, String> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

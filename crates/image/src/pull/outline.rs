@@ -59,14 +59,12 @@ impl Images<'_> {
         client: &Client,
         reference: &Reference,
         outline: &Outline,
-        wanted: &DiffId,
+        (descriptor, diff_id): (&Descriptor, &DiffId),
         options: &PullOptions,
     ) -> Result<(), PullError> {
         let mut chosen = outline.chosen.clone();
-        let keep: Vec<bool> = chosen.config.rootfs.diff_ids.iter().map(|diff_id| diff_id == wanted).collect();
-        let mut kept = keep.iter();
-        chosen.manifest.layers.retain(|_| *kept.next().expect("as many as diffIDs"));
-        chosen.config.rootfs.diff_ids.retain(|diff_id| diff_id == wanted);
+        chosen.manifest.layers = vec![descriptor.clone()];
+        chosen.config.rootfs.diff_ids = vec![*diff_id];
         let source = Source::new(*self, client, reference);
         layers::fetch(&source, &chosen, &[], &*options.progress).map(drop)
     }
@@ -90,6 +88,7 @@ impl Images<'_> {
             // How much is in it is known when it has been unpacked.
             size: 0,
         };
+        // One is not here for sure: so the image is recorded anew when all of it has come.
         let brought = Brought { layers: outline.layers().map(layer).collect(), fetched: 1 };
         rows::record(&source, &outline.root, &outline.chosen, (&Others::default(), &brought))
             .map(|(image, _)| image)

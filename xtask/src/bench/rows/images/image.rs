@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::able;
 use crate::bench::Bench;
-use crate::bench::measure::timed;
+use crate::bench::measure::{timed, wrapped};
 
 pub const ADDRESS: &str = "127.0.0.1:5055";
 pub const NAME: &str = "127.0.0.1:5055/bench/app:latest";
@@ -40,10 +40,9 @@ impl Engine<'_> {
     pub fn forget(&self) -> Command {
         // An engine that does not have it fails.
         let remove = self.command(&["rmi", "-f", NAME]);
-        let mut command = Command::new("sh");
-        command.args(["-c", "\"$@\" || true", "sh"]).arg(remove.get_program()).args(remove.get_args());
-        command.envs(remove.get_envs().filter_map(|(key, value)| Some((key, value?))));
-        command
+        let mut anyhow = Command::new("sh");
+        anyhow.args(["-c", "\"$@\" || true", "sh"]);
+        wrapped(anyhow, &remove)
     }
 
     pub fn push(&self) -> Command {
@@ -149,11 +148,9 @@ impl<'a> Image<'a> {
     pub fn peak_of_pull_kib(&self) -> Result<u64, String> {
         let hull = self.hull();
         timed(&mut hull.forget())?;
-        let pull = hull.pull();
-        let mut command = Command::new("/usr/bin/time");
-        command.args(["-f", "%M"]).arg(pull.get_program()).args(pull.get_args());
-        command.envs(pull.get_envs().filter_map(|(key, value)| Some((key, value?))));
-        let output = command.output().map_err(|e| format!("time: {e}"))?;
+        let mut time = Command::new("/usr/bin/time");
+        time.args(["-f", "%M"]);
+        let output = wrapped(time, &hull.pull()).output().map_err(|e| format!("time: {e}"))?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         said.lines().last().and_then(|line| line.trim().parse().ok()).ok_or(said)
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::image::{ADDRESS, Image};
 use crate::bench::Bench;
-use crate::bench::measure::timed;
+use crate::bench::measure::{timed, wrapped};
 use crate::bench::peers::find;
 
 /// The same content in this host's network and in dockerd's.
@@ -164,10 +164,8 @@ impl Link {
     /// `command` in that network.
     pub fn within(&self, command: Command) -> Command {
         let mut inside = Command::new("nsenter");
-        inside.arg(format!("--net=/proc/{}/ns/net", self.process.id())).arg(command.get_program());
-        inside.args(command.get_args());
-        inside.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
-        inside
+        inside.arg(format!("--net=/proc/{}/ns/net", self.process.id()));
+        wrapped(inside, &command)
     }
 }
 
