@@ -47,7 +47,8 @@ fn release() -> Result<(), String> {
 
 fn test(filter: &[String]) -> Result<(), String> {
     let before = testkit::Snapshot::of_host();
-    let mut words = vec!["test", "--workspace"];
+    // All of them: a run on another machine is too dear to tell one failure at a time.
+    let mut words = vec!["test", "--workspace", "--no-fail-fast"];
     words.extend(filter.iter().map(String::as_str));
     let tested = cargo(&words);
     let left = testkit::Snapshot::of_host().since(&before);
