@@ -18,6 +18,7 @@ mod network;
 mod prompt;
 mod refused;
 mod registry;
+mod serve;
 mod system;
 mod volume;
 
@@ -161,6 +162,7 @@ pub static TABLE: &[Command] = &[
     run("rmi", Section::Plain, image::ABOUT_REMOVE, image::remove::run),
     run("save", Section::Plain, image::ABOUT_SAVE, image::load::save),
     run("search", Section::Plain, "Search Docker Hub for images", registry::search::run),
+    run("serve", Section::Plain, serve::ABOUT, serve::run),
     run("start", Section::Plain, container::ABOUT_START, container::start::run),
     run("stats", Section::Plain, container::ABOUT_STATS, container::watch::stats),
     run("stop", Section::Plain, container::ABOUT_STOP, container::control::stop),

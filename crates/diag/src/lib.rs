@@ -181,6 +181,19 @@ pub fn exit_status(table: ExitTable, failure: &Failure) -> u8 {
     }
 }
 
+/// The HTTP status that stands for `class` in Docker's API.
+pub fn http_status(class: Class) -> u16 {
+    match class {
+        Class::Invalid => 400,
+        Class::Denied => 403,
+        Class::NotFound => 404,
+        Class::Conflict => 409,
+        Class::Internal => 500,
+        Class::Unsupported => 501,
+        Class::Unavailable => 503,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,15 +2,14 @@
 
 use crate::create::{InvalidSpec, validate};
 use crate::engine::Engine;
-use crate::lookup::LookupError;
-use crate::model::{ContainerId, StopOptions, WaitCondition};
+use crate::lookup::{LookupError, make_private_dir};
+use crate::model::{ContainerId, StopOptions};
 use crate::record::Container;
 use crate::start::StartError;
-use crate::{events, signal};
+use crate::{events, ids, signal};
 use diag::{Class, Diagnose};
-use monitor::client::{self, AttachOptions, AttachStream, Client, RequestError};
+use monitor::client::{self, AttachOptions, AttachStream, Client, Rendezvous, RequestError};
 use monitor::state::Status;
-use std::time::Duration;
 use store::Durability;
 use store::db::containers::{self, NameError};
 
@@ -152,6 +151,29 @@ impl Engine {
         self.on_running("unpause", &container, Client::unpause)
     }
 
+    /// Waits for a container that does not run to be started, by whomever; see [`Rendezvous`].
+    ///
+    /// `None` when it runs: then [`Engine::attach`] attaches to it.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn await_start(&self, name: &str) -> Result<Option<Rendezvous>, ControlError> {
+        let container = self.find(name)?;
+        let failed = |source| {
+            let source = RequestError::Talk { id: container.id.to_string(), source };
+            ControlError::Monitor { action: "attach to", name: container.name.clone(), source }
+        };
+        if self.is_active(&container)? {
+            return Ok(None);
+        }
+        let run_dir = self.run_dir(&container.id);
+        let token = ids::random().and_then(|token| make_private_dir(&run_dir).map(|()| token));
+        let rendezvous =
+            token.and_then(|token| client::rendezvous(&run_dir, &token[..16])).map_err(failed)?;
+        // Started meanwhile, perhaps before anybody waited.
+        Ok((!self.is_active(&container)?).then_some(rendezvous))
+    }
+
     /// Changes the size of a container's terminal.
     ///
     /// # Errors
@@ -179,43 +201,6 @@ impl Engine {
             RequestError::NotRunning { .. } => ControlError::AttachStopped { name: container.name.clone() },
             source => ControlError::Monitor { action: "attach to", name: container.name.clone(), source },
         })
-    }
-
-    /// Waits for a container and returns its exit code.
-    ///
-    /// # Errors
-    /// [`ControlError`].
-    pub fn wait(&self, name: &str, condition: WaitCondition) -> Result<i32, ControlError> {
-        let container = self.find(name)?;
-        let code = loop {
-            // Its code and that it is the last one are of the same look: it may end at any moment.
-            let state = self.look(&container)?.state;
-            if !state.status.is_active() && condition != WaitCondition::NextExit {
-                break state.exit_code;
-            }
-            match self.monitor(&container).and_then(|mut monitor| monitor.wait()) {
-                Ok(ended) if condition == WaitCondition::NextExit || !ended.restarting => break ended.code,
-                Ok(_) => {}
-                // It does not run (yet), or its monitor was killed.
-                Err(RequestError::NotRunning { .. }) => {
-                    self.find(container.id.as_str())?;
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                Err(source) => {
-                    return Err(ControlError::Monitor { action: "wait for", name: container.name, source });
-                }
-            }
-        };
-        if condition == WaitCondition::Removed {
-            while self.is_active(&container)? || self.exists(&container.id)? {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-        Ok(code)
-    }
-
-    fn exists(&self, id: &ContainerId) -> Result<bool, LookupError> {
-        Ok(self.store().database().read(|reader| containers::by_id(reader, id.as_str()))?.is_some())
     }
 
     /// Gives a container another name, on its networks too.

@@ -49,9 +49,12 @@ pub mod update;
 mod usage;
 pub mod view;
 pub mod volume;
+mod wait;
 
 pub use create::Created;
 pub use engine::Engine;
 pub use exec::hold_terminal_main;
+pub use monitor::client::Rendezvous;
 pub use remove::reap_main;
 pub use store::Roots;
+pub use wait::Wait;

@@ -2,10 +2,11 @@
 
 mod attach;
 mod launch;
+mod rendezvous;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -18,9 +19,11 @@ use crate::plan::RestartPolicy;
 use crate::protocol::{MAX_LINE, Reply, Request, SOCKET};
 
 pub use crate::protocol::{AttachOptions, Ended, StopOptions};
-pub use attach::{AttachReader, AttachStream, AttachWriter, Frame};
+pub use attach::{AttachReader, AttachStream, AttachWriter, Frame, encode_control, encode_stdin, next_frame};
 pub(crate) use launch::CHANNEL_FD;
 pub use launch::{LaunchFailure, Launched, Launching, NetworkHint, Prepared, launch, prepare};
+pub(crate) use rendezvous::keep as keep_rendezvous;
+pub use rendezvous::{Rendezvous, rendezvous};
 
 /// A request a monitor did not fulfil.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +155,19 @@ impl Client {
         self.done(&Request::Update { restart, resources: resources.map(Box::new) })
     }
 
+    /// Begins to wait as [`Client::wait`] does; the answer has come when the socket is readable.
+    pub fn begin_wait(&mut self) -> Result<(), RequestError> {
+        send_line(&mut self.socket, &Request::Wait).map_err(|error| self.failed(error))
+    }
+
+    /// What [`Client::begin_wait`] waited for.
+    pub fn finish_wait(&mut self) -> Result<Ended, RequestError> {
+        match self.answer()? {
+            Reply::Exited(ended) => Ok(ended),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
     /// Turns the connection into a stream of the container's input and output.
     pub fn attach(mut self, options: AttachOptions) -> Result<AttachStream, RequestError> {
         match self.ask(&Request::Attach(options))? {
@@ -168,30 +184,42 @@ impl Client {
     }
 
     fn ended(&mut self, request: &Request) -> Result<Ended, RequestError> {
-        match self.ask(request)? {
-            Reply::Exited(ended) => Ok(ended),
-            other => Err(self.unexpected(&other)),
-        }
+        send_line(&mut self.socket, request).map_err(|error| self.failed(error))?;
+        self.finish_wait()
     }
 
     fn ask(&mut self, request: &Request) -> Result<Reply, RequestError> {
-        let asked = send_line(&mut self.socket, request).and_then(|()| receive_line(&mut self.socket));
-        match asked {
+        send_line(&mut self.socket, request).map_err(|error| self.failed(error))?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Result<Reply, RequestError> {
+        match receive_line(&mut self.socket) {
             Ok(Some(Reply::Failed(remote))) => Err(RequestError::Refused(remote)),
             Ok(Some(reply)) => Ok(reply),
             Ok(None) => Err(RequestError::NotRunning { id: self.id.clone() }),
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
-            {
-                Err(RequestError::NotRunning { id: self.id.clone() })
-            }
-            Err(source) => Err(RequestError::Talk { id: self.id.clone(), source }),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> RequestError {
+        let id = self.id.clone();
+        match source.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => RequestError::NotRunning { id },
+            _ => RequestError::Talk { id, source },
         }
     }
 
     fn unexpected(&self, reply: &Reply) -> RequestError {
         let source = io::Error::new(io::ErrorKind::InvalidData, format!("unexpected answer {reply:?}"));
         RequestError::Talk { id: self.id.clone(), source }
+    }
+}
+
+impl AsFd for Client {
+    /// Readable when an answer has come.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -130,8 +130,7 @@ impl Connection {
     }
 
     pub(crate) fn control(&mut self, control: &Control) {
-        let json = serde_json::to_vec(control).expect("controls have only strings for keys");
-        frame::encode(&mut self.outbox, frame::CONTROL, &json);
+        crate::client::encode_control(&mut self.outbox, control);
         self.flush();
     }
 

@@ -21,6 +21,7 @@ use std::time::Instant;
 use diag::Failure;
 use sys::event::{PollFd, PollFlags, SignalFd, poll};
 
+use crate::client;
 use crate::connection::{Connection, Waiting};
 use crate::events::{self, Event};
 use crate::health::{Checker, Target};
@@ -218,9 +219,21 @@ impl Supervisor {
             client.close();
         }
         self.clients.push(client);
+        self.keep_rendezvous();
         // Not on the launch's path: it only matters after a power loss.
         self.state.save_durably(&self.plan, false);
         Ok(())
+    }
+
+    /// Attaches everybody who waited for the container to be started.
+    fn keep_rendezvous(&mut self) {
+        for (socket, options) in client::keep_rendezvous(&self.home.run_dir) {
+            // Who has gone meanwhile has no further interest.
+            if let Ok(client) = Connection::new(socket) {
+                self.clients.push(client);
+                let _ = self.attach(self.clients.len() - 1, options);
+            }
+        }
     }
 
     /// Looks after the container until everything of it is gone.

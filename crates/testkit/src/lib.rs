@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod api;
 mod fixtures;
 mod leaks;
 mod output;
@@ -13,6 +14,7 @@ mod registry;
 mod terminal;
 mod world;
 
+pub use api::{Answer, Api};
 pub use fixtures::{busybox_rootfs, busybox_tar, debian_tar};
 pub use leaks::{Leaks, Snapshot};
 pub use output::Output;

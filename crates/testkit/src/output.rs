@@ -1,6 +1,8 @@
 //! What a finished command said.
 
 use std::fmt;
+use std::io::Write as _;
+use std::process::Stdio;
 
 /// Standard output, standard error and exit status of one command.
 pub struct Output {
@@ -65,4 +67,20 @@ impl fmt::Display for Output {
         writeln!(f, "stdout: {}", self.stdout)?;
         write!(f, "stderr: {}", self.stderr)
     }
+}
+
+/// Runs `command` to its end with `input` on its standard input.
+pub fn with_input(mut command: std::process::Command, input: &[u8]) -> Output {
+    let line = format!("{command:?}");
+    let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = streams.spawn().unwrap_or_else(|error| panic!("{line}: {error}"));
+    let mut stdin = child.stdin.take().expect("it was asked for");
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || {
+        // A command that does not read all its input is what some tests are about.
+        let _ = stdin.write_all(&input);
+    });
+    let output = child.wait_with_output().expect("it was started");
+    writer.join().expect("the writer does not panic");
+    Output::new(line, output)
 }

@@ -1,7 +1,6 @@
 //! Roots of their own for one test, and the binary that works in them.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -102,23 +101,7 @@ impl World {
         args: impl IntoIterator<Item = A>,
         input: &[u8],
     ) -> Output {
-        let mut command = self.command(args);
-        let line = format!("{command:?}");
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary was built");
-        let mut stdin = child.stdin.take().expect("it was asked for");
-        let input = input.to_vec();
-        let writer = std::thread::spawn(move || {
-            // A command that does not read all its input is what some tests are about.
-            let _ = stdin.write_all(&input);
-        });
-        let output = child.wait_with_output().expect("it was started");
-        writer.join().expect("the writer does not panic");
-        Output::new(line, output)
+        crate::output::with_input(self.command(args), input)
     }
 
     /// Starts `hull` with `args` and leaves it running.

@@ -60,10 +60,50 @@ impl AttachStream {
         self.tty
     }
 
+    /// The socket, for whoever waits for it in another way, and what was already read from it.
+    ///
+    /// What comes is split by [`next_frame`]; input is sent by [`encode_stdin`] and [`encode_control`].
+    pub fn into_socket(self) -> (UnixStream, Vec<u8>) {
+        (self.reader.socket, self.reader.buffer)
+    }
+
     /// The halves, for two threads.
     pub fn split(self) -> (AttachReader, AttachWriter) {
         (self.reader, self.writer)
     }
+}
+
+/// The first frame in `bytes`, when all of it is there, and how many bytes it and what it is preceded by took.
+pub fn next_frame(bytes: &[u8]) -> io::Result<(Option<Frame>, usize)> {
+    let mut parsed = 0;
+    while let Some((kind, range)) = frame::decode(&bytes[parsed..])? {
+        let payload = &bytes[parsed..][range.clone()];
+        parsed += range.end;
+        let frame = match kind {
+            frame::STDOUT => Frame::Output(Stream::Stdout, payload.to_vec()),
+            frame::STDERR => Frame::Output(Stream::Stderr, payload.to_vec()),
+            frame::CONTROL => match serde_json::from_slice(payload)? {
+                Control::Exited(ended) => Frame::Exited(ended),
+                _ => continue,
+            },
+            _ => continue,
+        };
+        return Ok((Some(frame), parsed));
+    }
+    Ok((None, parsed))
+}
+
+/// Appends input for the container to `out`, as a client sends it.
+pub fn encode_stdin(out: &mut Vec<u8>, bytes: &[u8]) {
+    for piece in bytes.chunks(32 * 1024) {
+        frame::encode(out, frame::STDIN, piece);
+    }
+}
+
+/// Appends a message to the monitor to `out`.
+pub fn encode_control(out: &mut Vec<u8>, control: &Control) {
+    let json = serde_json::to_vec(control).expect("controls have only strings for keys");
+    frame::encode(out, frame::CONTROL, &json);
 }
 
 impl AttachReader {
@@ -81,28 +121,13 @@ impl AttachReader {
 
     /// Takes a frame out of what [`AttachReader::receive`] read.
     pub fn buffered(&mut self) -> io::Result<Option<Frame>> {
-        loop {
-            let rest = &self.buffer[self.parsed..];
-            let Some((kind, range)) = frame::decode(rest)? else {
-                self.buffer.drain(..self.parsed);
-                self.parsed = 0;
-                return Ok(None);
-            };
-            let payload = &rest[range.clone()];
-            let frame = match kind {
-                frame::STDOUT => Some(Frame::Output(Stream::Stdout, payload.to_vec())),
-                frame::STDERR => Some(Frame::Output(Stream::Stderr, payload.to_vec())),
-                frame::CONTROL => match serde_json::from_slice(payload)? {
-                    Control::Exited(ended) => Some(Frame::Exited(ended)),
-                    _ => None,
-                },
-                _ => None,
-            };
-            self.parsed += range.end;
-            if frame.is_some() {
-                return Ok(frame);
-            }
+        let (frame, length) = next_frame(&self.buffer[self.parsed..])?;
+        self.parsed += length;
+        if frame.is_none() {
+            self.buffer.drain(..self.parsed);
+            self.parsed = 0;
         }
+        Ok(frame)
     }
 
     /// Reads once from the socket, waiting if nothing is there; false at the end of the stream.
@@ -134,9 +159,7 @@ impl AttachReader {
 impl AttachWriter {
     /// Sends input for the container's stdin, as far as it goes now.
     pub fn stdin(&mut self, bytes: &[u8]) -> io::Result<()> {
-        for piece in bytes.chunks(32 * 1024) {
-            frame::encode(&mut self.queue, frame::STDIN, piece);
-        }
+        encode_stdin(&mut self.queue, bytes);
         self.flush()
     }
 
@@ -167,7 +190,7 @@ impl AttachWriter {
     }
 
     fn control(&mut self, control: &Control) -> io::Result<()> {
-        frame::encode(&mut self.queue, frame::CONTROL, &serde_json::to_vec(control)?);
+        encode_control(&mut self.queue, control);
         self.flush()
     }
 

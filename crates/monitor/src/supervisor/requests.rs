@@ -112,7 +112,7 @@ impl Supervisor {
         Ok(Some(Reply::Done))
     }
 
-    fn attach(&mut self, index: usize, options: AttachOptions) -> Result<(), Failure> {
+    pub(super) fn attach(&mut self, index: usize, options: AttachOptions) -> Result<(), Failure> {
         let id = || self.plan.id.clone();
         match self.state.status {
             Status::Paused => return Err(MonitorError::Paused { id: id(), action: "attach" }.into()),

@@ -1,0 +1,128 @@
+//! The life of a container, as `docker` leads it.
+
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+
+use serde_json::json;
+
+use crate::served;
+
+#[test]
+fn run_shows_output_and_passes_on_the_exit_code() {
+    let api = served();
+    let run = |words: &[&str]| api.docker([&["run", "--rm", "busybox"], words].concat());
+    assert_eq!(run(&["echo", "hello"]).success().text(), "hello");
+    run(&["sh", "-c", "exit 7"]).status(7);
+    let both = run(&["sh", "-c", "echo out; echo err >&2"]).success();
+    assert_eq!((both.stdout.as_str(), both.stderr.as_str()), ("out\n", "err\n"));
+    let echoed = api.docker_with_input(["run", "--rm", "-i", "busybox", "cat"], b"some\ninput");
+    assert_eq!(echoed.success().stdout, "some\ninput");
+    run(&["no-such-program"]).status(127);
+    assert_eq!(api.world.hull(["ps", "-aq"]).success().text(), "");
+}
+
+#[test]
+fn a_terminal_has_its_size_and_one_stream() {
+    let api = served();
+    let mut terminal = api.terminal(["run", "--rm", "-it", "busybox", "sh"]);
+    terminal.send("stty size; echo done-$((1+1))\r");
+    terminal.expect("done-2");
+    terminal.send("exit 3\r");
+    assert_eq!(terminal.finish().0, Some(3));
+}
+
+#[test]
+fn both_faces_see_the_same_containers() {
+    let api = served();
+    api.docker(["run", "-d", "--name", "by-docker", "busybox", "sleep", "1000"]).success();
+    api.world.hull(["run", "-d", "--name", "by-hull", "busybox", "sleep", "1000"]).success();
+    for output in
+        [api.docker(["ps", "--format", "{{.Names}}"]), api.world.hull(["ps", "--format", "{{.Names}}"])]
+    {
+        assert_eq!(output.success().text(), "by-hull\nby-docker");
+    }
+    api.world.hull(["rm", "-f", "by-docker"]).success();
+    api.docker(["stop", "-t", "0", "by-hull"]).success();
+    api.docker(["rm", "by-hull"]).success();
+    assert_eq!(api.docker(["ps", "-aq"]).success().text(), "");
+}
+
+#[test]
+fn whoever_starts_it_an_attached_client_sees_the_first_byte() {
+    let api = served();
+    let body = json!({"Image": "busybox", "Cmd": ["echo", "first"]});
+    let created = api.post("/containers/create?name=late", &body).expect(201).json();
+    assert_eq!(created["Warnings"], json!([]));
+    let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
+    let mut client = api.begin("POST", "/containers/late/attach?stream=1&stdout=1&stderr=1", upgrade, b"");
+    let mut head = [0; 12];
+    client.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 101");
+    api.world.hull(["start", "late"]).success();
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).unwrap();
+    assert!(rest.ends_with(b"\x01\0\0\0\0\0\0\x06first\n"), "{:?}", String::from_utf8_lossy(&rest));
+}
+
+#[test]
+fn a_client_that_ends_its_input_goes_on_reading() {
+    let api = served();
+    let body = json!({"Image": "busybox", "Cmd": ["sh", "-c", "cat; sleep 1; echo after"],
+                      "OpenStdin": true, "StdinOnce": true, "AttachStdin": true});
+    api.post("/containers/create?name=half", &body).expect(201);
+    let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
+    let mut client = api.begin("POST", "/containers/half/attach?stream=1&stdin=1&stdout=1", upgrade, b"");
+    client.write_all(b"before\n").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    api.post("/containers/half/start", &json!(null)).expect(204);
+    let mut all = Vec::new();
+    client.read_to_end(&mut all).unwrap();
+    let all = String::from_utf8_lossy(&all);
+    assert!(all.contains("before\n") && all.ends_with("after\n"), "{all:?}");
+}
+
+#[test]
+fn a_wait_that_has_begun_misses_no_end() {
+    let api = served();
+    let body = json!({"Image": "busybox", "Cmd": ["sh", "-c", "exit 5"], "HostConfig": {"AutoRemove": true}});
+    for (name, condition) in [("one", "removed"), ("two", "next-exit")] {
+        api.post(&format!("/containers/create?name={name}"), &body).expect(201);
+        let mut waiting =
+            api.begin("POST", &format!("/containers/{name}/wait?condition={condition}"), "", b"");
+        let mut head = [0; 15];
+        waiting.read_exact(&mut head).unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200 OK");
+        // Started, ended and gone before anybody who only looks now and then would notice.
+        api.post(&format!("/containers/{name}/start"), &json!(null)).expect(204);
+        let mut rest = String::new();
+        while !rest.contains("StatusCode") {
+            let mut piece = [0; 512];
+            let length = waiting.read(&mut piece).unwrap();
+            assert!(length > 0, "{rest}");
+            rest.push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+        assert!(rest.contains(r#"{"StatusCode":5}"#), "{rest}");
+    }
+}
+
+#[test]
+fn killing_the_server_hurts_no_container() {
+    let mut api = served();
+    api.docker([
+        "run",
+        "-d",
+        "--name",
+        "lives",
+        "busybox",
+        "sh",
+        "-c",
+        "while true; do echo tick; sleep 0.1; done",
+    ])
+    .success();
+    api.kill();
+    assert_eq!(api.world.inspect("lives", "{{.State.Running}}"), "true");
+    api.start(&[]);
+    let logs = api.docker(["logs", "--tail", "1", "lives"]).success();
+    assert_eq!(logs.text(), "tick");
+    api.docker(["rm", "-f", "lives"]).success();
+}

@@ -1,0 +1,11 @@
+//! `hull serve` from outside: requests put together by hand, and the real `docker`.
+
+mod containers;
+mod requests;
+
+use testkit::{Api, World};
+
+/// A served world that has busybox.
+fn served() -> Api {
+    Api::serve(World::with_busybox(env!("CARGO_BIN_EXE_hull")))
+}

@@ -1,0 +1,8 @@
+//! `/containers`.
+
+pub mod attach;
+pub mod control;
+pub mod create;
+pub mod list;
+pub mod logs;
+pub mod wait;

@@ -1,0 +1,201 @@
+//! Connections that stop being HTTP and become a container's input and output.
+//!
+//! Clients that ask for an upgrade get `101 UPGRADED` and speak both ways from then on; one that closes its sending side closes the
+//! container's input and goes on reading. Clients that do not ask get the output as an ordinary body.
+
+use std::io;
+use std::os::unix::net::UnixStream as StdUnixStream;
+
+use api::{Version, stream};
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use hyper_util::rt::TokioIo;
+use monitor::client::{AttachStream, Frame, encode_control, encode_stdin, next_frame};
+use monitor::logs::Stream;
+use monitor::protocol::Control;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+
+use crate::reply::{self, Response};
+use crate::request::Request;
+
+/// Bytes moved at once.
+const PIECE: usize = 32 << 10;
+
+/// How a hijacked connection carries output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// A terminal's, as it is.
+    Raw,
+    /// With a header before each piece.
+    Multiplexed,
+}
+
+impl Framing {
+    pub fn of(tty: bool) -> Self {
+        if tty { Self::Raw } else { Self::Multiplexed }
+    }
+
+    /// The media type, which tells the two apart since 1.42.
+    pub fn media_type(self, version: Version) -> &'static str {
+        match self {
+            Self::Multiplexed if version >= Version::minor(42) => stream::MULTIPLEXED,
+            _ => stream::RAW,
+        }
+    }
+
+    /// A piece of output as it is sent.
+    pub fn encode(self, from: Stream, bytes: Vec<u8>) -> Vec<u8> {
+        match self {
+            Self::Raw => bytes,
+            Self::Multiplexed => {
+                let output = match from {
+                    Stream::Stdout => stream::Output::Stdout,
+                    Stream::Stderr => stream::Output::Stderr,
+                };
+                let length = u32::try_from(bytes.len()).expect("a piece is small");
+                let mut framed = Vec::with_capacity(bytes.len() + 8);
+                framed.extend_from_slice(&stream::header(output, length));
+                framed.extend_from_slice(&bytes);
+                framed
+            }
+        }
+    }
+}
+
+/// A connection to a client, whatever it is made of.
+pub type Client = Box<dyn Duplex>;
+
+/// What can be read from and written to.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// Gives `session` the connection, once the client knows that HTTP is over on it; or, when it did not ask for that, something that
+/// carries the bodies of request and answer.
+pub fn take<F>(
+    request: &mut Request,
+    media_type: &str,
+    session: impl FnOnce(Client) -> F + Send + 'static,
+) -> Response
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    let wants = request.headers.contains_key(header::UPGRADE);
+    // A client that goes away in the middle is none of our errors, in all of these tasks.
+    match request.upgrade.take().filter(|_| wants) {
+        Some(upgrade) => {
+            tokio::spawn(async move {
+                if let Ok(connection) = upgrade.await {
+                    let _ = session(Box::new(TokioIo::new(connection))).await;
+                }
+            });
+            let mut response = reply::empty(StatusCode::SWITCHING_PROTOCOLS);
+            let headers = response.headers_mut();
+            headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(header::UPGRADE, HeaderValue::from_static("tcp"));
+            reply::with(response, header::CONTENT_TYPE, media_type)
+        }
+        None => {
+            let (ours, theirs) = tokio::io::duplex(PIECE);
+            let (output, mut input) = tokio::io::split(theirs);
+            let mut body = std::mem::take(&mut request.body);
+            tokio::spawn(async move {
+                while let Some(Ok(frame)) = body.frame().await {
+                    if let Ok(piece) = frame.into_data() {
+                        input.write_all(&piece).await?;
+                    }
+                }
+                input.shutdown().await
+            });
+            tokio::spawn(async move {
+                let _ = session(Box::new(ours)).await;
+            });
+            reply::typed(media_type, Body::from_stream(pieces(output)))
+        }
+    }
+}
+
+/// What is read, piece by piece.
+fn pieces(from: impl AsyncRead + Unpin) -> impl futures_util::Stream<Item = io::Result<Bytes>> {
+    futures_util::stream::unfold(from, |mut from| async move {
+        let mut piece = BytesMut::with_capacity(PIECE);
+        match from.read_buf(&mut piece).await {
+            Ok(0) => None,
+            Ok(_) => Some((Ok(piece.freeze()), from)),
+            Err(error) => Some((Err(error), from)),
+        }
+    })
+}
+
+/// The container's side of a session, in the asynchronous runtime.
+pub struct Attached {
+    socket: UnixStream,
+    read: Vec<u8>,
+}
+
+impl Attached {
+    /// # Errors
+    /// The runtime cannot wait for the socket.
+    pub fn new(stream: AttachStream) -> io::Result<Self> {
+        let (socket, read): (StdUnixStream, _) = stream.into_socket();
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: UnixStream::from_std(socket)?, read })
+    }
+
+    /// Moves bytes both ways until the container, or its output, has ended.
+    ///
+    /// # Errors
+    /// The client went away.
+    pub async fn bridge(self, client: Client, framing: Framing, takes_input: bool) -> io::Result<()> {
+        let Self { mut socket, read } = self;
+        let (mut from_container, mut to_container) = socket.split();
+        let (mut from_client, mut to_client) = tokio::io::split(client);
+        let output = async {
+            let mut buffer = read;
+            loop {
+                let (frame, length) = next_frame(&buffer)?;
+                buffer.drain(..length);
+                match frame {
+                    Some(Frame::Output(stream, bytes)) => {
+                        to_client.write_all(&framing.encode(stream, bytes)).await?;
+                        to_client.flush().await?;
+                    }
+                    Some(Frame::Exited(_)) => break,
+                    None => {
+                        if from_container.read_buf(&mut buffer).await? == 0 {
+                            break;
+                        }
+                    }
+                }
+            }
+            to_client.shutdown().await
+        };
+        let input = async {
+            let mut piece = vec![0; PIECE];
+            loop {
+                let length = from_client.read(&mut piece).await?;
+                let mut frames = Vec::new();
+                match length {
+                    0 => encode_control(&mut frames, &Control::CloseStdin),
+                    length if takes_input => encode_stdin(&mut frames, &piece[..length]),
+                    _ => continue,
+                }
+                if takes_input {
+                    to_container.write_all(&frames).await?;
+                }
+                if length == 0 {
+                    return Ok::<(), io::Error>(());
+                }
+            }
+        };
+        let mut output = std::pin::pin!(output);
+        tokio::select! {
+            biased;
+            ended = &mut output => return ended,
+            failed = input => failed?,
+        }
+        output.await
+    }
+}
