@@ -5,7 +5,9 @@ STACK   := examples/inception
 PROFILE ?=
 COMPOSE  = $(HULL) compose --project-directory $(STACK) --file $(STACK)/compose.yaml $(addprefix --profile ,$(PROFILE))
 
-.PHONY: up down clean test bench build setup base
+PREFIX  ?= /usr/local
+
+.PHONY: up down clean test bench build install setup base
 
 ## up: build hull, make the base image, build the example stack and bring it up (PROFILE=bonus adds the rest)
 up: base
@@ -33,6 +35,13 @@ bench: build
 
 build: setup
 	cargo xtask release
+
+## install: hull in PREFIX/bin, also as hull-oci, and the units of its API in PREFIX/lib/systemd/system (PREFIX=/usr/local)
+install: build
+	install -D $(HULL) $(DESTDIR)$(PREFIX)/bin/hull
+	ln -sf hull $(DESTDIR)$(PREFIX)/bin/hull-oci
+	mkdir -p $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for unit in etc/systemd/*; do sed 's|/usr/local/bin|$(PREFIX)/bin|' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
 
 base: build
 	$(HULL) image inspect debian:bookworm >/dev/null 2>&1 || $(HULL) image bootstrap debian:bookworm

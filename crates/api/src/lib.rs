@@ -11,8 +11,10 @@
 
 pub mod container;
 pub mod exec;
+pub mod network;
 pub mod stream;
 mod version;
+pub mod volume;
 
 pub use version::{Version, VersionError};
 

@@ -281,7 +281,7 @@ fn is_tmpfs_flag(mount: &ResolvedMount) -> bool {
 }
 
 /// The ids that the running endpoints got at this start.
-fn add_endpoint_ids(infos: &mut BTreeMap<String, EndpointInfo>, run_dir: &std::path::Path) {
+pub(crate) fn add_endpoint_ids(infos: &mut BTreeMap<String, EndpointInfo>, run_dir: &std::path::Path) {
     // Nothing but a label for people: without it the answer is still right.
     let Ok(plan) = LaunchPlan::read(run_dir) else { return };
     let Networking::Private { endpoints, .. } = plan.network else { return };

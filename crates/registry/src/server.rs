@@ -35,7 +35,7 @@ use tokio::task::spawn_blocking;
 use tokio_rustls::TlsAcceptor;
 
 pub use content::{Content, ContentError};
-pub use tls::TlsError;
+pub use tls::{TlsError, config as tls_config};
 pub use users::UsersError;
 
 use query::Query;
@@ -128,7 +128,7 @@ impl Server {
     /// # Errors
     /// [`ServerError`] when certificate or users cannot be used.
     pub fn new(listener: TcpListener, options: ServerOptions) -> Result<Self, ServerError> {
-        let tls = options.tls.as_ref().map(|files| tls::config(&files.cert, &files.key)).transpose()?;
+        let tls = options.tls.as_ref().map(|files| tls::config(&files.cert, &files.key, None)).transpose()?;
         let users = options.htpasswd.as_deref().map(Users::read).transpose()?;
         let (stop, _) = watch::channel(0);
         Ok(Self { listener, tls: tls.map(TlsAcceptor::from), users, options, stop })

@@ -8,10 +8,11 @@ use axum::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use crate::listen::Accept;
+use crate::listen::{Accept, Incoming};
 use crate::refusal::Refusal;
 use crate::reply::Response;
 use crate::request::Request;
@@ -19,6 +20,7 @@ use crate::{Log, State, route};
 
 /// Who comes when there are so many waits for one to go.
 const MOST_CONNECTIONS: usize = 4096;
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 /// For the head of a request.
 const HEAD_LIMIT: Duration = Duration::from_secs(60);
 
@@ -31,8 +33,8 @@ pub async fn serve(accept: Accept, state: Arc<State>, log: Log, mut stopped: wat
             accepted = accept.accept() => accepted,
             _ = stopped.changed() => break,
         };
-        let stream = match accepted {
-            Ok(stream) => stream,
+        let client = match accepted {
+            Ok(client) => client,
             Err(e) => {
                 // Out of descriptors, most likely: some will be given back.
                 log(&format!("cannot accept a connection: {e}"));
@@ -42,8 +44,15 @@ pub async fn serve(accept: Accept, state: Arc<State>, log: Log, mut stopped: wat
         };
         let (state, stopped) = (state.clone(), stopped.clone());
         tokio::spawn(async move {
-            // A client that goes away in the middle is none of our errors.
-            let _ = exchange(stream, state, stopped).await;
+            // A client that goes away in the middle, or has no business here, is none of our errors.
+            match client {
+                Incoming::Unix(stream) => drop(exchange(stream, state, stopped).await),
+                Incoming::Tls(stream, tls) => {
+                    if let Ok(Ok(stream)) = timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
+                        drop(exchange(stream, state, stopped).await);
+                    }
+                }
+            }
             drop(permit);
         });
     }
@@ -53,7 +62,7 @@ pub async fn serve(accept: Accept, state: Arc<State>, log: Log, mut stopped: wat
 }
 
 async fn exchange(
-    stream: tokio::net::UnixStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     state: Arc<State>,
     mut stopped: watch::Receiver<u32>,
 ) -> hyper::Result<()> {

@@ -17,16 +17,20 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
 
+mod absent;
 mod connection;
 mod containers;
 mod hijack;
 mod listen;
+mod networks;
 mod refusal;
 mod reply;
 mod request;
 mod route;
+mod scope;
 mod stream;
 mod system;
+mod volumes;
 
 use std::io;
 use std::sync::Arc;
@@ -36,7 +40,8 @@ use diag::{Class, Diagnose};
 use engine::Engine;
 use tokio::sync::watch;
 
-pub use listen::{ListenError, Listener, SocketOptions};
+pub use listen::{ListenError, Listener, SocketOptions, TlsFiles};
+pub use scope::{Scope, ScopeError};
 
 /// Calls of the engine at once. Those that wait for something occupy a thread each.
 const BLOCKING_THREADS: usize = 2048;
@@ -71,6 +76,7 @@ impl Diagnose for ServerError {
 /// What every request is answered with.
 pub(crate) struct State {
     pub engine: Arc<Engine>,
+    pub scope: Scope,
 }
 
 impl Server {
@@ -99,12 +105,13 @@ impl Server {
             .enable_time()
             .build()
             .map_err(ServerError)?;
-        let state = Arc::new(State { engine: Arc::new(engine) });
+        let engine = Arc::new(engine);
         let served = runtime.block_on(async {
             let mut serving = tokio::task::JoinSet::new();
             for listener in listeners {
-                let accept = listener.into_async().map_err(ServerError)?;
-                serving.spawn(connection::serve(accept, state.clone(), log.clone(), stop.subscribe()));
+                let (accept, scope) = listener.into_async().map_err(ServerError)?;
+                let state = Arc::new(State { engine: engine.clone(), scope });
+                serving.spawn(connection::serve(accept, state, log.clone(), stop.subscribe()));
             }
             tokio::select! {
                 _ = serving.join_all() => {}

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::State;
 use crate::refusal::Refusal;
@@ -171,6 +171,24 @@ impl Query {
     pub fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, Refusal> {
         let wrong = |text| Refusal::invalid(format!("invalid value {text:?} for {key}: it must be a number"));
         self.get(key).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
+    }
+
+    /// Adds to `filters` what everything has to match besides what is asked for.
+    ///
+    /// # Errors
+    /// Filters that cannot be read.
+    pub fn add_filter(&mut self, key: &str, value: &str) -> Result<(), Refusal> {
+        self.filters()?;
+        let text = self.get("filters").unwrap_or("{}");
+        let mut filters: Map<String, Value> = serde_json::from_str(text).expect("they were read before");
+        match filters.entry(key).or_insert_with(|| Value::Array(Vec::new())) {
+            Value::Array(values) => values.push(value.into()),
+            Value::Object(values) => drop(values.insert(value.to_owned(), Value::Bool(true))),
+            _ => unreachable!("filters are lists or sets"),
+        }
+        self.0.retain(|(name, _)| name != "filters");
+        self.0.push(("filters".to_owned(), Value::Object(filters).to_string()));
+        Ok(())
     }
 
     /// `filters`: a JSON object of lists, or of sets (before 1.22, and by Go clients still).

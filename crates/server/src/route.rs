@@ -5,18 +5,20 @@ use axum::http::Method;
 use crate::refusal::Refusal;
 use crate::reply::Response;
 use crate::request::Request;
-use crate::{containers, system};
+use crate::{absent, containers, networks, scope, system, volumes};
 
 const GET: &Method = &Method::GET;
 const HEAD: &Method = &Method::HEAD;
 const POST: &Method = &Method::POST;
+const PUT: &Method = &Method::PUT;
 const DELETE: &Method = &Method::DELETE;
 
 /// Answers a request.
 ///
 /// # Errors
 /// Whatever its handler refuses, and paths nobody handles.
-pub async fn answer(request: Request) -> Result<Response, Refusal> {
+pub async fn answer(mut request: Request) -> Result<Response, Refusal> {
+    scope::admit(&mut request).await?;
     let segments = request.segments.clone();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let method = request.method.clone();
@@ -41,6 +43,26 @@ pub async fn answer(request: Request) -> Result<Response, Refusal> {
         (POST, ["containers", id, "wait"]) => containers::wait::wait(request, id).await,
         (POST, ["containers", id, "attach"]) => containers::attach::attach(request, id).await,
         (DELETE, ["containers", id]) => containers::control::remove(request, id).await,
+
+        (GET, ["networks"]) => networks::list(request).await,
+        (POST, ["networks", "create"]) => networks::create(request).await,
+        (POST, ["networks", "prune"]) => networks::prune(request).await,
+        (GET, ["networks", id]) => networks::inspect(request, id).await,
+        (DELETE, ["networks", id]) => networks::remove(request, id).await,
+        (POST, ["networks", id, "connect"]) => networks::connect(request, id).await,
+        (POST, ["networks", id, "disconnect"]) => networks::disconnect(request, id).await,
+
+        (GET, ["volumes"]) => volumes::list(request).await,
+        (POST, ["volumes", "create"]) => volumes::create(request).await,
+        (POST, ["volumes", "prune"]) => volumes::prune(request).await,
+        (GET, ["volumes", name]) => volumes::inspect(request, name).await,
+        (DELETE, ["volumes", name]) => volumes::remove(request, name).await,
+
+        (PUT, ["volumes", _]) => Err(absent::swarm(&method, &segments)),
+        (_, ["swarm" | "nodes" | "services" | "tasks" | "secrets" | "configs", ..]) => {
+            Err(absent::swarm(&method, &segments))
+        }
+        (_, ["plugins", ..]) => absent::plugins(&method, &segments),
         _ => Err(Refusal::no_page()),
     }
 }

@@ -75,6 +75,13 @@ impl Api {
         server.finish();
     }
 
+    /// Asks the server to end, and waits for that.
+    pub fn stop(&mut self) {
+        let server = self.server.take().expect("it runs");
+        server.signal("TERM");
+        server.finish().success();
+    }
+
     /// The server's process id.
     pub fn pid(&self) -> u32 {
         self.server.as_ref().expect("it runs").pid()
@@ -153,12 +160,9 @@ impl Api {
 
 impl Drop for Api {
     fn drop(&mut self) {
-        if let Some(server) = self.server.take() {
-            server.signal("TERM");
-            let output = server.finish();
-            if !std::thread::panicking() {
-                output.success();
-            }
+        // One that is left over from a test that fails is killed with its world.
+        if self.server.is_some() && !std::thread::panicking() {
+            self.stop();
         }
     }
 }

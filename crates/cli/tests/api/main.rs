@@ -1,6 +1,8 @@
 //! `hull serve` from outside: requests put together by hand, and the real `docker`.
 
 mod containers;
+mod listening;
+mod networks;
 mod requests;
 
 use testkit::{Api, World};

@@ -2,6 +2,7 @@
 
 use super::{DEFAULT_NETWORK, NetworkError, find_row};
 use crate::engine::Engine;
+use crate::list::add_endpoint_ids;
 use crate::model::{EndpointInfo, Filters, NetworkId, NetworkInfo, Pruned};
 use crate::record::{Container, NetworkDoc};
 use crate::time;
@@ -101,10 +102,13 @@ impl Engine {
             if !self.is_active(&container)? {
                 continue;
             }
-            let endpoints = self.endpoint_infos(&container, true);
+            let mut endpoints = self.endpoint_infos(&container, true);
+            add_endpoint_ids(&mut endpoints, &self.run_dir(&container.id));
             if let Some(endpoint) =
                 endpoints.into_values().find(|e: &EndpointInfo| e.network_id == network.id)
             {
+                let endpoint =
+                    EndpointInfo { prefix: doc.subnet.prefix(), gateway: Some(doc.gateway), ..endpoint };
                 network.containers.push((container.id.clone(), container.name.clone(), endpoint));
             }
         }

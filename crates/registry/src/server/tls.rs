@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use diag::{Class, Diagnose};
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
 /// A certificate or its key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,8 @@ pub enum TlsError {
     NoCertificate(PathBuf),
     #[error("cannot use the certificate in {} with the key in {}", cert.display(), key.display())]
     Pair { cert: PathBuf, key: PathBuf, source: rustls::Error },
+    #[error("cannot use the authorities in {}", path.display())]
+    Authorities { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
 impl Diagnose for TlsError {
@@ -28,23 +31,50 @@ impl Diagnose for TlsError {
     }
 }
 
-/// Reads a certificate with its chain, and its key, both PEM.
-pub fn config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let read = |what, path: &Path| {
-        let path = path.to_owned();
-        move |source| TlsError::Read { what, path, source }
-    };
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_file_iter(cert).and_then(Iterator::collect).map_err(read("certificate", cert))?;
-    if chain.is_empty() {
-        return Err(TlsError::NoCertificate(cert.to_owned()));
-    }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(read("key", key))?;
+/// Reads a certificate with its chain, and its key, both PEM. With `authorities`, a file of certificates, clients have to show one that
+/// was signed by one of those.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn config(cert: &Path, key: &Path, authorities: Option<&Path>) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain = certificates(cert)?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|source| {
+        let (what, path) = ("key", key.to_owned());
+        TlsError::Read { what, path, source }
+    })?;
     let pair = |source| TlsError::Pair { cert: cert.to_owned(), key: key.to_owned(), source };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
         .map_err(pair)?;
+    let builder = match authorities {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            let unusable = |source: rustls::Error| TlsError::Authorities {
+                path: path.to_owned(),
+                source: Box::new(source),
+            };
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(unusable)?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(|source| TlsError::Authorities {
+                path: path.to_owned(),
+                source: Box::new(source),
+            })?)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, private).map_err(pair)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match read {
+        Err(source) => Err(TlsError::Read { what: "certificate", path: path.to_owned(), source }),
+        Ok(none) if none.is_empty() => Err(TlsError::NoCertificate(path.to_owned())),
+        Ok(some) => Ok(some),
+    }
 }

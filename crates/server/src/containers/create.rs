@@ -2,6 +2,8 @@
 
 mod translate;
 
+pub use translate::endpoint;
+
 use api::container::CreateRequest;
 use axum::http::StatusCode;
 use image::PullPolicy;

@@ -43,9 +43,9 @@ struct Args {
 /// There is no listening there.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}")]
-struct ListenError {
-    address: SocketAddr,
-    source: io::Error,
+pub struct ListenError {
+    pub address: SocketAddr,
+    pub source: io::Error,
 }
 
 impl Diagnose for ListenError {
@@ -68,7 +68,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     if args.tls_cert.is_some() != args.tls_key.is_some() {
         return Err(usage(&invocation.path, "--tls-cert and --tls-key belong together"));
     }
-    let address = address(&args.listen)?;
+    let address = socket_address("--listen", &args.listen)?;
     let blob_limit = value("--max-blob-size", &args.max_blob_size, engine::parse::size_bytes)?;
     context.go_home()?;
     let content = engine::serving::images(&context.roots())?;
@@ -92,7 +92,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
 }
 
 /// An address and a port; `localhost` is 127.0.0.1, and none at all is every address of the host.
-fn address(text: &str) -> Result<SocketAddr, FlagsError> {
+pub fn socket_address(flag: &'static str, text: &str) -> Result<SocketAddr, FlagsError> {
     let named = text.rsplit_once(':').and_then(|(host, port)| {
         let ip = match host {
             "" => Ipv4Addr::UNSPECIFIED,
@@ -103,7 +103,7 @@ fn address(text: &str) -> Result<SocketAddr, FlagsError> {
     });
     named
         .or_else(|| text.parse().ok())
-        .ok_or_else(|| wrong("--listen", text, "expected <address>:<port>, such as 192.168.1.5:5000"))
+        .ok_or_else(|| wrong(flag, text, "expected <address>:<port>, such as 192.168.1.5:5000"))
 }
 
 /// Says what whoever reaches the server can do.
