@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ impl Api {
     }
 
     /// Where it listens.
-    pub fn socket(&self) -> &std::path::Path {
+    pub fn socket(&self) -> &Path {
         &self.socket
     }
 
@@ -165,6 +165,27 @@ impl Drop for Api {
             self.stop();
         }
     }
+}
+
+/// A request to whoever listens on `socket`, with further header lines and a body, answered to its end.
+pub fn request(socket: &Path, method: &str, target: &str, headers: &str, body: &[u8]) -> Answer {
+    let mut stream = begin(socket, method, target, &format!("{headers}Connection: close\r\n"), body);
+    let mut bytes = Vec::new();
+    // A server may hang up on a client that still sends.
+    let _ = stream.read_to_end(&mut bytes);
+    parse(&bytes)
+}
+
+/// Sends a request to whoever listens on `socket` and leaves the connection to the caller.
+pub fn begin(socket: &Path, method: &str, target: &str, headers: &str, body: &[u8]) -> UnixStream {
+    let mut stream = UnixStream::connect(socket).expect("the server listens");
+    stream.set_read_timeout(Some(Duration::from_secs(120))).expect("it is not zero");
+    let length = body.len();
+    let head =
+        format!("{method} {target} HTTP/1.1\r\nHost: docker\r\n{headers}Content-Length: {length}\r\n\r\n");
+    let _ = stream.write_all(head.as_bytes());
+    let _ = stream.write_all(body);
+    stream
 }
 
 fn parse(bytes: &[u8]) -> Answer {

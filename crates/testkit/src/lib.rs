@@ -14,7 +14,7 @@ mod registry;
 mod terminal;
 mod world;
 
-pub use api::{Answer, Api};
+pub use api::{Answer, Api, begin, request};
 pub use fixtures::{busybox_rootfs, busybox_tar, debian_tar};
 pub use leaks::{Leaks, Snapshot};
 pub use output::Output;

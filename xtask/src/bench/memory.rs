@@ -43,6 +43,12 @@ pub fn summary(shares: &[Share]) -> String {
     )
 }
 
+/// Resident memory of a process, now and at most so far, in KiB.
+pub fn resident(pid: u32) -> (u64, u64) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    (field(&status, "VmRSS:"), field(&status, "VmHWM:"))
+}
+
 fn field(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)

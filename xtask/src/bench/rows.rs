@@ -1,5 +1,6 @@
 //! What is measured, and how a row tells that it could not be.
 
+mod api;
 mod containers;
 mod images;
 mod many;
@@ -29,6 +30,10 @@ pub const ROWS: &[(&str, Row)] = &[
     ("looking up a name inside a container", traffic::lookup),
     ("images as archives", images::load_and_save),
     ("images and a registry", images::push_and_pull),
+    ("docker run --rm of `true` through the API", api::run),
+    ("GET /containers/json with 1,000 containers", api::list),
+    ("200 clients that follow logs and stats for a minute", api::followers),
+    ("10,000 containers created, started, waited for and removed", api::cycles),
     ("images that begin before they are here", images::lazy_start),
 ];
 
