@@ -18,11 +18,13 @@ use rustix::fs::{self as raw, Gid, RenameFlags, ResolveFlags, Timespec, Uid};
 
 mod copy;
 mod lock;
+mod new_file;
 mod remove;
 mod xattr;
 
 pub use copy::{copy_contents, copy_hole_aware};
 pub use lock::{FileLock, LockKind, ProcessLock, try_lock_byte};
+pub use new_file::NewFile;
 pub use remove::{remove_contents, remove_tree, remove_tree_at};
 pub use xattr::{get_xattr, get_xattr_at, list_xattrs, list_xattrs_at, set_xattr, set_xattr_at};
 

@@ -7,18 +7,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use diag::{Class, Diagnose, Failure};
+use sys::fs::NewFile;
 
 use crate::commands::{Ended, Outcome, usage};
 
 /// Where an archive goes.
 pub enum Output {
     Stdout,
-    /// Written beside the path, then renamed: what exists under the name is complete.
+    /// What exists under the name is complete.
     File {
         path: PathBuf,
-        partial: PathBuf,
-        file: File,
+        file: NewFile,
     },
+    /// A device or a pipe, written as it is.
+    Special(File),
 }
 
 /// An output file that could not be written.
@@ -49,14 +51,11 @@ impl Output {
         };
         let failed = |source| OutputError { path: path.into(), source };
         let special = std::fs::metadata(path).is_ok_and(|meta| !meta.is_file());
-        let mut name = path.as_os_str().to_owned();
-        if !special {
-            name.push(format!(".{}.partial", std::process::id()));
+        if special {
+            let file = File::options().write(true).open(path).map_err(failed)?;
+            return Ok(Self::Special(file));
         }
-        let partial = PathBuf::from(name);
-        let file =
-            File::options().write(true).create(true).truncate(!special).open(&partial).map_err(failed)?;
-        Ok(Self::File { path: path.into(), partial, file })
+        Ok(Self::File { path: path.into(), file: NewFile::create(path).map_err(failed)? })
     }
 
     /// Lets `write` fill the output; a file appears only when that worked.
@@ -69,16 +68,10 @@ impl Output {
                 let file = descriptor.map_err(|source| OutputError { path: "-".into(), source })?;
                 write(&File::from(file)).map_err(Ended::plain)?;
             }
-            Self::File { path, partial, file } => {
-                let written = write(&file).map_err(Ended::plain).and_then(|()| match partial == path {
-                    true => Ok(()),
-                    false => Ok(std::fs::rename(&partial, &path)
-                        .map_err(|source| OutputError { path: path.clone(), source })?),
-                });
-                if written.is_err() && partial != path {
-                    let _ = std::fs::remove_file(&partial);
-                }
-                written?;
+            Self::Special(file) => write(&file).map_err(Ended::plain)?,
+            Self::File { path, file } => {
+                write(file.file()).map_err(Ended::plain)?;
+                file.commit().map_err(|source| OutputError { path, source })?;
             }
         }
         Ok(ExitCode::SUCCESS)

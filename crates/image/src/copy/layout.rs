@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use oci::image::{Descriptor, Document, Index, parse_document};
 use oci::{Digest, Reference, media};
+use sys::fs::NewFile;
 
 use super::{CopyError, Open, Sink, Source, Taken};
 use crate::documents::Part;
@@ -68,13 +69,9 @@ impl Layout {
 
 /// Writes a file that has its name once it is complete.
 pub fn replace(path: &Path, content: &mut impl Read) -> io::Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(format!(".{}.partial", std::process::id()));
-    let written = File::create(&partial)
-        .and_then(|mut file| io::copy(content, &mut file))
-        .and_then(|_| fs::rename(&partial, path));
-    // It may not exist; what matters is why the rest failed.
-    written.inspect_err(|_| drop(fs::remove_file(&partial)))
+    let output = NewFile::create(path)?;
+    io::copy(content, &mut output.file())?;
+    output.commit()
 }
 
 fn put(path: &Path, content: &mut impl Read) -> Result<(), CopyError> {

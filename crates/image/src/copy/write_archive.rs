@@ -1,13 +1,14 @@
 //! Image archives that are written from front to back: into a file, or to somebody who reads along.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use oci::image::{Descriptor, Document, Index, Manifest, Platform};
 use oci::{Digest, Reference};
+use sys::fs::NewFile;
 
 use super::layout::{FULL_NAME, VERSION, annotations};
 use super::{CopyError, Open, Sink, Taken, parsed};
@@ -155,22 +156,18 @@ fn for_docker(documents: &[Part]) -> Result<Option<Manifest>, CopyError> {
 
 /// An archive in a file, which has its name once it is complete.
 pub struct FileSink {
-    /// Taken when it ends.
-    archive: Option<ArchiveSink<File>>,
+    archive: ArchiveSink<File>,
     path: PathBuf,
-    partial: PathBuf,
+    output: NewFile,
 }
 
 /// Begins an archive at `path`.
 pub fn file(path: &Path, kind: Kind, name: Option<&str>, documents: &[Part]) -> Result<FileSink, CopyError> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(format!(".{}.partial", std::process::id()));
-    let partial = PathBuf::from(partial);
-    let output =
-        File::create(&partial).map_err(|source| CopyError::Write { path: path.to_owned(), source })?;
-    let mut sink = FileSink { archive: None, path: path.to_owned(), partial };
-    sink.archive = Some(ArchiveSink::begin(output, path, kind, name, documents)?);
-    Ok(sink)
+    let failed = |source| CopyError::Write { path: path.to_owned(), source };
+    let output = NewFile::create(path).map_err(failed)?;
+    let file = output.file().try_clone().map_err(failed)?;
+    let archive = ArchiveSink::begin(file, path, kind, name, documents)?;
+    Ok(FileSink { archive, path: path.to_owned(), output })
 }
 
 impl Sink for FileSink {
@@ -180,19 +177,12 @@ impl Sink for FileSink {
         _: Option<&Reference>,
         open: Open<'_>,
     ) -> Result<Taken, CopyError> {
-        self.archive.as_ref().expect("it ends once").add(descriptor, open)
+        self.archive.add(descriptor, open)
     }
 
-    fn finish(mut self: Box<Self>, _: &[Part]) -> Result<(), CopyError> {
-        self.archive.take().expect("it ends once").end()?;
-        let failed = |source| CopyError::Write { path: self.path.clone(), source };
-        fs::rename(&self.partial, &self.path).map_err(failed)
-    }
-}
-
-impl Drop for FileSink {
-    fn drop(&mut self) {
-        // After the rename there is nothing of that name.
-        let _ = fs::remove_file(&self.partial);
+    fn finish(self: Box<Self>, _: &[Part]) -> Result<(), CopyError> {
+        let Self { archive, path, output } = *self;
+        archive.end()?;
+        output.commit().map_err(|source| CopyError::Write { path, source })
     }
 }
