@@ -12,6 +12,7 @@ use image::{
 use crate::error::StepError;
 use crate::filesystem::Filesystem;
 use crate::progress::{Event, Progress, StepId};
+use crate::request::Cancel;
 use crate::solve::BaseImage;
 
 /// Finds images, each once.
@@ -21,6 +22,7 @@ pub struct Bases<'a> {
     pub registries: Option<&'a dyn Registries>,
     pub policy: PullPolicy,
     pub progress: Arc<dyn Progress>,
+    pub cancel: Cancel,
     /// By the names the Dockerfile has for them.
     pub found: HashMap<String, BaseImage>,
     /// How many were pulled: steps of their own, before all others.
@@ -56,7 +58,8 @@ impl Bases<'_> {
             title: format!("pull {name}"),
             begun: Mutex::new(None),
         });
-        let options = PullOptions { progress: step.clone(), ..PullOptions::default() };
+        let options =
+            PullOptions { progress: step.clone(), stop: self.cancel.flag(), ..PullOptions::default() };
         let result = self.images.ensure(registries, name, self.policy, &options);
         self.pulls += u32::from(step.end(result.as_ref().err()));
         result

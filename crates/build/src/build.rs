@@ -77,10 +77,14 @@ pub fn build(context: &BuildContext<'_>, request: BuildRequest) -> Result<BuildO
         registries: context.registries,
         policy: request.pull,
         progress: request.progress.clone(),
+        cancel: request.cancel.clone(),
         found: HashMap::new(),
         pulls: 0,
     };
-    let plan = make_plan(&mut bases, &file, &globals, target).map_err(|error| located(&file_name, error))?;
+    let plan = make_plan(&mut bases, &file, &globals, target).map_err(|error| match stop.is_set() {
+        true => BuildError::Cancelled,
+        false => located(&file_name, error),
+    })?;
 
     let workspace = Workspace::create(&builds).map_err(|source| BuildError::Read {
         what: "directory",

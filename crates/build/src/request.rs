@@ -92,6 +92,11 @@ impl Cancel {
         self.0.store(true, Ordering::SeqCst);
     }
 
+    /// The flag that tells it.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.0.clone()
+    }
+
     /// Whether the build should stop.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::SeqCst)

@@ -102,14 +102,15 @@ impl Images<'_> {
         options: &CopyOptions,
     ) -> Result<Copied, CopyError> {
         let _lock = self.store.lock_shared()?;
+        let crew = Crew::new();
+        let client = &client.until(crew.stop());
         let source = self.source(client, from, options)?;
         let root = source.root()?;
         let documents = choose::documents(&*source, root, &options.platforms)?;
         let named = documents.last().expect("there is at least one").descriptor.clone();
         let blobs = blobs_of(&documents)?;
         let sink = self.sink(client, to, &documents)?;
-        let copier =
-            Copier { source: &*source, sink: &*sink, progress: &*options.progress, crew: Crew::new() };
+        let copier = Copier { source: &*source, sink: &*sink, progress: &*options.progress, crew };
         copier.run(&blobs)?;
         sink.finish(&documents)?;
         Ok(Copied { digest: named.digest, size: named.size })

@@ -34,7 +34,7 @@ impl<E: Send> Crew<E> {
         });
     }
 
-    /// Set once somebody has failed: streams under way look at it.
+    /// Set once somebody has failed: what is under way looks at it.
     pub fn stop(&self) -> &Arc<AtomicBool> {
         &self.stop
     }

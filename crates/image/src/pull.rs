@@ -20,6 +20,7 @@ mod resolve;
 mod rows;
 mod verify;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use oci::image::Platform;
@@ -43,11 +44,13 @@ pub struct PullOptions {
     /// Keep what an index has for other platforms, too, though it is not unpacked.
     pub all_platforms: bool,
     pub progress: Arc<dyn PullProgress>,
+    /// Set by who no longer wants the image: the pull ends soon, as one that the network has interrupted.
+    pub stop: Arc<AtomicBool>,
 }
 
 impl Default for PullOptions {
     fn default() -> Self {
-        Self { platform: None, all_platforms: false, progress: Arc::new(NoProgress) }
+        Self { platform: None, all_platforms: false, progress: Arc::new(NoProgress), stop: Arc::default() }
     }
 }
 
@@ -75,6 +78,7 @@ impl Images<'_> {
         reference: &Reference,
         options: &PullOptions,
     ) -> Result<Pulled, PullError> {
+        let client = &client.until(&options.stop);
         let source = Source::new(*self, client, reference);
         let outcome = self.bring(&source, options);
         if outcome.as_ref().is_err_and(|error| !error.is_interruption()) {

@@ -18,6 +18,7 @@ mod transport;
 mod upload;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -69,6 +70,8 @@ impl ClientOptions {
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// Any of them ends what is under way.
+    stops: Vec<Arc<AtomicBool>>,
 }
 
 struct Inner {
@@ -93,6 +96,12 @@ impl Client {
             .build()
             .map_err(|e| RegistryError::Setup(Box::new(e)))?;
         let inner = Inner { runtime, options, endpoints: Mutex::default(), transport: Transport::default() };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), stops: Vec::new() })
+    }
+
+    /// The same client for work that ends, with [`RegistryError::Stopped`], soon after `stop` is set, whatever it waits for.
+    pub fn until(&self, stop: &Arc<AtomicBool>) -> Self {
+        let stops = self.stops.iter().chain([stop]).cloned().collect();
+        Self { inner: self.inner.clone(), stops }
     }
 }

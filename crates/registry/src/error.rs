@@ -52,6 +52,8 @@ pub enum RegistryError {
     Size { host: String, digest: Digest, expected: u64, found: u64 },
     #[error("registry {host} redirects {url} to {target}, which is refused: {why}")]
     Redirect { host: String, url: String, target: String, why: &'static str },
+    #[error("interrupted")]
+    Stopped,
     #[error("cannot read what is to be uploaded")]
     Source(#[source] std::io::Error),
 }
@@ -77,7 +79,8 @@ impl Diagnose for RegistryError {
             Self::Connect { .. }
             | Self::Transfer { .. }
             | Self::Stalled { .. }
-            | Self::Interrupted { .. } => Class::Unavailable,
+            | Self::Interrupted { .. }
+            | Self::Stopped => Class::Unavailable,
             Self::Status { status: 429 | 500.., .. } => Class::Unavailable,
             Self::Source(e) => Class::of_io(e),
             Self::Hosts(e) => e.class(),

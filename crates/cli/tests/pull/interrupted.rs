@@ -1,5 +1,8 @@
 //! Pulls that are killed, cut off, or run at the same time.
 
+use std::os::unix::process::ExitStatusExt as _;
+use std::time::{Duration, Instant};
+
 use testkit::{Output, World, eventually};
 
 use crate::hostile::layer;
@@ -25,20 +28,98 @@ fn requests(liar: &Liar, bytes: &[u8]) -> Vec<String> {
     liar.requests().into_iter().filter_map(|line| Some(line.strip_prefix(&path)?.trim().to_owned())).collect()
 }
 
-#[test]
-fn a_killed_pull_is_gone_on_with() {
-    let world = World::new(HULL);
-    let (liar, image) = halfway(&world);
-    let mut command = world.command(["pull", &liar.reference("app:1")]);
-    let mut pull = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+/// Starts a command that pulls `image`, and sends it `signal` when one layer is here and half of the other.
+fn interrupted(world: &World, liar: &Liar, command: &[&str], signal: i32) -> std::process::ExitStatus {
+    let mut command = world.command(command);
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let mut pull = command.spawn().unwrap();
     let partial = world.data_root().join("partial");
     eventually("one layer is here and half of the other", 30, || {
         let files = std::fs::read_dir(&partial).ok()?.flatten();
         let size: u64 = files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum();
-        (liar.is_pausing() && snapshots(&world) == 1 && size > 1_900_000).then_some(())
+        (liar.is_pausing() && snapshots(world) == 1 && size > 1_900_000).then_some(())
     });
-    pull.kill().unwrap();
-    pull.wait().unwrap();
+    let began = Instant::now();
+    sys::process::kill(pull.id().cast_signed(), signal).unwrap();
+    let status = pull.wait().unwrap();
+    // A registry that says nothing is waited for 30 s.
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    status
+}
+
+#[test]
+fn every_command_that_pulls_can_be_interrupted() {
+    for (word, signal) in
+        [("pull", 2), ("pull", 15), ("run", 2), ("build", 2), ("build", 15), ("compose", 2), ("compose", 15)]
+    {
+        let world = World::new(HULL);
+        let (liar, image) = halfway(&world);
+        let name = liar.reference("app:1");
+        world.file("Dockerfile", &format!("FROM {name}\n"));
+        world.file("compose.yaml", &format!("name: p\nservices:\n  a: {{image: '{name}'}}\n"));
+        let command: &[&str] = match word {
+            "build" => &["build", "."],
+            "compose" => &["compose", "up"],
+            "run" => &["run", &name],
+            _ => &["pull", &name],
+        };
+        let status = interrupted(&world, &liar, command, signal);
+        match word {
+            "build" | "compose" => assert_eq!(status.code(), Some(130), "{word}"),
+            // Shells call that 128 and the signal, too.
+            _ => assert_eq!(status.signal(), Some(signal), "{word}"),
+        }
+        liar.go_on();
+        world.hull(["pull", "-q", &name]).success();
+        assert_eq!(requests(&liar, &image.layers[1]), [""], "{word}: what was whole is fetched again");
+        let [first, second] = &requests(&liar, &image.layers[0])[..] else { panic!("{:?}", liar.requests()) };
+        assert!(first.is_empty() && second.starts_with("bytes="), "{word}: {second}");
+        world.hull(["image", "check"]).success();
+    }
+}
+
+#[test]
+fn a_failed_layer_ends_the_others() {
+    let world = World::new(HULL);
+    let (liar, image) = halfway(&world);
+    liar.change(&blob(&image.layers[1]), |answer| answer.body.fill(b'x'));
+    let began = Instant::now();
+    world.hull(["pull", &liar.reference("app:1")]).status(1).says("registry gave sha256:");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(snapshots(&world), 0);
+    assert_eq!(std::fs::read_dir(world.data_root().join("partial")).unwrap().count(), 0);
+}
+
+#[test]
+fn an_interrupted_copy_leaves_no_file() {
+    let world = World::new(HULL);
+    let (liar, _) = halfway(&world);
+    let from = format!("docker://{}", liar.reference("app:1"));
+    std::fs::create_dir(world.scratch().join("out")).unwrap();
+    for signal in [2, 15, 9] {
+        let mut command = world.command(["image", "copy", "-q", &from, "oci-archive:out/app.tar"]);
+        let mut copy = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+        let seen = liar.requests().len();
+        eventually("the large layer stops", 30, || {
+            let asked = liar.requests().split_off(seen);
+            asked.iter().any(|line| line.contains("/blobs/")).then_some(())
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        sys::process::kill(copy.id().cast_signed(), signal).unwrap();
+        assert_eq!(copy.wait().unwrap().signal(), Some(signal));
+        assert_eq!(std::fs::read_dir(world.scratch().join("out")).unwrap().count(), 0, "{signal}");
+    }
+    liar.go_on();
+    world.hull(["image", "copy", "-q", &from, "oci-archive:out/app.tar"]).success();
+    world.hull(["load", "-i", "out/app.tar"]).success();
+}
+
+#[test]
+fn a_killed_pull_is_gone_on_with() {
+    let world = World::new(HULL);
+    let (liar, image) = halfway(&world);
+    interrupted(&world, &liar, &["pull", &liar.reference("app:1")], 9);
+    let partial = world.data_root().join("partial");
     // A command that collects what the killed one left.
     world.hull(["images"]).success();
     liar.go_on();

@@ -115,7 +115,8 @@ impl Stack<'_> {
         let platform = service.container.platform.as_deref().map(Platform::parse).transpose();
         let platform =
             platform.map_err(|error| StackError::Platform { service: service.name.clone(), error })?;
-        let options = image::PullOptions { platform, ..image::PullOptions::default() };
+        let stop = self.interrupt.stop.clone();
+        let options = image::PullOptions { platform, stop, ..image::PullOptions::default() };
         match self.engine.image_ensure(&service.image, policy, &options) {
             Ok(_) => {
                 self.reporter.progress(object, Status::Done("Pulled"));

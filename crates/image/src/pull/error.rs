@@ -65,11 +65,11 @@ impl From<DatabaseError> for PullError {
 impl PullError {
     /// Whether the same pull may go on where this one ended: nothing is known to be wrong but the way here.
     pub(super) fn is_interruption(&self) -> bool {
-        use RegistryError::{Connect, Size, Status, Transfer};
+        use RegistryError::{Connect, Size, Status, Stopped, Transfer};
         matches!(
             self,
             Self::Registry(
-                Connect { .. } | Transfer { .. } | Size { .. } | Status { status: 429 | 500.., .. }
+                Connect { .. } | Transfer { .. } | Size { .. } | Stopped | Status { status: 429 | 500.., .. }
             )
         )
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use oci::image::Descriptor;
 use oci::{DiffId, Hasher};
+use registry::Client;
 use store::{Partial, StoreError};
 
 use super::resolve::Chosen;
@@ -70,7 +71,9 @@ pub fn fetch(
         states.into_iter().for_each(|state| progress.event(state));
     }
     let fetched = missing.len();
-    Fetcher { source, progress, crew: Crew::new() }.run(missing)?;
+    let crew = Crew::new();
+    let client = &source.client.until(crew.stop());
+    Fetcher { source, client, progress, crew }.run(missing)?;
     // The same blob twice is one layer twice, whatever the config says.
     let layer = |(descriptor, &expected): (&Descriptor, &DiffId)| {
         let digest = descriptor.digest;
@@ -89,6 +92,8 @@ pub fn fetch(
 /// Layers on their way, several at once.
 struct Fetcher<'a> {
     source: &'a Source<'a>,
+    /// Stops with the crew.
+    client: &'a Client,
     progress: &'a dyn PullProgress,
     crew: Crew<PullError>,
 }
@@ -148,7 +153,7 @@ impl Fetcher<'_> {
     fn attempt(&self, job: Job<'_>, partial: &mut Partial) -> Result<(), PullError> {
         let Descriptor { digest, size, .. } = job.descriptor;
         let (known, present) = (partial.reader()?, partial.present());
-        let rest = self.source.client.blob_from(self.source.reference, (digest, *size), present)?;
+        let rest = self.client.blob_from(self.source.reference, (digest, *size), present)?;
         let mut stream = known.chain(rest);
         let error = match self.take(job, &mut stream, partial) {
             Err(error @ PullError::Layer { .. }) if !self.crew.has_stopped() => error,

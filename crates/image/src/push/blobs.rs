@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use oci::{DiffId, Digest, Reference};
-use registry::{Push, Streamed};
+use registry::{Client, Push, Streamed};
 use store::Durability;
 use store::db::compressed_layers::{self, CompressedLayer};
 
@@ -27,7 +27,9 @@ pub fn send(destination: &Destination<'_>, plan: &Plan) -> Result<Forms, PushErr
     // The largest one ends last wherever it begins; begun last, it would end alone.
     queue.sort_by_key(|blob| std::cmp::Reverse(blob.size));
     let forms = Mutex::new(Forms::new());
-    let sender = Sender { destination, mounts: mounts::known(destination)?, crew: Crew::new() };
+    let crew = Crew::new();
+    let client = &destination.client.until(crew.stop());
+    let sender = Sender { destination, client, mounts: mounts::known(destination)?, crew };
     sender.crew.run(queue, AT_ONCE, |blob| {
         let form = sender.blob(blob)?;
         lock(&forms).extend(form.map(|form| (blob.digest, form)));
@@ -40,6 +42,8 @@ pub fn send(destination: &Destination<'_>, plan: &Plan) -> Result<Forms, PushErr
 /// Blobs on their way, several at once.
 struct Sender<'a> {
     destination: &'a Destination<'a>,
+    /// Stops with the crew.
+    client: &'a Client,
     mounts: HashMap<Digest, Reference>,
     crew: Crew<PushError>,
 }
@@ -47,7 +51,7 @@ struct Sender<'a> {
 impl Sender<'_> {
     /// Sees to it that the registry has a blob; returns what it became when it was compressed.
     fn blob(&self, blob: &Blob) -> Result<Option<CompressedLayer>, PushError> {
-        let Destination { client, reference, .. } = *self.destination;
+        let (client, reference) = (self.client, self.destination.reference);
         let (there, known) = match &blob.role {
             Role::Compressed { known, .. } => (known.as_ref().map(|known| known.digest), known.as_ref()),
             Role::Config | Role::Layer => (Some(blob.digest), None),

@@ -8,7 +8,6 @@ use oci::{Digest, Reference};
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 
-use super::patience;
 use super::request::{Request, expect, no_body, pull_scope, push_scope, shown};
 use super::{Client, Endpoint};
 use crate::RegistryError;
@@ -108,7 +107,7 @@ impl BlobReader {
                 return Err(RegistryError::Incapable { domain: self.reference.domain().to_owned() });
             };
             match self.client.block_on(self.ask(endpoint)) {
-                Err(_) if self.places.len() > 1 => self.give_up_place(),
+                Err(_) if self.places.len() > 1 && !self.client.is_stopped() => self.give_up_place(),
                 other => return other,
             }
         }
@@ -190,13 +189,14 @@ impl BlobReader {
     }
 
     /// The next bytes from the connection at hand; `None` when it has ended, well or not.
-    fn next_chunk(&mut self) -> Option<Result<Bytes, reqwest::Error>> {
-        let mut response = self.response.take()?;
-        let chunk = self.client.block_on(response.chunk()).transpose()?;
-        if chunk.is_ok() {
+    fn next_chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        let Some(mut response) = self.response.take() else { return Ok(None) };
+        let chunk = self.client.block_on(async { Ok(response.chunk().await) })?;
+        let chunk = chunk.unwrap_or_default();
+        if chunk.is_some() {
             self.response = Some(response);
         }
-        Some(chunk)
+        Ok(chunk)
     }
 
     /// Connects again, to go on at `position`.
@@ -208,8 +208,7 @@ impl BlobReader {
             }
             self.give_up_place();
         }
-        let pause = patience::pause(self.fruitless, self.client.inner.options.pause_unit);
-        std::thread::sleep(pause);
+        self.client.pause(self.fruitless)?;
         self.go_on()
     }
 
@@ -219,7 +218,7 @@ impl BlobReader {
         // A registry that does not know ranges starts from the beginning.
         let mut skip = if response.status() == StatusCode::PARTIAL_CONTENT { 0 } else { self.position };
         while skip > 0 {
-            let chunk = self.client.block_on(response.chunk());
+            let chunk = self.client.block_on(async { Ok(response.chunk().await) })?;
             let Ok(Some(mut chunk)) = chunk else { return Ok(()) };
             let passed = skip.min(chunk.len() as u64);
             skip -= passed;
@@ -231,11 +230,11 @@ impl BlobReader {
 
     /// Makes sure that nothing comes after the last byte.
     fn finish(&mut self) -> Result<(), RegistryError> {
-        match self.next_chunk() {
-            Some(Ok(chunk)) if chunk.is_empty() => self.finish(),
-            Some(Ok(chunk)) => Err(self.wrong_size(self.host(), self.size + chunk.len() as u64)),
+        match self.next_chunk()? {
+            Some(chunk) if chunk.is_empty() => self.finish(),
+            Some(chunk) => Err(self.wrong_size(self.host(), self.size + chunk.len() as u64)),
             // How the connection ends is of no interest: everything is here, and the digest says whether it is right.
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 }
@@ -257,9 +256,9 @@ impl Read for BlobReader {
             if self.position == self.size {
                 return self.finish().map(|()| 0).map_err(io::Error::other);
             }
-            match self.next_chunk() {
-                Some(Ok(chunk)) => self.chunk = chunk,
-                Some(Err(_)) | None => self.resume().map_err(io::Error::other)?,
+            match self.next_chunk().map_err(io::Error::other)? {
+                Some(chunk) => self.chunk = chunk,
+                None => self.resume().map_err(io::Error::other)?,
             }
         }
         let beyond = self.position + self.chunk.len() as u64;

@@ -111,12 +111,13 @@ impl Feeder<'_> {
     /// Waits until there is room for `piece`; returns whether anybody wants more.
     fn pass_on(&self, piece: io::Result<bytes::Bytes>) -> bool {
         let mut is_over = self.is_over.clone();
-        self.client.block_on(async {
+        let passed = self.client.block_on(async {
             tokio::select! {
-                sent = self.pieces.send(piece) => sent.is_ok(),
-                _ = is_over.wait_for(|over| *over) => false,
+                sent = self.pieces.send(piece) => Ok(sent.is_ok()),
+                _ = is_over.wait_for(|over| *over) => Ok(false),
             }
-        })
+        });
+        passed.unwrap_or(false)
     }
 }
 

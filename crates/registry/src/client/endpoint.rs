@@ -101,7 +101,7 @@ impl Client {
     }
 
     fn connect(&self, host: Host) -> Result<Endpoint, RegistryError> {
-        let Self { inner } = self;
+        let inner = &*self.inner;
         let http = inner.transport.connections(&inner.options, &host, Some(inner.options.silence_limit))?;
         let uploads = inner.transport.connections(&inner.options, &host, None)?;
         let (domain, settled, access) = (host.name.clone(), OnceLock::new(), Access::default());

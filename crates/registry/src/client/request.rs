@@ -1,5 +1,6 @@
 //! One request, with what it takes until a registry answers it: a token, patience, another place.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use oci::Reference;
@@ -21,6 +22,8 @@ const DOCUMENT_TIME: Duration = Duration::from_secs(120);
 const MESSAGE_LIMIT: usize = 500;
 const REDIRECTS: usize = 10;
 const ATTEMPTS: u32 = 5;
+/// How often it is looked whether the work is still wanted.
+const STOP_LOOK: Duration = Duration::from_millis(50);
 
 /// What is asked of a registry.
 pub struct Request<'a> {
@@ -67,9 +70,41 @@ struct ErrorEntry {
 }
 
 impl Client {
-    /// Runs a future of this module on the calling thread.
-    pub(super) fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.inner.runtime.handle().block_on(future)
+    /// Runs a future of this module on the calling thread, until nobody wants what comes of it.
+    pub(super) fn block_on<T>(
+        &self,
+        future: impl Future<Output = Result<T, RegistryError>>,
+    ) -> Result<T, RegistryError> {
+        self.inner.runtime.handle().block_on(async {
+            tokio::select! {
+                biased;
+                () = self.stopped(), if self.is_stopped() => Err(RegistryError::Stopped),
+                result = future => result,
+                () = self.stopped() => Err(RegistryError::Stopped),
+            }
+        })
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stops.iter().any(|stop| stop.load(Ordering::Relaxed))
+    }
+
+    async fn stopped(&self) {
+        if self.stops.is_empty() {
+            return std::future::pending().await;
+        }
+        while !self.is_stopped() {
+            tokio::time::sleep(STOP_LOOK).await;
+        }
+    }
+
+    /// Lets some time pass before the attempt after the one of this number.
+    pub(super) fn pause(&self, attempt: u32) -> Result<(), RegistryError> {
+        let pause = patience::pause(attempt, self.inner.options.pause_unit);
+        self.block_on(async {
+            tokio::time::sleep(pause).await;
+            Ok(())
+        })
     }
 
     /// Sends `request` until it is answered with something that is neither a challenge nor a plea for patience.

@@ -11,7 +11,7 @@ use reqwest::{Method, StatusCode, Url};
 use super::body::Target;
 use super::request::{Request, expect, no_body};
 use super::upload::{next_location, upload_scope};
-use super::{Client, Endpoint, patience};
+use super::{Client, Endpoint};
 use crate::RegistryError;
 
 const ATTEMPTS: u32 = 3;
@@ -51,7 +51,7 @@ impl Client {
             let source = open().map_err(RegistryError::Source)?;
             match self.stream(&endpoint, location, &scope, source) {
                 Err(error) if error.is_passing() && attempt < ATTEMPTS => {
-                    std::thread::sleep(patience::pause(attempt, self.inner.options.pause_unit));
+                    self.pause(attempt)?;
                     attempt += 1;
                 }
                 other => {

@@ -4,6 +4,7 @@
 //! that wants chunks gets chunks. Spec: distribution-spec, "Pushing blobs".
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use oci::{Digest, Reference};
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION, RANGE};
@@ -11,10 +12,12 @@ use reqwest::{Method, Response, StatusCode, Url};
 
 use super::body::Target;
 use super::request::{Request, expect, no_body, push_scope, shown};
-use super::{Client, Endpoint, patience};
+use super::{Client, Endpoint};
 use crate::RegistryError;
 
 const ATTEMPTS: u32 = 5;
+/// How long an upload that failed is worth being called off.
+const CANCEL_LIMIT: Duration = Duration::from_secs(2);
 const CHUNK_MIN_LENGTH: &str = "oci-chunk-min-length";
 /// Chunks are at least this large, whatever less a registry would take.
 const CHUNK: u64 = 16 << 20;
@@ -79,7 +82,7 @@ impl Client {
                 self.cancel(&upload, &session);
                 return Err(failure);
             }
-            std::thread::sleep(patience::pause(attempt, self.inner.options.pause_unit));
+            self.pause(attempt)?;
             match self.block_on(self.status(&upload, &session)) {
                 Ok(known) => session = Session { chunk: session.chunk, ..known },
                 // The registry has forgotten it, or never knew how to tell.
@@ -287,7 +290,8 @@ impl Client {
             upload.endpoint.access.granted(upload.scope).as_ref(),
         );
         let request = upload.endpoint.http.delete(session.location.clone()).headers(headers);
-        let _ = self.block_on(async { request.send().await });
+        let sent = async { tokio::time::timeout(CANCEL_LIMIT, request.send()).await };
+        let _ = self.inner.runtime.handle().block_on(sent);
     }
 }
 
