@@ -66,6 +66,7 @@ impl Engine {
         if !failures.is_empty() {
             return Err(ResetError::Containers { total: ids.len(), failures });
         }
+        lazy::end_services(self.store())?;
         let lock =
             self.store().try_lock_exclusive()?.ok_or_else(|| ResetError::Busy { data: data.clone() })?;
         lazy::remove_remains(self.store())?;

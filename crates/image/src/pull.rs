@@ -43,6 +43,8 @@ pub struct PullOptions {
     pub platform: Option<Platform>,
     /// Keep what an index has for other platforms, too, though it is not unpacked.
     pub all_platforms: bool,
+    /// Only complete an image that is recorded: one that was removed meanwhile stays so.
+    pub only_known: bool,
     pub progress: Arc<dyn PullProgress>,
     /// Set by who no longer wants the image: the pull ends soon, as one that the network has interrupted.
     pub stop: Arc<AtomicBool>,
@@ -50,7 +52,13 @@ pub struct PullOptions {
 
 impl Default for PullOptions {
     fn default() -> Self {
-        Self { platform: None, all_platforms: false, progress: Arc::new(NoProgress), stop: Arc::default() }
+        Self {
+            platform: None,
+            all_platforms: false,
+            only_known: false,
+            progress: Arc::new(NoProgress),
+            stop: Arc::default(),
+        }
     }
 }
 
@@ -104,7 +112,7 @@ impl Images<'_> {
         let chosen = source.image(selected)?;
         let others = if options.all_platforms { source.others(&root, &chosen)? } else { Others::default() };
         let brought = layers::fetch(source, &chosen, &others.blobs, &*options.progress)?;
-        let (image, is_new) = rows::record(source, &root, &chosen, (&others, &brought))?;
+        let (image, is_new) = rows::record(source, &root, &chosen, (&others, &brought), options.only_known)?;
         options.progress.event(PullEvent::Done { reference, digest: &root.digest, is_new });
         let other_platform = (!image.serves(&wanted)).then(|| image.platform());
         Ok(Pulled { image, digest: root.digest, is_new, other_platform })

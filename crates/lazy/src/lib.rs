@@ -13,6 +13,7 @@
 //! lazy.mounts/<diffID hex>  where the filesystem is mounted until the layer is here
 //! lazy.mounts/lock          held (shared) by every process that serves; without a holder, mounts are remains
 //! lazy.mounts/start.lock    held while such a process is started
+//! lazy.mounts/<pid>.service held by that process alone, which is found by it
 //! ```
 //!
 //! Start reading at [`start()`] and `service.rs` for how it goes, [`Tree`] for what is served, [`Pieces`] for where the bytes come from.
@@ -28,6 +29,6 @@ mod tree;
 
 pub use filesystem::{Filesystem, mount};
 pub use pieces::{Pieces, Source};
-pub use service::{main, remove_remains};
+pub use service::{end_services, main, remove_remains};
 pub use start::{LazyError, start};
 pub use tree::{Node, NodeId, NodeKind, Tree};

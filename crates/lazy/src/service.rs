@@ -18,7 +18,7 @@ use oci::image::{Descriptor, Platform};
 use oci::{DiffId, Digest, Reference};
 use registry::{Client, ClientOptions, RegistryError};
 use store::{Roots, Store, StoreError};
-use sys::fs::{FileLock, LockKind, OFlags};
+use sys::fs::{FileLock, LockKind, OFlags, ProcessLock};
 
 use crate::pieces::{Pieces, Source};
 use crate::start::{READY, answer_pipe, mounts};
@@ -28,6 +28,9 @@ use crate::{Filesystem, Tree, filesystem, tree};
 const LOOK: Duration = Duration::from_millis(20);
 /// So long after the last piece somebody wanted, the layers go on coming.
 const QUIET: u32 = 10;
+/// Extension of the files by which services are found.
+const SERVICE: &str = "service";
+const KILL: i32 = 9;
 
 /// The image cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -130,8 +133,8 @@ struct Arriving {
     options: PullOptions,
     pinned: Reference,
     layers: Vec<Served>,
-    /// Held as long as layers are served.
-    _lock: FileLock,
+    /// Held as long as layers are served: with others, and alone.
+    _locks: (FileLock, ProcessLock),
 }
 
 /// A layer that is mounted.
@@ -155,6 +158,8 @@ impl Arriving {
         let lock_path = directory.join("lock");
         let lock = FileLock::acquire(&lock_path, LockKind::Shared)
             .map_err(|e| StoreError::io("lock", &lock_path, e))?;
+        let own_path = directory.join(format!("{}.{SERVICE}", std::process::id()));
+        let own = ProcessLock::acquire(&own_path).map_err(|e| StoreError::io("lock", &own_path, e))?;
         // Until the image's row names what is brought here.
         let _content = store.lock_shared()?;
         let images = Images::new(store);
@@ -184,7 +189,7 @@ impl Arriving {
             }
         }
         images.record_outline(&client, reference, &outline)?;
-        Ok(Self { client, options, pinned, layers, _lock: lock })
+        Ok(Self { client, options, pinned, layers, _locks: (lock, own) })
     }
 
     /// Brings the layers as every pull does, lets them take the place of what stood for them, and serves on until nobody
@@ -194,8 +199,12 @@ impl Arriving {
         // The first thing the container does is to read.
         std::thread::sleep(LOOK * QUIET);
         let mut wait = Duration::from_secs(1);
+        let options = PullOptions { only_known: true, ..self.options };
         // A network that is gone for a while is no reason to give up: containers run on what they have.
-        while images.pull(&self.client, &self.pinned, &self.options).is_err() {
+        while let Err(error) = images.pull(&self.client, &self.pinned, &options) {
+            if matches!(error, PullError::Removed(_)) {
+                break;
+            }
             std::thread::sleep(wait);
             wait = (wait * 2).min(Duration::from_secs(60));
             if images.resolve(&reference.canonical()).is_err() {
@@ -291,10 +300,29 @@ pub fn remove_remains(store: &Store) -> Result<(), StoreError> {
         // Also of what is mounted there without anybody behind it, which has no type to ask for.
         if !matches!(entry.file_name().to_str(), Some("lock" | "start.lock")) {
             let _ = sys::mount::detach(&*entry.path());
-            let _ = std::fs::remove_dir(entry.path());
+            let _ = std::fs::remove_dir(entry.path()).or_else(|_| std::fs::remove_file(entry.path()));
         }
     }
     Ok(())
+}
+
+/// Ends every process that serves layers of this store, and waits until it has; for when no container is left.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub fn end_services(store: &Store) -> Result<(), StoreError> {
+    let directory = mounts(store);
+    let Ok(entries) = std::fs::read_dir(&directory) else { return Ok(()) };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.extension().is_some_and(|extension| extension == SERVICE)
+            && let Ok(Some(pid)) = ProcessLock::holder(&path)
+        {
+            let _ = sys::process::kill(pid, KILL);
+        }
+    }
+    let path = directory.join("lock");
+    let ended = FileLock::acquire(&path, LockKind::Exclusive);
+    ended.map(drop).map_err(|e| StoreError::io("lock", &path, e))
 }
 
 /// A layer's blob: at the registry, and later here.

@@ -121,6 +121,50 @@ fn what_is_read_first_comes_first() {
     world.hull(["rm", "-f", "app"]).success();
 }
 
+/// The process that serves this world's layers.
+fn service(world: &World) -> Option<String> {
+    let pattern = format!("^hull lazy {} ", world.data_root().display());
+    let found = Command::new("pgrep").args(["-f", &pattern]).output().unwrap();
+    let pid = String::from_utf8(found.stdout).unwrap().trim().to_owned();
+    (!pid.is_empty()).then_some(pid)
+}
+
+#[test]
+fn a_reset_ends_what_is_still_pulling() {
+    let registry = Registry::start();
+    let name = pushed(&registry);
+    let world = World::new(env!("CARGO_BIN_EXE_hull"));
+    let link = Link::new(&registry, 1 << 20);
+    let name = link.reference(&name);
+    world.hull(["run", "-d", "--pull", "lazy", &name, "sleep", "1000"]).success();
+    assert!(service(&world).is_some() && fuse_mounts(&world) > 0);
+    world.hull(["system", "reset", "--force"]).success();
+    assert_eq!(service(&world), None);
+    assert_eq!(fuse_mounts(&world), 0);
+    assert_eq!(std::fs::read_dir(world.data_root()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_image_that_is_removed_while_it_comes_stays_removed() {
+    let registry = Registry::start();
+    let name = pushed(&registry);
+    let world = World::new(env!("CARGO_BIN_EXE_hull"));
+    let link = Link::new(&registry, 1 << 20);
+    let name = link.reference(&name);
+    world.hull(["run", "--rm", "--pull", "lazy", &name, "cat", "/greeting"]).success();
+    assert!(service(&world).is_some() && !is_complete(&world));
+    world.hull(["rmi", &name]).success();
+    link.hurry();
+    eventually("the service has ended", 60, || service(&world).is_none().then_some(()));
+    assert_eq!(world.hull(["images", "-aq"]).success().text(), "");
+    assert_eq!(fuse_mounts(&world), 0);
+    world.hull(["image", "check"]).success();
+    world.hull(["system", "prune", "-af"]).success();
+    for part in ["blobs/sha256", "snapshots", "tmp"] {
+        assert_eq!(std::fs::read_dir(world.data_root().join(part)).unwrap().count(), 0, "{part}");
+    }
+}
+
 #[test]
 fn an_image_without_an_index_comes_whole() {
     let registry = Registry::start();
@@ -150,14 +194,11 @@ fn a_killed_service_is_made_good_by_the_next_command() {
         world.hull(["run", "--rm", "--pull", "lazy", &name, "cat", "/greeting"]).success().stdout,
         "hello\n"
     );
-    let data = world.data_root();
-    let found =
-        Command::new("pgrep").args(["-f", &format!("^hull lazy {} ", data.display())]).output().unwrap();
-    let pid = String::from_utf8(found.stdout).unwrap();
-    Command::new("kill").args(["-9", pid.trim()]).status().unwrap();
+    let pid = service(&world).expect("it still pulls");
+    Command::new("kill").args(["-9", &pid]).status().unwrap();
     // An exit closes files last, and it is a lock by which others tell that nobody serves any more.
     eventually("the service is gone", 10, || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         (stat.is_empty() || stat.contains(") Z ")).then_some(())
     });
     link.hurry();

@@ -48,6 +48,8 @@ pub enum PullError {
     Config(Digest, #[source] serde_json::Error),
     #[error("config {config} lists {expected} layers, but manifest {manifest} has {found}")]
     LayerCount { config: Digest, expected: usize, manifest: Digest, found: usize },
+    #[error("image {0} was removed while it was pulled")]
+    Removed(String),
     #[error("cannot take layer {digest}")]
     Layer { digest: Digest, source: LayerError },
     #[error(transparent)]
@@ -90,7 +92,7 @@ impl Diagnose for PullError {
             Self::Registry(e) => e.class(),
             Self::Trust(e) => e.class(),
             Self::Schema1 { .. } | Self::NotAnImage { .. } | Self::OperatingSystem(_) => Class::Unsupported,
-            Self::Platform(_) | Self::OtherPlatform { .. } => Class::NotFound,
+            Self::Platform(_) | Self::OtherPlatform { .. } | Self::Removed(_) => Class::NotFound,
             Self::Layer { source, .. } => source.class(),
             Self::Resolve(e) => e.class(),
             Self::Store(e) => e.class(),

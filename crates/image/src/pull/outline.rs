@@ -90,7 +90,7 @@ impl Images<'_> {
         };
         // One is not here for sure: so the image is recorded anew when all of it has come.
         let brought = Brought { layers: outline.layers().map(layer).collect(), fetched: 1 };
-        rows::record(&source, &outline.root, &outline.chosen, (&Others::default(), &brought))
+        rows::record(&source, &outline.root, &outline.chosen, (&Others::default(), &brought), false)
             .map(|(image, _)| image)
     }
 }

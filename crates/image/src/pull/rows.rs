@@ -20,6 +20,7 @@ pub fn record(
     root: &Fetch,
     chosen: &Chosen,
     (others, brought): (&Others, &Brought),
+    only_known: bool,
 ) -> Result<(Image, bool), PullError> {
     let store = source.images.store;
     let id = chosen.id();
@@ -55,6 +56,9 @@ pub fn record(
     };
     let synced_ns = store.sync()?;
     let (references, ended) = store.database().write(Durability::Full, |w| {
+        if only_known && db::images::get(w, &id)?.is_none() {
+            return Err(PullError::Removed(source.reference.familiar()));
+        }
         db::images::put(w, &record)?;
         db::manifests::put(w, &manifest)?;
         if source.reference.digest().is_none() {
@@ -72,7 +76,7 @@ pub fn record(
             .chain(&others.blobs)
             .try_for_each(|layer| db::manifests::forget_hold(w, &layer.digest))?;
         let ended = db::manifests::forget_ended_holds(w, db::now_ns())?;
-        Ok::<_, DatabaseError>((db::images::references_of(w, &id)?, ended))
+        Ok::<_, PullError>((db::images::references_of(w, &id)?, ended))
     })?;
     if ended {
         store.mark_pending()?;

@@ -91,9 +91,18 @@ impl ProcessLock {
 
     /// Whether another process holds the lock of the file at `path`.
     pub fn is_held(path: impl Arg) -> io::Result<bool> {
+        Ok(Self::lock_of(path)?.is_some())
+    }
+
+    /// The process that holds the lock of the file at `path`; `None` also when it cannot be seen from this pid namespace.
+    pub fn holder(path: impl Arg) -> io::Result<Option<i32>> {
+        Ok(Self::lock_of(path)?.and_then(|lock| lock.pid).map(rustix::process::Pid::as_raw_pid))
+    }
+
+    fn lock_of(path: impl Arg) -> io::Result<Option<rustix::process::Flock>> {
         let fd = open(path, OFlags::RDONLY, 0)?;
         let wanted = rustix::process::Flock::from(rustix::process::FlockType::WriteLock);
-        Ok(rustix::process::fcntl_getlk(fd, &wanted)?.is_some())
+        Ok(rustix::process::fcntl_getlk(fd, &wanted)?)
     }
 }
 
