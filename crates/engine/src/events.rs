@@ -10,6 +10,11 @@ pub(crate) fn container(container: &Container, action: &str) -> Event {
     event.with("name", &container.name).with("image", &container.doc.spec.image)
 }
 
+/// An event of an image, by its digest or by what it is called.
+pub(crate) fn image(id: &str, name: &str, action: &str) -> Event {
+    Event::new("image", action, id).with("name", name)
+}
+
 /// An event of a volume.
 pub(crate) fn volume(name: &str, action: &str) -> Event {
     Event::new("volume", action, name).with("driver", "local")

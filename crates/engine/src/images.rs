@@ -1,10 +1,14 @@
 //! Images as users list and inspect them.
 
 use crate::engine::Engine;
+use crate::events;
 use crate::list::ListError;
 use crate::model::{Filters, FiltersError, ImageInspect, ImageSummary, ListOptions};
 use diag::{Class, Diagnose};
-use image::{Image, PullError, PullOptions, PullPolicy, Pulled, Registries, ResolveError};
+use image::{
+    Image, PullError, PullOptions, PullPolicy, Pulled, PushError, PushOptions, Pushed, Registries,
+    ResolveError,
+};
 use oci::Reference;
 use registry::{Client, ClientOptions, RegistryError};
 use std::collections::HashSet;
@@ -129,7 +133,7 @@ impl Engine {
                 image::Removed::Untagged(reference) => ("untag", reference.familiar()),
                 image::Removed::Deleted(digest) => ("delete", digest.to_string()),
             };
-            self.emit(&monitor::events::Event::new("image", action, &id).with("name", &id));
+            self.emit(&events::image(&id, &id, action));
         }
         Ok(removed)
     }
@@ -151,8 +155,7 @@ impl Engine {
     /// [`PullError`].
     pub fn image_pull(&self, reference: &Reference, options: &PullOptions) -> Result<Pulled, PullError> {
         let pulled = self.images().pull(self.registry()?, reference, options)?;
-        let name = reference.familiar();
-        self.emit(&monitor::events::Event::new("image", "pull", &name).with("name", &name));
+        self.pulled(reference);
         Ok(pulled)
     }
 
@@ -167,6 +170,27 @@ impl Engine {
         options: &PullOptions,
     ) -> Result<Image, PullError> {
         self.images().ensure(self, name, policy, options)
+    }
+
+    /// Gives the image `source` another name.
+    ///
+    /// # Errors
+    /// [`ResolveError`].
+    pub fn image_tag(&self, source: &str, target: &Reference) -> Result<(), ResolveError> {
+        let id = self.images().tag(source, target)?;
+        self.emit(&events::image(&id.to_string(), &target.familiar(), "tag"));
+        Ok(())
+    }
+
+    /// Pushes an image.
+    ///
+    /// # Errors
+    /// [`PushError`].
+    pub fn image_push(&self, reference: &Reference, options: &PushOptions) -> Result<Pushed, PushError> {
+        let pushed = self.images().push(self.registry()?, reference, options)?;
+        let name = reference.familiar();
+        self.emit(&events::image(&name, &name, "push"));
+        Ok(pushed)
     }
 
     fn image_summary(&self, image: &Image) -> Result<ImageSummary, DatabaseError> {
@@ -195,6 +219,11 @@ fn repository_digest(record: &ManifestRecord) -> Option<String> {
 impl Registries for Engine {
     fn client(&self) -> Result<Client, RegistryError> {
         self.registry().cloned()
+    }
+
+    fn pulled(&self, reference: &Reference) {
+        let name = reference.familiar();
+        self.emit(&events::image(&name, &name, "pull"));
     }
 }
 

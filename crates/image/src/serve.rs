@@ -32,17 +32,21 @@ use uploaded::{Uploaded, Uploading};
 pub type RunningContainers =
     Box<dyn Fn() -> Result<HashSet<String>, Box<dyn Error + Send + Sync>> + Send + Sync>;
 
+/// Is told what clients did, as a word of Docker's events, and to which name or digest.
+pub type Told = Box<dyn Fn(&str, &str) + Send + Sync>;
+
 /// The images of a store, served.
 pub struct Serving {
     store: Store,
     running: RunningContainers,
+    told: Told,
     uploaded: Uploaded,
 }
 
 impl Serving {
     /// `running` is asked when somebody removes an image: one that runs is not removed.
-    pub fn new(store: Store, running: RunningContainers) -> Self {
-        Self { store, running, uploaded: Uploaded::default() }
+    pub fn new(store: Store, running: RunningContainers, told: Told) -> Self {
+        Self { store, running, told, uploaded: Uploaded::default() }
     }
 
     fn images(&self) -> Images<'_> {

@@ -155,3 +155,36 @@ fn a_layer_that_comes_twice_outlasts_either_image() {
     server.world.file("Dockerfile", "FROM app:v1\nCOPY layer /\n");
     server.world.hull(["build", "-t", "more", "."]).success();
 }
+
+#[test]
+fn what_happens_to_images_is_told() {
+    let laptop = Server::start(&[]);
+    let neighbour = with_busybox();
+    let name = format!("{}/app:v1", laptop.address);
+    let told = |world: &World| {
+        let args = ["events", "--since", "1h", "--until", "0s", "--filter", "type=image"];
+        let format = ["--format", "{{.Action}} {{.Actor.Attributes.name}}"];
+        let output = world.hull(args.iter().chain(&format)).success().stdout;
+        output.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    neighbour.hull(["tag", "busybox", &name]).success();
+    neighbour.hull(["push", "-q", &name]).success();
+    assert_eq!(told(&neighbour), [format!("tag {name}"), format!("push {name}")]);
+    let third = World::new(env!("CARGO_BIN_EXE_hull"));
+    third.file("Dockerfile", &format!("FROM {name}\n"));
+    third.file("compose.yaml", &format!("name: p\nservices:\n  a: {{image: '{name}'}}\n"));
+    for command in [&["run", "--rm", &name, "true"][..], &["build", "-q", "."], &["compose", "pull", "-q"]] {
+        third.hull(command).success();
+        third.hull(["system", "prune", "-af"]).success();
+    }
+    let pulls = told(&third).into_iter().filter(|line| *line == format!("pull {name}"));
+    assert_eq!(pulls.count(), 3);
+    let digest =
+        laptop.head("/v2/app/manifests/v1").status(200).header("docker-content-digest").unwrap().to_owned();
+    laptop.delete("/v2/app/manifests/v1").status(202);
+    neighbour.hull(["push", "-q", &name]).success();
+    laptop.delete(&format!("/v2/app/manifests/{digest}")).status(202);
+    let expected =
+        ["push app:v1", "untag app:v1", "push app:v1", "untag app:v1", &format!("delete {digest}")];
+    assert_eq!(told(&laptop.world), expected);
+}

@@ -3,7 +3,6 @@
 use diag::Failure;
 use image::PushOptions as ImagePushOptions;
 use oci::Reference;
-use registry::Client;
 
 use super::{Kind, Object, Stack, Status};
 use crate::model::Service;
@@ -19,7 +18,7 @@ pub struct PushOptions {
 
 impl Stack<'_> {
     /// Pushes the images of services with a build section and a name of their own, and the other tags these have.
-    pub fn push(&self, client: &Client, options: &PushOptions) -> Result<(), Failure> {
+    pub fn push(&self, options: &PushOptions) -> Result<(), Failure> {
         let names = match options.include_deps || options.services.is_empty() {
             true => self.project.selection(&options.services)?,
             false => options.services.iter().cloned().collect(),
@@ -29,7 +28,7 @@ impl Stack<'_> {
             for image in self.pushed_names(service) {
                 let object = Object { kind: Kind::Image, name: image };
                 self.reporter.progress(object, Status::Doing("Pushing"));
-                match self.push_image(client, image) {
+                match self.push_image(image) {
                     Ok(()) => self.reporter.progress(object, Status::Done("Pushed")),
                     Err(failure) => {
                         self.reporter.progress(object, Status::Failed(&failure.error().to_string()));
@@ -51,9 +50,9 @@ impl Stack<'_> {
         own.into_iter().chain(others).collect()
     }
 
-    fn push_image(&self, client: &Client, image: &str) -> Result<(), Failure> {
+    fn push_image(&self, image: &str) -> Result<(), Failure> {
         let reference = Reference::parse(image).map_err(image::ResolveError::from)?;
-        self.engine.images().push(client, &reference, &ImagePushOptions::default())?;
+        self.engine.image_push(&reference, &ImagePushOptions::default())?;
         Ok(())
     }
 }

@@ -43,6 +43,9 @@ pub trait Registries: Sync {
     /// # Errors
     /// [`RegistryError::Setup`].
     fn client(&self) -> Result<Client, RegistryError>;
+
+    /// Is told of each image that was pulled.
+    fn pulled(&self, reference: &Reference);
 }
 
 impl Images<'_> {
@@ -81,6 +84,7 @@ impl Images<'_> {
             options.progress.event(PullEvent::Missing(&reference));
         }
         let pulled = self.pull(&registries.client()?, &reference, options)?;
+        registries.pulled(&reference);
         match pulled.other_platform {
             Some(_) if options.platform.is_some() => other_platform(name, &pulled.image, options),
             _ => Ok(pulled.image),

@@ -99,6 +99,10 @@ impl Serving {
             blobs.iter().try_for_each(|blob| db::manifests::forget_hold(writer, blob))
         });
         written.map_err(trouble::<DatabaseError>)?;
+        match &*tags {
+            [] => (self.told)("push", &name.with_digest(record.digest).familiar()),
+            tags => tags.iter().for_each(|tag| (self.told)("push", &tag.familiar())),
+        }
         for blob in &blobs {
             self.uploaded.remove(&record.repository, blob);
         }

@@ -48,12 +48,13 @@ impl Serving {
                 forget_name(writer, name, &options)?;
             }
             match target {
-                Target::Tag(_) if meant.is_empty() => Err(ForgetError::Unknown),
-                Target::Tag(_) => Ok(()),
-                Target::Digest(digest) => self.forget_digest(writer, &name, (&rows, digest)),
+                Target::Tag(_) if meant.is_empty() => return Err(ForgetError::Unknown),
+                Target::Tag(_) => {}
+                Target::Digest(digest) => self.forget_digest(writer, &name, (&rows, digest))?,
             }
+            Ok(meant.iter().map(|name| name.reference.familiar()).collect::<Vec<_>>())
         });
-        forgotten.map_err(|e| match e {
+        let untagged = forgotten.map_err(|e| match e {
             ForgetError::Unknown => {
                 ContentError::ManifestUnknown { repository: repository.clone(), target: target.clone() }
             }
@@ -64,6 +65,10 @@ impl Serving {
             ForgetError::Remove(e) => trouble(e),
             ForgetError::Database(e) => trouble(e),
         })?;
+        untagged.iter().for_each(|name| (self.told)("untag", name));
+        if let Target::Digest(digest) = target {
+            (self.told)("delete", &digest.to_string());
+        }
         self.images().collect().map(drop).map_err(trouble)
     }
 

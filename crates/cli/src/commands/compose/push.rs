@@ -30,7 +30,6 @@ pub fn run(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
         include_deps: args.include_deps,
         ignore_failures: args.ignore_push_failures,
     };
-    let client = compose.context.registry()?;
     let printer = Printer::new(&compose.flags).quiet(args.quiet);
-    compose.on(&project, &printer, |stack| stack.push(client, &options)).map(done)
+    compose.on(&project, &printer, |stack| stack.push(&options)).map(done)
 }

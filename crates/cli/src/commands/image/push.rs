@@ -137,7 +137,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
 
 /// Pushes one reference; returns the line that says what the registry has now.
 pub fn push(context: &Context, name: &Reference, options: &PushOptions) -> Result<String, Ended> {
-    let pushed = context.engine()?.images().push(context.registry()?, name, options)?;
+    let pushed = context.engine()?.image_push(name, options)?;
     if pushed.left_out > 0 {
         let (number, images) = (pushed.left_out, if pushed.left_out == 1 { "image" } else { "images" });
         note(format_args!(

@@ -18,6 +18,6 @@ struct Args {
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
     let target = reference(&args.target)?;
-    context.engine()?.images().tag(&args.source, &target)?;
+    context.engine()?.image_tag(&args.source, &target)?;
     Ok(ExitCode::SUCCESS)
 }
