@@ -62,6 +62,11 @@ trait Source: Sync {
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, CopyError>;
 
+    /// Asks the system's policy about an image: `trail` are what the place's name stands for and what leads from there to it.
+    fn check(&self, _trail: &[Digest]) -> Result<(), CopyError> {
+        Ok(())
+    }
+
     /// The repository it is in, from which another one of the same registry may take blobs.
     fn repository(&self) -> Option<&oci::Reference> {
         None
@@ -106,7 +111,8 @@ impl Images<'_> {
         let client = &client.until(crew.stop());
         let source = self.source(client, from, options)?;
         let root = source.root()?;
-        let documents = choose::documents(&*source, root, &options.platforms)?;
+        let (documents, trail) = choose::documents(&*source, root, &options.platforms)?;
+        source.check(&trail)?;
         let named = documents.last().expect("there is at least one").descriptor.clone();
         let blobs = blobs_of(&documents)?;
         let sink = self.sink(client, to, &documents)?;

@@ -32,6 +32,8 @@ impl World {
         let run_root = Path::new("/run").join(&unique);
         fs::create_dir_all(directory.join("data")).expect("/var/tmp is writable");
         fs::create_dir_all(&run_root).expect("/run is writable");
+        let accept = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
+        fs::write(directory.join("policy.json"), accept).expect("/var/tmp is writable");
         Self {
             binary: binary.into(),
             directory,
@@ -83,8 +85,10 @@ impl World {
         let mut command = Command::new(&self.binary);
         command.args(args).current_dir(self.scratch());
         command.env("HULL_ROOT", self.data_root()).env("HULL_RUN_ROOT", &self.run_root).stdin(Stdio::null());
-        // Credentials of whoever runs the tests are none of theirs.
-        command.env("DOCKER_CONFIG", self.docker_config()).env_remove("HULL_POLICY");
+        // Credentials and policy of whoever runs the tests are none of theirs.
+        command
+            .env("DOCKER_CONFIG", self.docker_config())
+            .env("HULL_POLICY", self.directory.join("policy.json"));
         command
     }
 

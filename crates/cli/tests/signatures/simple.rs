@@ -78,17 +78,27 @@ fn a_signed_index_is_good_for_its_images() {
     let index = place.client.push_manifest(&reference, media::OCI_INDEX, &index).unwrap();
     let pull = |place: &Place| place.pull(&place.by_key());
     let pull_all = |place: &Place| place.hull(&place.by_key(), &["pull", "--all-platforms", &place.name]);
+    let source = format!("docker://{}", place.name);
+    let copy = |place: &Place, flags: &[&str]| {
+        let args = [&["image", "copy", &source, "oci:copied"], flags].concat();
+        place.hull(&place.by_key(), &args)
+    };
     pull(&place).status(1).says("there is no signature").says(&index.to_string());
+    copy(&place, &[]).status(1).says("there is no signature");
     // podman asks for the image's own signature. It says nothing about the other images of the index.
     place.attach(&[place.signed(&payload(&image, &place.name))]);
     pull_all(&place).status(1).says("there is no signature");
+    copy(&place, &["--all-platforms"]).status(1).says("there is no signature");
     pull(&place).success();
+    copy(&place, &[]).success();
     place.digest = index;
     place.attach(&[place.signed("{}")]);
     pull_all(&place).status(1).says("its payload is malformed");
     place.attach(&[place.signed(&place.payload())]);
     pull_all(&place).success();
     pull(&place).success();
+    copy(&place, &["--all-platforms"]).success();
+    copy(&place, &[]).success();
 }
 
 #[test]

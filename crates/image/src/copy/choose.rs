@@ -9,13 +9,18 @@ use super::{CopyError, Source, parsed};
 use crate::documents::{MAX_NESTING, Part};
 use crate::push::Platforms;
 
-/// The documents to copy, what others name before what names it.
-pub fn documents(source: &dyn Source, root: Part, platforms: &Platforms) -> Result<Vec<Part>, CopyError> {
+/// The documents to copy, what others name before what names it, and the digests of those that lead to all of them.
+pub fn documents(
+    source: &dyn Source,
+    root: Part,
+    platforms: &Platforms,
+) -> Result<(Vec<Part>, Vec<Digest>), CopyError> {
     match platforms {
         Platforms::All => {
-            let mut found = Vec::new();
+            // Who has signed one platform's image has said nothing about the others.
+            let (mut found, trail) = (Vec::new(), vec![root.descriptor.digest]);
             collect(source, root, 0, &mut HashSet::new(), &mut found)?;
-            Ok(found)
+            Ok((found, trail))
         }
         Platforms::Usual => one(source, root, &Platform::host()),
         Platforms::One(wanted) => one(source, root, wanted),
@@ -43,10 +48,16 @@ fn collect(
     Ok(())
 }
 
-fn one(source: &dyn Source, mut part: Part, wanted: &Platform) -> Result<Vec<Part>, CopyError> {
+fn one(
+    source: &dyn Source,
+    mut part: Part,
+    wanted: &Platform,
+) -> Result<(Vec<Part>, Vec<Digest>), CopyError> {
+    let mut trail = Vec::new();
     for _ in 0..=MAX_NESTING {
+        trail.push(part.descriptor.digest);
         match parsed(&part)? {
-            Document::Manifest(_) => return Ok(vec![part]),
+            Document::Manifest(_) => return Ok((vec![part], trail)),
             Document::Index(index) => {
                 let best = best(&index, wanted).ok_or_else(|| CopyError::Platform(wanted.to_string()))?;
                 part = source.document(best)?;

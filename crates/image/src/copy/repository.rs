@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
-use oci::Reference;
 use oci::image::Descriptor;
+use oci::{Digest, Reference};
 use registry::{Client, Fetched, Push};
 use trust::{Policy, TrustError};
 
@@ -28,12 +28,14 @@ impl Repository<'_> {
 }
 
 impl Source for Repository<'_> {
-    /// What the reference names; the system's policy has to be content with its signatures.
     fn root(&self) -> Result<Part, CopyError> {
+        self.fetch(self.reference)
+    }
+
+    fn check(&self, trail: &[Digest]) -> Result<(), CopyError> {
         let policy = Policy::of_system().map_err(TrustError::Policy)?;
-        let root = self.fetch(self.reference)?;
-        policy.check(self.client, self.reference, &[root.descriptor.digest])?;
-        Ok(root)
+        policy.check(self.client, self.reference, trail)?;
+        Ok(())
     }
 
     fn document(&self, descriptor: &Descriptor) -> Result<Part, CopyError> {
