@@ -13,7 +13,7 @@ mod mounts;
 pub(crate) mod validate;
 
 pub use error::CreateError;
-pub use validate::InvalidSpec;
+pub use validate::{InvalidSpec, spec as check};
 
 pub(crate) use endpoints::lease;
 pub(crate) use merge::{argv, env_key};

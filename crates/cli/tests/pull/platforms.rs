@@ -88,6 +88,14 @@ fn each_host_gets_its_own() {
         .status(1)
         .says("no matching manifest for linux/arm/v7 in the manifest list entries");
     world.hull(["pull", "--platform", "linux/", &app]).status(1).says("must be os/architecture[/variant]");
+    let asked = registry.requests().len();
+    for command in [&["run", "--rm"][..], &["create"]] {
+        let flags = ["--pull", "always", "--platform", "linux/s390x", &app];
+        let refused =
+            world.hull(command.iter().chain(&flags)).says("platform linux/s390x cannot run on this");
+        assert_ne!(refused.status, Some(0), "{refused}");
+    }
+    assert_eq!(registry.requests().len(), asked, "nothing is fetched for what cannot run");
     let other = registry.reference("app:s390x");
     let warned = world.hull(["pull", "--platform", "linux/amd64", &other]).success();
     assert!(

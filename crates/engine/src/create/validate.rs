@@ -51,7 +51,10 @@ fn refuse_if(condition: bool, problem: impl FnOnce() -> String) -> Checked {
     if condition { Err(InvalidSpec::new(problem())) } else { Ok(()) }
 }
 
-/// Checks the whole request.
+/// Checks the whole request, as creating the container does, for who would rather know before fetching its image.
+///
+/// # Errors
+/// [`InvalidSpec`].
 pub fn spec(spec: &ContainerSpec) -> Checked {
     if let Some(name) = &spec.name {
         container_name(name)?;

@@ -22,7 +22,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let image = flags.image()?;
     let spec = flags.resolve().map_err(crate::commands::Ended::plain)?;
     let engine = context.engine()?;
-    image.ensure(engine).map_err(Ended::plain)?;
+    image.ensure(engine, &spec).map_err(Ended::plain)?;
     let created = engine.create(spec)?;
     created.warnings.iter().for_each(|warning| note(format_args!("WARNING: {warning}")));
     cidfile.map(|file| file.keep(created.id.as_str())).transpose()?;

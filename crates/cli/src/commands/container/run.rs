@@ -54,7 +54,7 @@ fn execute(context: &Context, invocation: &Invocation) -> Outcome {
         spec.process.stdin_once = false;
     }
     let engine = context.engine()?;
-    image.ensure(engine).map_err(Ended::plain)?;
+    image.ensure(engine, &spec).map_err(Ended::plain)?;
     match detach {
         true => in_background(engine, spec, cidfile),
         false => in_foreground(engine, spec, cidfile, keys, sig_proxy),

@@ -26,15 +26,13 @@ pub struct WantedImage {
 }
 
 impl WantedImage {
-    /// Has it here when this returns.
-    pub fn ensure(&self, engine: &Engine) -> Result<(), Failure> {
-        // What is wrong with an empty name is said better by whoever uses it.
-        if !self.name.is_empty() {
-            if self.is_lazy {
-                lazy::start(engine.store(), &self.name, self.options.platform.as_ref())?;
-            }
-            engine.image_ensure(&self.name, self.policy, &self.options)?;
+    /// Has it here when this returns, unless `spec` is nothing a container could be made of.
+    pub fn ensure(&self, engine: &Engine, spec: &ContainerSpec) -> Result<(), Failure> {
+        engine::create::check(spec)?;
+        if self.is_lazy {
+            lazy::start(engine.store(), &self.name, self.options.platform.as_ref())?;
         }
+        engine.image_ensure(&self.name, self.policy, &self.options)?;
         Ok(())
     }
 }
