@@ -279,7 +279,7 @@ const KEYS: &[Row] = &[
     ("services.a.provider.type", "{}", r#""x""#, Refused),
     ("services.a.provider.options", r#"{"type": "x"}"#, r#"{"k": "v"}"#, Refused),
     ("services.a.pull_policy", "{}", r#""never""#, Honoured),
-    ("services.a.pull_refresh_after", "{}", r#""1d""#, Refused),
+    ("services.a.pull_refresh_after", r#"{"pull_policy": "refresh"}"#, r#""1d""#, Honoured),
     ("services.a.read_only", "{}", "true", Honoured),
     ("services.a.restart", "{}", r#""always""#, Honoured),
     ("services.a.runtime", "{}", r#""runc""#, Refused),

@@ -145,6 +145,15 @@ fn projects_pull_what_they_need() {
     assert_eq!(registry.requests().len(), asked + 1);
     world.hull(["compose", "pull"]).success().says("Pulled");
     assert_eq!(registry.requests().len(), asked + 3);
+    for (policy, asks) in [("daily", 0), ("weekly", 0), ("every_1w2h", 0), ("every_0s", 1), ("refresh", 1)] {
+        world.file(
+            "compose.yaml",
+            &format!("name: p\nservices:\n  a: {{image: '{app}', pull_policy: {policy}}}\n"),
+        );
+        let asked = registry.requests().len();
+        world.hull(["compose", "up", "-d"]).success();
+        assert_eq!(registry.requests().len(), asked + asks, "{policy}");
+    }
     world.hull(["compose", "down"]).success();
     world.file(
         "compose.yaml",

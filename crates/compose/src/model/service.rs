@@ -6,6 +6,7 @@ mod mounts;
 mod network;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use engine::model::{ContainerSpec, Labels, RestartPolicy};
 use sha2::{Digest as _, Sha256};
@@ -85,6 +86,8 @@ pub enum PullPolicy {
     Never,
     /// Ask the registry at every `up`.
     Always,
+    /// Ask the registry when the image came here longer ago than this.
+    Refresh(Duration),
     /// Build at every `up`.
     Build,
 }
@@ -94,7 +97,7 @@ impl PullPolicy {
     pub(crate) fn of_registry(self) -> image::PullPolicy {
         match self {
             Self::Always => image::PullPolicy::Always,
-            Self::Missing | Self::Build => image::PullPolicy::Missing,
+            Self::Missing | Self::Build | Self::Refresh(_) => image::PullPolicy::Missing,
             Self::Never => image::PullPolicy::Never,
         }
     }
@@ -172,7 +175,6 @@ fn refuse(section: &Section) -> Result<(), LoadError> {
         ("post_start", "lifecycle hooks are not there yet"),
         ("pre_stop", "lifecycle hooks are not there yet"),
         ("provider", "provider plugins are not there yet"),
-        ("pull_refresh_after", "when an image was pulled last is not looked at"),
         ("runtime", "hull is the runtime"),
         ("storage_opt", "the storage has no options"),
         ("use_api_socket", "there is no API socket yet"),
@@ -200,24 +202,58 @@ fn container_name(section: &Section) -> Result<Option<String>, LoadError> {
 }
 
 fn pull_policy(section: &Section) -> Result<PullPolicy, LoadError> {
-    match section.text("pull_policy")?.as_deref() {
+    let after = section.text("pull_refresh_after")?;
+    let interval = |key: &str, text: &str| {
+        refresh_interval(text)
+            .ok_or_else(|| section.invalid(key, format!("must be a time such as 1w2d12h, not {text:?}")))
+    };
+    let policy = section.text("pull_policy")?;
+    if after.is_some() && policy.as_deref() != Some("refresh") {
+        return Err(section.invalid("pull_refresh_after", "it needs `pull_policy: refresh`".to_owned()));
+    }
+    match policy.as_deref() {
         None | Some("missing" | "if_not_present" | "") => Ok(PullPolicy::Missing),
         Some("never") => Ok(PullPolicy::Never),
         Some("always") => Ok(PullPolicy::Always),
         Some("build") => Ok(PullPolicy::Build),
-        Some("refresh" | "daily" | "weekly") => {
-            section.unsupported("pull_policy", "when an image was pulled last is not looked at")?;
-            Ok(PullPolicy::Missing)
-        }
-        Some(other) if other.starts_with("every_") => {
-            section.unsupported("pull_policy", "when an image was pulled last is not looked at")?;
-            Ok(PullPolicy::Missing)
-        }
-        Some(other) => {
-            Err(section
-                .invalid("pull_policy", format!("must be always, missing, never or build, not {other:?}")))
-        }
+        Some("daily") => Ok(PullPolicy::Refresh(DAY)),
+        Some("weekly") => Ok(PullPolicy::Refresh(7 * DAY)),
+        Some("refresh") => match after {
+            Some(text) => interval("pull_refresh_after", &text).map(PullPolicy::Refresh),
+            None => Ok(PullPolicy::Refresh(Duration::ZERO)),
+        },
+        Some(other) => match other.strip_prefix("every_") {
+            Some(text) => interval("pull_policy", text).map(PullPolicy::Refresh),
+            None => Err(section.invalid(
+                "pull_policy",
+                format!(
+                    "must be always, missing, never, build, refresh, daily, weekly or every_<time>, not {other:?}"
+                ),
+            )),
+        },
     }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// `1w2d3h4m5s`, of which each part may be missing, but not all.
+fn refresh_interval(text: &str) -> Option<Duration> {
+    let (mut total, mut rest) = (Duration::ZERO, text);
+    while !rest.is_empty() || text.is_empty() {
+        let unit = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number = rest[..unit].parse().ok()?;
+        let one = match rest.as_bytes()[unit] {
+            b'w' => 7 * DAY,
+            b'd' => DAY,
+            b'h' => Duration::from_secs(3600),
+            b'm' => Duration::from_secs(60),
+            b's' => Duration::from_secs(1),
+            _ => return None,
+        };
+        total = total.checked_add(one.checked_mul(number)?)?;
+        rest = &rest[unit + 1..];
+    }
+    Some(total)
 }
 
 fn platform(section: &Section) -> Result<Option<String>, LoadError> {
@@ -399,5 +435,23 @@ impl Service {
     /// Labels of its definition, without Compose's.
     pub fn labels(&self) -> &Labels {
         &self.container.labels
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refresh_intervals() {
+        let check = |text, expected: Option<u64>| {
+            assert_eq!(refresh_interval(text), expected.map(Duration::from_secs), "{text}");
+        };
+        check("1w2d3h4m5s", Some(788_645));
+        check("12h", Some(43_200));
+        check("0s", Some(0));
+        for text in ["", "h", "1", "1y", "1h2", "-1h", "99999999999h", "1ü"] {
+            check(text, None);
+        }
     }
 }

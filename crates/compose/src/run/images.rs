@@ -140,6 +140,16 @@ impl Stack<'_> {
         }
     }
 
+    /// Whether the image came here longer ago than the service wants it to.
+    fn is_stale(&self, service: &Service) -> bool {
+        let PullPolicy::Refresh(after) = service.pull_policy else { return false };
+        let stored = self.engine.images().resolve(&service.image).map(|image| image.stored_ns);
+        stored.is_ok_and(|stored_ns| {
+            let age_ns = engine::time::now_ns().saturating_sub(stored_ns);
+            u128::try_from(age_ns).is_ok_and(|age_ns| age_ns >= after.as_nanos())
+        })
+    }
+
     /// Pulls and builds what has to be; returns the image id of each service. `pull` goes before what services say.
     pub(crate) fn ensure_images(
         &self,
@@ -160,13 +170,13 @@ impl Stack<'_> {
             BuildWhen::Missing => match service.pull_policy {
                 PullPolicy::Build => true,
                 PullPolicy::Never => false,
-                PullPolicy::Missing | PullPolicy::Always => is_missing(service),
+                PullPolicy::Missing | PullPolicy::Always | PullPolicy::Refresh(_) => is_missing(service),
             },
         };
         let is_pulled = |service: &Service| match pull.unwrap_or(service.pull_policy.of_registry()) {
             _ if service.build.is_some() => false,
             Policy::Always => true,
-            Policy::Missing => is_missing(service),
+            Policy::Missing => is_missing(service) || (pull.is_none() && self.is_stale(service)),
             Policy::Never => false,
         };
         let to_build: Vec<&Service> = services.iter().copied().filter(|service| is_built(service)).collect();
