@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use testkit::World;
+use testkit::{Registry, World};
 
 /// A small tmpfs as the data root of `world`.
 struct SmallDisk<'w> {
@@ -39,7 +39,7 @@ impl<'w> SmallDisk<'w> {
     /// Everything hull keeps but the database, sorted.
     fn content(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
-        for part in ["blobs", "snapshots", "containers", "volumes", "tmp"] {
+        for part in ["blobs", "partial", "snapshots", "containers", "volumes", "tmp"] {
             walk(&self.world.data_root().join(part), &mut found);
         }
         found.sort();
@@ -78,7 +78,11 @@ fn a_full_disk_is_one_clear_error() {
     world.hull(["create", "--name", "tree", "big", "true"]).success();
     world.hull(["export", "-o", &tree, "tree"]).success();
     world.hull(["rm", "tree"]).success();
-    world.hull(["rmi", "big"]).success();
+    let registry = Registry::start();
+    let remote = registry.reference("big");
+    world.hull(["tag", "big", &remote]).success();
+    world.hull(["push", "-q", "--compression", "none", &remote]).success();
+    world.hull(["rmi", "big", &remote]).success();
     world.hull(["builder", "prune", "-af"]).success();
     world.file(
         "data/Dockerfile",
@@ -86,8 +90,9 @@ fn a_full_disk_is_one_clear_error() {
     );
     world.hull(["build", "-q", "-t", "data", "data"]).success();
     world.hull(["run", "--name", "web", "busybox", "sh", "-c", &format!("{megabytes}/x")]).success();
-    let commands: [&[&str]; 6] = [
+    let commands: [&[&str]; 7] = [
         &["import", &tree, "imported"],
+        &["pull", &remote],
         &["load", "-i", &archive],
         &["build", "-t", "built", "big"],
         &["run", "--rm", "data", "true"],
@@ -112,6 +117,30 @@ fn a_full_disk_is_one_clear_error() {
     for command in commands {
         world.hull(command).success();
     }
+}
+
+#[test]
+fn a_name_is_given_or_it_is_not() {
+    let world = World::new(env!("CARGO_BIN_EXE_hull"));
+    let disk = SmallDisk::new(&world);
+    world.hull(["import", &testkit::busybox_tar().to_string_lossy(), "busybox"]).success();
+    disk.fill(0);
+    let mut failed = false;
+    for number in 0..400 {
+        let name = format!("{}:{number}", "name".repeat(40));
+        let tag = world.hull(["tag", "busybox", &name]);
+        let is_there = world.hull(["image", "inspect", &name]).status == Some(0);
+        assert_eq!(tag.status == Some(0), is_there, "{tag}");
+        if !is_there {
+            tag.status(1).says("hint: free some space");
+            failed = true;
+            break;
+        }
+    }
+    assert!(failed, "400 names found room on a full disk");
+    disk.free();
+    world.hull(["tag", "busybox", "again"]).success();
+    world.hull(["image", "check"]).success();
 }
 
 #[test]

@@ -109,6 +109,16 @@ fn prune() {
 }
 
 #[test]
+fn image_prune() {
+    let world = new_world();
+    let archive = archive(&world).to_string_lossy().into_owned();
+    world.hull(["system", "prune", "-af"]).success();
+    let prepare = |_| drop(world.hull(["load", "-q", "-i", &archive]).success());
+    killed_anywhere(&world, prepare, |_| words(&["image", "prune", "-af"]), "");
+    assert_empty(&world);
+}
+
+#[test]
 fn push() {
     let world = new_world();
     archive(&world);

@@ -271,6 +271,34 @@ fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
     drop(disk);
 }
 
+#[test]
+fn a_push_to_a_full_disk_is_one_clear_error() {
+    let world = testkit::World::new(env!("CARGO_BIN_EXE_hull"));
+    let disk = SmallDisk::mount(&world);
+    let mut server = Server::of(world, &[]);
+    let neighbour = testkit::World::with_busybox(env!("CARGO_BIN_EXE_hull"));
+    neighbour.file("Dockerfile", "FROM busybox\nRUN dd if=/dev/zero of=/big bs=1M count=4\n");
+    let name = format!("{}/app:v1", server.address);
+    neighbour.hull(["build", "-q", "-t", &name, "."]).success();
+    let filler = server.world.data_root().join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while file.write_all(&[1; 4096]).is_ok() {}
+    let push = || neighbour.hull(["push", "--compression", "none", &name]);
+    for free in [0, 2 << 20] {
+        file.set_len(file.metadata().unwrap().len() - free).unwrap();
+        let failed = push().status(1).says("507");
+        assert_eq!(failed.stderr.matches("error: ").count(), 1, "{failed}");
+    }
+    std::fs::remove_file(&filler).unwrap();
+    drop(file);
+    assert_eq!(server.images().text(), "");
+    push().success();
+    server.world.hull(["run", "--rm", "app:v1", "test", "-s", "/big"]).success();
+    server.world.hull(["image", "check"]).success();
+    assert_eq!(server.end(15), Some(0));
+    drop(disk);
+}
+
 /// A small tmpfs as the data root of a world.
 struct SmallDisk(std::path::PathBuf);
 

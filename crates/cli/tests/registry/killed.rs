@@ -72,6 +72,26 @@ fn a_kill_in_the_middle_of_unpacking_leaves_no_image() {
 }
 
 #[test]
+fn a_kill_in_the_middle_of_a_deletion_is_made_good_by_another() {
+    let mut server = Server::start(&[]);
+    for after_us in (0..20).map(|round| round * 500) {
+        let image = Image::of_host("deleted");
+        server.push("app", "v1", &image).status(201);
+        let target = format!("/v2/app/manifests/{}", image.digest());
+        let stream = server.request("DELETE", &target).begin();
+        std::thread::sleep(Duration::from_micros(after_us));
+        server.end(9);
+        drop(stream);
+        server.world.hull(["image", "check"]).success();
+        server.start_again(&[]);
+        let status = server.delete(&target).status;
+        assert!(matches!(status, 202 | 404), "{after_us}: {status}");
+        server.world.hull(["images"]).success();
+        assert_eq!(server.content(), [0, 0, 0], "{after_us}");
+    }
+}
+
+#[test]
 fn a_server_that_is_asked_to_end_finishes_its_answers() {
     for signal in [15, 2] {
         let mut server = Server::start(&[]);

@@ -69,7 +69,7 @@ pub fn version(connection: &Connection) -> rusqlite::Result<i64> {
 
 /// Brings the database up to [`CURRENT`]; the caller holds the write lock.
 pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), DatabaseError> {
-    let error = |source| DatabaseError::File { action: "migrate", path: path.to_owned(), source };
+    let error = |source| DatabaseError::file("migrate", path.to_owned(), source);
     // Changes the file for good and cannot be part of a transaction.
     connection.pragma_update(None, "journal_mode", "WAL").map_err(error)?;
     let found = version(connection).map_err(error)?;
