@@ -203,6 +203,8 @@ fn answer(value: Result<&[u8], Errno>, size: u32, reply: ReplyXattr) {
     }
 }
 
+const DEVICE: &str = "/dev/fuse";
+
 /// Makes the filesystem and begins to serve it: returns its mount, attached to nothing yet.
 ///
 /// The service ends when the last mount of it has gone.
@@ -210,7 +212,8 @@ fn answer(value: Result<&[u8], Errno>, size: u32, reply: ReplyXattr) {
 /// # Errors
 /// Those of `/dev/fuse` and of mounting.
 pub fn mount(filesystem: Filesystem) -> io::Result<(MountTree, std::thread::JoinHandle<io::Result<()>>)> {
-    let device = File::options().read(true).write(true).open("/dev/fuse")?;
+    let device = File::options().read(true).write(true).open(DEVICE);
+    let device = device.map_err(|e| io::Error::new(e.kind(), format!("cannot open {DEVICE}: {e}")))?;
     let context = Context::open("fuse")?;
     let set = |key, value: &str| {
         context.set(key, value).map_err(|e| match context.complaint() {
