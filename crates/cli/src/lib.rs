@@ -37,6 +37,7 @@ pub fn main() -> ExitCode {
     match args.first().and_then(|word| word.to_str()) {
         Some("monitor") => monitor::main(args.drain(1..)),
         Some("hold-terminal") => engine::hold_terminal_main(),
+        Some("hold-exec") => engine::hold_exec_main(args.drain(1..)),
         Some("reap") => engine::reap_main(args.drain(1..)),
         Some("keeper") => rootless::keeper_main(args.drain(1..)),
         Some("forward") => net::forward::main(args.drain(1..)),

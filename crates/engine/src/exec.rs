@@ -6,10 +6,12 @@ use crate::events;
 use crate::launch;
 use crate::lookup::LookupError;
 use crate::model::{ContainerId, ExecSpec};
+use crate::record::Container;
 use cgroup::CgroupError;
 use diag::{Class, Diagnose};
+use monitor::client::RequestError;
 use monitor::plan::LaunchPlan;
-use monitor::state::Status;
+use monitor::state::{State, Status};
 use runtime::{Exec, LaunchError, Process, Stdio, UserSpec};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -37,6 +39,17 @@ pub enum ExecError {
     Cgroup(#[from] CgroupError),
     #[error("OCI runtime exec failed")]
     Launch(#[source] LaunchError),
+    #[error("No such exec instance: {id}")]
+    NoInstance { id: String },
+    #[error("exec command {id} has already run")]
+    HasRun { id: String },
+    #[error("exec command {id} is not running")]
+    InstanceNotRunning { id: String },
+    #[error("cannot {action} exec instance {id}")]
+    Instance { action: &'static str, id: String, source: io::Error },
+    /// Whoever holds the process says why it was not started.
+    #[error(transparent)]
+    Held(#[from] RequestError),
 }
 
 impl Diagnose for ExecError {
@@ -48,6 +61,10 @@ impl Diagnose for ExecError {
             Self::Plan { .. } => Class::Internal,
             Self::Cgroup(error) => error.class(),
             Self::Launch(error) => error.class(),
+            Self::NoInstance { .. } => Class::NotFound,
+            Self::HasRun { .. } | Self::InstanceNotRunning { .. } => Class::Conflict,
+            Self::Instance { source, .. } => Class::of_io(source),
+            Self::Held(error) => error.class(),
         }
     }
 
@@ -56,6 +73,7 @@ impl Diagnose for ExecError {
             Self::Lookup(error) => error.hint(),
             Self::NotRunning { id } => Some(format!("start it first: `start {}`", id.short())),
             Self::Launch(error) => error.hint(),
+            Self::Held(error) => error.hint(),
             _ => None,
         }
     }
@@ -64,7 +82,21 @@ impl Diagnose for ExecError {
         match self {
             // Docker's for a command that cannot be invoked, whatever the reason.
             Self::Launch(error) => Some(error.exit_status().unwrap_or(126)),
+            Self::Held(error) => error.exit_status(),
             _ => None,
+        }
+    }
+}
+
+impl ExecSpec {
+    /// Refuses what no container could run.
+    pub(crate) fn check(&self) -> Result<(), InvalidSpec> {
+        if self.command.is_empty() {
+            return Err(InvalidSpec::new("no exec command specified"));
+        }
+        match self.working_dir.as_ref().filter(|directory| !directory.starts_with('/')) {
+            Some(directory) => Err(InvalidSpec::new(format!("Cwd must be an absolute path: {directory}"))),
+            None => Ok(()),
         }
     }
 }
@@ -76,20 +108,9 @@ impl Engine {
     /// # Errors
     /// [`ExecError`].
     pub fn exec(&self, name: &str, exec: &ExecSpec, stdio: Stdio) -> Result<Process, ExecError> {
-        if exec.command.is_empty() {
-            return Err(InvalidSpec::new("no exec command specified").into());
-        }
-        if let Some(directory) = exec.working_dir.as_ref().filter(|directory| !directory.starts_with('/')) {
-            return Err(InvalidSpec::new(format!("Cwd must be an absolute path: {directory}")).into());
-        }
+        exec.check()?;
         let container = self.find(name)?;
-        let state = self.observe(&container)?.state;
-        match state.status {
-            Status::Running => {}
-            Status::Paused => return Err(ExecError::Paused { name: container.name }),
-            Status::Restarting => return Err(ExecError::Restarting { name: container.name }),
-            Status::Created | Status::Exited => return Err(ExecError::NotRunning { id: container.id }),
-        }
+        let state = self.state_for_exec(&container)?;
         let pidfd = match sys::process::open(state.pid) {
             Ok(pidfd) => pidfd,
             Err(_) => return Err(ExecError::NotRunning { id: container.id }),
@@ -139,6 +160,20 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// The state of a container that can be given one more process.
+    pub(crate) fn state_for_exec(&self, container: &Container) -> Result<State, ExecError> {
+        let state = self.observe(container)?.state;
+        let name = || container.name.clone();
+        match state.status {
+            Status::Running => Ok(state),
+            Status::Paused => Err(ExecError::Paused { name: name() }),
+            Status::Restarting => Err(ExecError::Restarting { name: name() }),
+            Status::Created | Status::Exited => Err(ExecError::NotRunning { id: container.id.clone() }),
+        }
+    }
+}
+
 /// Where the hidden command `hold-terminal` finds the terminal.
 const TERMINAL_FD: i32 = 3;
 
@@ -149,7 +184,7 @@ impl Engine {
     /// That process cannot be started.
     pub fn hold_terminal(&self, terminal: &OwnedFd) -> io::Result<()> {
         let program = sys::spawn::duplicate_above(self.program()?, TERMINAL_FD + 1)?;
-        sys::spawn::spawn(&sys::spawn::Spawn {
+        sys::spawn::spawn_forgotten(&sys::spawn::Spawn {
             program: Path::new(&format!("/proc/self/fd/{}", program.as_raw_fd())),
             args: &["hull".as_ref(), "hold-terminal".as_ref()],
             fds: &[(terminal.as_fd(), TERMINAL_FD)],

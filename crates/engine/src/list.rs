@@ -164,6 +164,7 @@ impl Engine {
                 data_dir.join("work"),
             ),
             given_up: self.given_up(&container, own_users),
+            execs: self.exec_ids(&container.id),
             spec: container.doc.spec,
             id: container.id,
             name: container.name,

@@ -96,7 +96,7 @@ fn spawn(store: &Store, reference: &Reference, platform: Option<&Platform>) -> i
     let (data, run) = (store.data().as_os_str(), store.run().as_os_str());
     let args: [&OsStr; 6] =
         [OsStr::new("hull"), OsStr::new("lazy"), data, run, reference.as_ref(), platform.as_ref()];
-    sys::spawn::spawn(&sys::spawn::Spawn {
+    sys::spawn::spawn_forgotten(&sys::spawn::Spawn {
         program: Path::new("/proc/self/exe"),
         args: &args,
         fds: &[(theirs_fd.as_fd(), ANSWER_FD)],

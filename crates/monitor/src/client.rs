@@ -71,8 +71,13 @@ pub struct Client {
 
 /// Connects to the monitor of the container with this run directory (whose name is the container's id).
 pub fn connect(run_dir: &Path) -> Result<Client, RequestError> {
-    let id = id_of(run_dir);
-    let socket = File::open(run_dir).and_then(|dir| sys::socket::connect_in(dir.as_fd(), SOCKET));
+    connect_to(run_dir, SOCKET)
+}
+
+/// Connects to the socket `name` in `directory`, of whoever holds a process (whose id is the directory's name).
+pub fn connect_to(directory: &Path, name: &str) -> Result<Client, RequestError> {
+    let id = id_of(directory);
+    let socket = File::open(directory).and_then(|dir| sys::socket::connect_in(dir.as_fd(), name));
     match socket {
         Ok(socket) => Ok(Client { id, socket }),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -214,6 +219,14 @@ impl Client {
         let source = io::Error::new(io::ErrorKind::InvalidData, format!("unexpected answer {reply:?}"));
         RequestError::Talk { id: self.id.clone(), source }
     }
+}
+
+/// Asks whoever holds a process, on a connection of its own, to attach this client before the first byte.
+///
+/// # Errors
+/// [`RequestError::Refused`] with the reason why the process was not started.
+pub fn attach_over(socket: UnixStream, options: AttachOptions) -> Result<AttachStream, RequestError> {
+    Client { id: String::new(), socket }.attach(options)
 }
 
 impl AsFd for Client {

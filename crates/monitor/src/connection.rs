@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
+use sys::event::PollFlags;
+
 use crate::frame;
 use crate::logs::Stream;
 use crate::protocol::{AttachOptions, Control, MAX_LINE, Reply, Request};
@@ -168,12 +170,17 @@ impl Connection {
         !self.hung_up && self.attached.is_some_and(|options| options.will_remove)
     }
 
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing
-    }
-
-    pub(crate) fn wants_write(&self) -> bool {
-        !self.outbox.is_empty()
+    /// What to wait for; an attached client has to wait with its input while the container is behind with it.
+    pub(crate) fn interest(&self, input_is_behind: bool) -> PollFlags {
+        let mut flags = PollFlags::empty();
+        let must_wait = self.attached.is_some() && input_is_behind;
+        if !self.closing && !must_wait {
+            flags |= PollFlags::IN;
+        }
+        if !self.outbox.is_empty() {
+            flags |= PollFlags::OUT;
+        }
+        flags
     }
 
     /// Whether the container's output has to wait for this client.

@@ -30,6 +30,7 @@ pub mod events;
 mod failure;
 mod frame;
 mod health;
+pub mod held;
 pub mod logs;
 pub mod plan;
 mod process;

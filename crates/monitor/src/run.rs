@@ -81,8 +81,8 @@ impl From<CreateError> for Failure {
 }
 
 fn create(plan: &LaunchPlan, sandbox: &Sandbox) -> Result<(Created, Streams), CreateError> {
-    let (stdio, streams) =
-        stdio::pipes(plan).map_err(|source| CreateError::Other(stream_error(plan)(source)))?;
+    let (stdio, streams) = stdio::pipes(plan.tty, plan.console_size, plan.open_stdin)
+        .map_err(|source| CreateError::Other(stream_error(plan)(source)))?;
     for file in &plan.own_files {
         sandbox.identity.adopt(file).map_err(|source| {
             let what = file.display().to_string();

@@ -8,7 +8,6 @@ use sys::event::{read_now, set_nonblocking, write_now};
 use sys::terminal::WindowSize;
 
 use crate::logs::Stream;
-use crate::plan::LaunchPlan;
 
 /// More than this waiting for the container's stdin stops attached clients from being read.
 const MAX_INPUT: usize = 64 * 1024;
@@ -37,9 +36,9 @@ pub(crate) struct Input {
 }
 
 /// Makes the pipes: what the container gets, and our ends. For a terminal our end comes later: [`Streams::add_terminal`].
-pub(crate) fn pipes(plan: &LaunchPlan) -> io::Result<(Stdio, Streams)> {
-    if plan.tty {
-        let size = plan.console_size.map(|(rows, columns)| WindowSize { rows, columns });
+pub(crate) fn pipes(tty: bool, size: Option<(u16, u16)>, open_stdin: bool) -> io::Result<(Stdio, Streams)> {
+    if tty {
+        let size = size.map(|(rows, columns)| WindowSize { rows, columns });
         return Ok((Stdio::Terminal { size }, Streams::default()));
     }
     let mut streams = Streams::default();
@@ -51,7 +50,7 @@ pub(crate) fn pipes(plan: &LaunchPlan) -> io::Result<(Stdio, Streams)> {
     };
     let (stdout, stderr) = (output(Stream::Stdout)?, output(Stream::Stderr)?);
     let mut stdin = None;
-    if plan.open_stdin {
+    if open_stdin {
         let (theirs, ours) = io::pipe()?;
         set_nonblocking(ours.as_fd(), true)?;
         stdin = Some(theirs.into());
@@ -136,7 +135,24 @@ impl Input {
     }
 }
 
+/// Most that is read of each stream after the end of who wrote it: a full pipe is 64 KiB, and a process outside the container's pid
+/// namespace could write for ever.
+const MAX_REST: usize = 4 << 20;
+
 impl Output {
+    /// Passes on what is there now, after the end of who wrote it.
+    pub(crate) fn drain(&self, mut pass: impl FnMut(&[u8])) {
+        let mut buffer = [0; 16 * 1024];
+        let mut taken = 0;
+        while let Ok(Some(n)) = self.read(&mut buffer) {
+            taken += n;
+            if n == 0 || taken > MAX_REST {
+                break;
+            }
+            pass(&buffer[..n]);
+        }
+    }
+
     /// Reads once; `Ok(None)` when nothing is there now, `Ok(Some(0))` at the end of the stream.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match read_now(self.fd.as_fd(), buffer) {

@@ -284,7 +284,7 @@ impl Supervisor {
             add(Source::Forwarder, process, PollFlags::IN);
         }
         for (index, client) in self.clients.iter().enumerate() {
-            add(Source::Client(index), client.as_fd(), client_interest(client, input_is_behind));
+            add(Source::Client(index), client.as_fd(), client.interest(input_is_behind));
         }
         let timeout = self.deadline().map(|at| at.saturating_duration_since(Instant::now()));
         poll(&mut fds, timeout)?;
@@ -436,18 +436,6 @@ impl Supervisor {
     fn elapsed_since(&self, start_ns: i64) -> i64 {
         (now_ns() - start_ns) / 1_000_000_000
     }
-}
-
-fn client_interest(client: &Connection, input_is_behind: bool) -> PollFlags {
-    let mut flags = PollFlags::empty();
-    let must_wait = client.attached.is_some() && input_is_behind;
-    if !client.is_closing() && !must_wait {
-        flags |= PollFlags::IN;
-    }
-    if client.wants_write() {
-        flags |= PollFlags::OUT;
-    }
-    flags
 }
 
 fn deliver(log: Option<&mut LogWriter>, clients: &mut [Connection], stream: Stream, bytes: &[u8]) {

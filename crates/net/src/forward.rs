@@ -57,8 +57,12 @@ impl Forwarder {
         let mut args: Vec<&OsStr> = vec!["hull".as_ref(), "forward".as_ref()];
         args.extend(targets.iter().map(|target| -> &OsStr { target.as_ref() }));
         let program = Path::new("/proc/self/exe");
-        let pid =
-            sys::spawn::spawn(&sys::spawn::Spawn { program, args: &args, fds: &fds, new_session: true })?;
+        let pid = sys::spawn::spawn_forgotten(&sys::spawn::Spawn {
+            program,
+            args: &args,
+            fds: &fds,
+            new_session: true,
+        })?;
         Ok(Self { process: sys::process::open(pid)?, started: Instant::now() })
     }
 

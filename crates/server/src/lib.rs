@@ -20,6 +20,7 @@
 mod absent;
 mod connection;
 mod containers;
+mod exec;
 mod hijack;
 mod listen;
 mod networks;

@@ -5,7 +5,7 @@ use axum::http::Method;
 use crate::refusal::Refusal;
 use crate::reply::Response;
 use crate::request::Request;
-use crate::{absent, containers, networks, scope, system, volumes};
+use crate::{absent, containers, exec, networks, scope, system, volumes};
 
 const GET: &Method = &Method::GET;
 const HEAD: &Method = &Method::HEAD;
@@ -42,6 +42,10 @@ pub async fn answer(mut request: Request) -> Result<Response, Refusal> {
         (POST, ["containers", id, "resize"]) => containers::control::resize(request, id).await,
         (POST, ["containers", id, "wait"]) => containers::wait::wait(request, id).await,
         (POST, ["containers", id, "attach"]) => containers::attach::attach(request, id).await,
+        (POST, ["containers", id, "exec"]) => exec::create(request, id).await,
+        (POST, ["exec", id, "start"]) => exec::start(request, id).await,
+        (POST, ["exec", id, "resize"]) => exec::resize(request, id).await,
+        (GET, ["exec", id, "json"]) => exec::inspect(request, id).await,
         (DELETE, ["containers", id]) => containers::control::remove(request, id).await,
 
         (GET, ["networks"]) => networks::list(request).await,

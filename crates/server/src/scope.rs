@@ -59,6 +59,7 @@ enum Subject<'a> {
     /// A list that filters by label.
     List,
     Container(&'a str),
+    Exec(&'a str),
     Network(&'a str),
     Volume(&'a str),
     /// Anything else of the host's.
@@ -71,6 +72,7 @@ fn subject<'a>(path: &[&'a str]) -> Subject<'a> {
         ["containers", "json"] | ["networks"] | ["volumes"] | ["events"] => Subject::List,
         ["containers", "create" | "prune"] | ["networks" | "volumes", "create" | "prune"] => Subject::Host,
         ["containers", id, ..] => Subject::Container(id),
+        ["exec", id, ..] => Subject::Exec(id),
         ["networks", id] => Subject::Network(id),
         ["volumes", name] => Subject::Volume(name),
         _ => Subject::Host,
@@ -110,16 +112,11 @@ pub async fn admit(request: &mut Request) -> Result<(), Refusal> {
     match subject(&path) {
         Subject::Server => Ok(()),
         Subject::List => request.query.add_filter("label", &format!("{PROJECT}={project}")),
-        Subject::Container(id) => {
+        Subject::Container(id) => container(request, id.to_owned(), &project).await,
+        Subject::Exec(id) => {
             let id = id.to_owned();
-            let labels = request.engine({
-                let id = id.clone();
-                move |engine| engine.inspect(&id).map(|container| container.spec.labels)
-            });
-            match labels.await?.get(PROJECT) == Some(&project) {
-                true => Ok(()),
-                false => Err(LookupError::NotFound { name: id }.into()),
-            }
+            let exec = request.engine(move |engine| engine.exec_inspect(&id)).await?;
+            container(request, exec.record.container.to_string(), &project).await
         }
         Subject::Network(id) if request.method == Method::GET => {
             let id = id.to_owned();
@@ -132,6 +129,22 @@ pub async fn admit(request: &mut Request) -> Result<(), Refusal> {
             seen(volume.labels.get(PROJECT) == Some(&project), "volume", &volume.name)
         }
         _ => Err(forbidden(format!("is for the containers of project {project:?} only"))),
+    }
+}
+
+/// Whether a container is of the project.
+fn container(
+    request: &Request,
+    id: String,
+    project: &str,
+) -> impl Future<Output = Result<(), Refusal>> + use<> {
+    let (name, project) = (id.clone(), project.to_owned());
+    let inspect = request.engine(move |engine| engine.inspect(&name));
+    async move {
+        match inspect.await?.spec.labels.get(PROJECT) == Some(&project) {
+            true => Ok(()),
+            false => Err(LookupError::NotFound { name: id }.into()),
+        }
     }
 }
 

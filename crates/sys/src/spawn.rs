@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
+use std::sync::{Mutex, PoisonError};
 
 /// How [`spawn`] arranges the new program.
 #[derive(Debug)]
@@ -39,6 +40,26 @@ pub fn spawn(request: &Spawn<'_>) -> io::Result<i32> {
         libc::posix_spawn(&raw mut pid, program.as_ptr(), &actions.0, &attributes.0, argv.as_ptr(), environ)
     };
     errno(result).map(|()| pid)
+}
+
+/// The children that [`spawn_forgotten`] has still to reap.
+static FORGOTTEN: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+
+/// As [`spawn`], for a program whose end does not matter to its parent, however long that lives: it is reaped by a later call of this
+/// function, so that those that have ended and still have a pid are never more than since the last one.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_forgotten(request: &Spawn<'_>) -> io::Result<i32> {
+    let pid = spawn(request)?;
+    let mut forgotten = FORGOTTEN.lock().unwrap_or_else(PoisonError::into_inner);
+    forgotten.retain(|pid| {
+        let pid = rustix::process::Pid::from_raw(*pid);
+        // An error says that there is no such child: somebody else has reaped it.
+        matches!(rustix::process::waitpid(pid, rustix::process::WaitOptions::NOHANG), Ok(None))
+    });
+    forgotten.push(pid);
+    Ok(pid)
 }
 
 /// Another descriptor of the same open file, close-on-exec and numbered `least` or higher.

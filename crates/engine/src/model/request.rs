@@ -2,6 +2,7 @@
 
 use super::{Labels, Limits, RestartPolicy};
 use diag::{Class, Diagnose};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// `stop` and `restart`.
@@ -36,7 +37,8 @@ pub struct LogOptions {
 }
 
 /// `exec`: one more process.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ExecSpec {
     /// Program and arguments.
     pub command: Vec<String>,

@@ -18,7 +18,7 @@ pub fn container(inspect: &ContainerInspect) -> Value {
         "Config": config(inspect),
         "Created": rfc3339(inspect.created_ns),
         "Driver": "overlay2",
-        "ExecIDs": null,
+        "ExecIDs": if inspect.execs.is_empty() { Value::Null } else { json!(inspect.execs) },
         "GraphDriver": graph_driver(inspect),
         "HostConfig": host_config(inspect),
         "HostnamePath": generated(inspect, "hostname"),

@@ -125,7 +125,7 @@ pub fn prepare(
     // Not under the number that becomes the channel's before the exec.
     let program = sys::spawn::duplicate_above(program, CHANNEL_FD + 1).map_err(failed)?;
     let (socket, theirs) = UnixStream::pair().map_err(failed)?;
-    let pid = sys::spawn::spawn(&sys::spawn::Spawn {
+    let pid = sys::spawn::spawn_forgotten(&sys::spawn::Spawn {
         program: Path::new(&format!("/proc/self/fd/{}", program.as_raw_fd())),
         args: &["hull".as_ref(), "monitor".as_ref(), run_dir.as_os_str(), network.as_str().as_ref()],
         fds: &[(theirs.as_fd(), CHANNEL_FD)],

@@ -11,8 +11,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{AttachStream, receive_line, send_line};
-use crate::protocol::{AttachOptions, Reply, Request};
+use super::{AttachStream, RequestError, receive_line};
+use crate::protocol::{AttachOptions, Request};
 
 /// What the names of such sockets begin with.
 const PREFIX: &str = "attach-";
@@ -43,12 +43,11 @@ impl Rendezvous {
     }
 
     /// Tells a monitor that has come what its new client wants.
-    pub fn attach(&self, mut monitor: UnixStream, options: AttachOptions) -> io::Result<AttachStream> {
-        send_line(&mut monitor, &Request::Attach(options))?;
-        match receive_line(&mut monitor)? {
-            Some(Reply::Attached { tty }) => Ok(AttachStream::new(monitor, tty)),
-            other => Err(io::Error::other(format!("unexpected answer {other:?}"))),
-        }
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn attach(&self, monitor: UnixStream, options: AttachOptions) -> Result<AttachStream, RequestError> {
+        super::attach_over(monitor, options)
     }
 }
 

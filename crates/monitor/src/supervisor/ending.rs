@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use diag::Failure;
 use sys::event::{PollFd, PollFlags, poll};
 
-use super::{Phase, Supervisor, Wish, client_interest, deliver};
+use super::{Phase, Supervisor, Wish, deliver};
 use crate::connection::{Connection, Incoming, Waiting};
 use crate::plan::{LaunchPlan, RestartPolicy};
 use crate::process::{Home, reap};
@@ -21,9 +21,6 @@ use crate::time::now_ns;
 const EXIT_NOT_STARTED: i32 = 128;
 /// How long a client that said it would remove the container has to say that it does.
 const REAPING_PATIENCE: Duration = Duration::from_secs(10);
-/// Most that is read of each stream after the container's end: a full pipe is 64 KiB, and a process outside the
-/// container's pid namespace could write for ever.
-const MAX_REST: usize = 4 << 20;
 
 impl Supervisor {
     /// Looks whether the container's process has ended.
@@ -46,16 +43,8 @@ impl Supervisor {
     /// Takes what the container wrote last; its processes are gone, so the pipes hold all there will be.
     fn drain(&mut self) {
         let Phase::Running(run) = &mut self.phase else { return };
-        let mut buffer = [0; 16 * 1024];
         for output in run.streams.outputs.drain(..) {
-            let mut taken = 0;
-            while let Ok(Some(n)) = output.read(&mut buffer) {
-                taken += n;
-                if n == 0 || taken > MAX_REST {
-                    break;
-                }
-                deliver(self.log.as_mut(), &mut self.clients, output.stream, &buffer[..n]);
-            }
+            output.drain(|bytes| deliver(self.log.as_mut(), &mut self.clients, output.stream, bytes));
         }
         if let Some(log) = &mut self.log {
             let _ = log.finish(now_ns());
@@ -186,7 +175,7 @@ fn await_reaper(clients: &mut [Connection]) -> bool {
         if left.is_zero() {
             return false;
         }
-        let flags = client_interest(client, false);
+        let flags = client.interest(false);
         if poll(&mut [PollFd::from_borrowed_fd(client.as_fd(), flags)], Some(left)).is_err() {
             return false;
         }

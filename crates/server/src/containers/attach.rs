@@ -58,5 +58,5 @@ async fn met(rendezvous: Rendezvous, options: AttachOptions) -> io::Result<Attac
     let monitor = monitor.into_std()?;
     monitor.set_nonblocking(false)?;
     let met = tokio::task::spawn_blocking(move || rendezvous.attach(monitor, options));
-    met.await.expect("a panic ends the process")
+    met.await.expect("a panic ends the process").map_err(io::Error::other)
 }
