@@ -107,7 +107,12 @@ impl Store {
             make_private(&self.data().join(name))?;
         }
         // Last, because its presence says that all others are there.
-        make_private(&self.data().join("tmp"))
+        let tmp = self.data().join("tmp");
+        make_private(&tmp)?;
+        // Layers are unpacked in there, several at once. ext4 would put all of them into the same group of inodes, and without a
+        // journal it looks at each inode that was removed from a group in the last minutes before it makes another there.
+        let _ = sys::fs::open_dir(&tmp).and_then(sys::fs::set_top_of_hierarchies);
+        Ok(())
     }
 
     /// A power cut may have damaged content that was not synced: such content has no durable row and goes now.

@@ -70,6 +70,17 @@ fn insert(store: &Store, id: &str, name: &str) -> Result<(), NameError> {
 }
 
 #[test]
+fn trees_are_made_far_from_each_other() {
+    const EXT: i64 = 0xef53;
+    let scratch = Scratch::new("spread");
+    let store = scratch.open();
+    let tmp = sys::fs::open_dir(store.data().join("tmp")).unwrap();
+    let flags = rustix::fs::ioctl_getflags(&tmp);
+    let is_spread = flags.is_ok_and(|flags| flags.contains(rustix::fs::IFlags::TOPDIR));
+    assert_eq!(is_spread, sys::fs::filesystem(&tmp).unwrap().kind == EXT);
+}
+
+#[test]
 fn blobs_are_named_by_what_they_hold() {
     let scratch = Scratch::new("blobs");
     let store = scratch.open();

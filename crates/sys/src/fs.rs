@@ -287,6 +287,16 @@ pub fn syncfs(fd: impl AsFd) -> io::Result<()> {
     Ok(raw::syncfs(fd)?)
 }
 
+/// Tells the filesystem that the directories to be made in `dir` have nothing to do with each other, so that it spreads them:
+/// `chattr +T`, which only the ext family knows.
+///
+/// # Errors
+/// Those of `ioctl_iflags(2)`; on other filesystems `EOPNOTSUPP` or `ENOTTY`.
+pub fn set_top_of_hierarchies(dir: impl AsFd) -> io::Result<()> {
+    let flags = raw::ioctl_getflags(&dir)?;
+    Ok(raw::ioctl_setflags(&dir, flags | raw::IFlags::TOPDIR)?)
+}
+
 /// Makes names created in or renamed into the directory `path` durable.
 pub fn sync_dir(path: &Path) -> io::Result<()> {
     Ok(raw::fsync(open_dir(path)?)?)
