@@ -60,6 +60,13 @@ pub fn build(context: &BuildContext<'_>, request: BuildRequest) -> Result<BuildO
     let (file_name, text) = files.dockerfile(&request.dockerfile)?;
     let file =
         dockerfile::parse(&text).map_err(|error| BuildError::Syntax { file: file_name.clone(), error })?;
+    if let Some(syntax) = file.syntax.as_deref().filter(|syntax| !dockerfile::is_own_syntax(syntax)) {
+        return Err(BuildError::Request {
+            what: "syntax directive",
+            value: syntax.to_owned(),
+            reason: "hull has no frontend but its own, docker/dockerfile".to_owned(),
+        });
+    }
     let target =
         plan::find_target(&file, request.target.as_deref()).ok_or_else(|| BuildError::NoSuchTarget {
             target: request.target.clone().unwrap_or_default(),
@@ -109,7 +116,7 @@ pub fn build(context: &BuildContext<'_>, request: BuildRequest) -> Result<BuildO
             no_cache: request.no_cache,
             network: request.network,
             users: runtime::ids::Policy::from_environment()?,
-            secrets: request.secrets,
+            attachments: request.attachments,
             shm_size_bytes: request.shm_size_bytes,
             hosts: hosts(&request.add_hosts),
         },

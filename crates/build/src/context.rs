@@ -75,6 +75,9 @@ impl Context {
                 (name, bytes, std::fs::read(beside).ok())
             }
             DockerfileSource::Text(text) => ("Dockerfile".to_owned(), text.clone().into_bytes(), None),
+            DockerfileSource::Fetched { name, text, ignore } => {
+                (name.clone(), text.clone().into_bytes(), Some(ignore.clone().into_bytes()))
+            }
         };
         let (ignore_name, ignore) = match beside {
             Some(bytes) => (format!("{name}.dockerignore"), Some(bytes)),

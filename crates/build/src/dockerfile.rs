@@ -73,7 +73,7 @@ impl std::error::Error for ParseError {}
 pub struct Dockerfile {
     /// The `escape` directive's character, a backslash by default.
     pub escape: char,
-    /// The `syntax` directive; hull is its own frontend and only shows it.
+    /// The `syntax` directive.
     pub syntax: Option<String>,
     /// ARG instructions before the first FROM: seen by FROM lines, and by stages that repeat the name.
     pub global_args: Vec<Step>,
@@ -216,6 +216,14 @@ impl Instruction {
             Self::Workdir(_) => "WORKDIR",
         }
     }
+}
+
+/// Whether a `syntax` directive means this language, of whatever version, and not another frontend's.
+pub fn is_own_syntax(syntax: &str) -> bool {
+    let image = syntax.split_whitespace().next().unwrap_or_default();
+    let name = image.split(['@', ':']).next().unwrap_or_default();
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    matches!(name, "docker/dockerfile" | "docker/dockerfile-upstream")
 }
 
 /// Parses a whole Dockerfile.

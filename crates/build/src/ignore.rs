@@ -17,6 +17,23 @@ struct Rule {
     exception: bool,
 }
 
+/// The patterns of an ignore file in their shortest form, for others who match paths as Docker does.
+///
+/// # Errors
+/// The line number, from 1, and what is wrong with the pattern.
+pub fn ignore_patterns(text: &str) -> Result<Vec<String>, (usize, String)> {
+    let shortest = |pattern: &String| match pattern.strip_prefix('!') {
+        Some(rest) => format!("!{}", clean(rest.trim())),
+        None => clean(pattern),
+    };
+    let patterns = Ignore::parse(text)?.patterns;
+    Ok(patterns
+        .iter()
+        .map(shortest)
+        .filter(|pattern| !matches!(pattern.as_str(), "" | "." | "!" | "!."))
+        .collect())
+}
+
 impl Ignore {
     /// Parses a whole file: one pattern a line, `#` comments, `!` exceptions.
     ///

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
 
+mod agent;
 mod base;
 mod build;
 mod cache;
@@ -43,8 +44,10 @@ mod workspace;
 
 pub use build::{BuildContext, build};
 pub use error::{BuildError, Location, StepError};
+pub use ignore::ignore_patterns;
 pub use progress::{Event, NoProgress, Progress, StepId, plain::Plain};
 pub use request::{
-    BuildOutput, BuildRequest, Cancel, DockerfileSource, RunNetwork, Secret, SecretSource, Source,
+    Attachments, BuildOutput, BuildRequest, Cancel, DockerfileSource, Given, RunNetwork, Secret,
+    SecretSource, Source,
 };
 pub use step::step_main;

@@ -10,6 +10,7 @@ use oci::Digest;
 use oci::runtime::Mount as SpecMount;
 use sys::fs::{FileLock, LockKind};
 
+use crate::agent::Agent;
 use crate::copy::{self, Placement};
 use crate::dockerfile::{Mount, MountKind, Sharing};
 use crate::error::StepError;
@@ -17,11 +18,13 @@ use crate::filesystem::Origin;
 use crate::ignore::Ignore;
 use crate::layer::Writer;
 use crate::metadata::StageImage;
-use crate::request::{Secret, SecretSource};
 use crate::select::{Options, select};
 use crate::solve::Solve;
 use crate::stop::Stop;
 use crate::tree::{Format, Last, Tree, display};
+
+/// Tells programs where their SSH agent is.
+const AUTH_SOCK: &str = "SSH_AUTH_SOCK=";
 
 /// A mount with its words expanded and its source known.
 pub struct Planned<'a> {
@@ -48,9 +51,18 @@ pub enum What<'a> {
         size_bytes: Option<u64>,
     },
     Secret {
-        secret: Option<Secret>,
+        id: String,
+        required: bool,
         env: Option<String>,
         file: bool,
+        mode: u32,
+        uid: u32,
+        gid: u32,
+    },
+    /// The socket of an SSH agent.
+    Ssh {
+        id: String,
+        required: bool,
         mode: u32,
         uid: u32,
         gid: u32,
@@ -72,7 +84,14 @@ pub fn plan<'a>(
     image: &StageImage,
     mounts: &[Mount],
 ) -> Result<Vec<Planned<'a>>, StepError> {
-    mounts.iter().map(|mount| plan_one(solve, stage, image, mount)).collect()
+    // BuildKit numbers agents, not mounts.
+    let agents_before =
+        |at: usize| mounts[..at].iter().filter(|mount| matches!(mount.kind, MountKind::Ssh { .. })).count();
+    mounts
+        .iter()
+        .enumerate()
+        .map(|(at, mount)| plan_one(solve, stage, image, mount, agents_before(at)))
+        .collect()
 }
 
 fn plan_one<'a>(
@@ -80,6 +99,7 @@ fn plan_one<'a>(
     stage: usize,
     image: &StageImage,
     mount: &Mount,
+    index: usize,
 ) -> Result<Planned<'a>, StepError> {
     let expand = |word: &str| image.expand(word).map_err(StepError::Invalid);
     let target = mount.target.as_deref().map(expand).transpose()?;
@@ -108,13 +128,16 @@ fn plan_one<'a>(
                 (None, Some(target)) => display(Path::new(target).file_name().unwrap_or_default().as_ref()),
                 (None, None) => String::new(),
             };
-            let secret = solve.secret(&id);
-            if secret.is_none() && *required {
-                return Err(StepError::NotFound { what: "secret", name: id });
-            }
             let file = env.is_none() || target.is_some();
             let target = Some(target.unwrap_or_else(|| format!("/run/secrets/{id}")));
-            let what = What::Secret { secret, env: env.clone(), file, mode: *mode, uid: *uid, gid: *gid };
+            let env = env.clone();
+            let what = What::Secret { id, required: *required, env, file, mode: *mode, uid: *uid, gid: *gid };
+            return Ok(Planned { target: absolute(target), what });
+        }
+        MountKind::Ssh { id, required, mode, uid, gid } => {
+            let id = id.as_deref().map(expand).transpose()?.unwrap_or_else(|| "default".to_owned());
+            let target = Some(target.unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{index}")));
+            let what = What::Ssh { id, required: *required, mode: *mode, uid: *uid, gid: *gid };
             return Ok(Planned { target: absolute(target), what });
         }
     };
@@ -142,6 +165,7 @@ impl Planned<'_> {
             What::Secret { env, file, mode, uid, gid, .. } => {
                 format!("secret {target} {env:?} {file} {mode:o} {uid} {gid}")
             }
+            What::Ssh { id, mode, uid, gid, .. } => format!("ssh {target} {id} {mode:o} {uid} {gid}"),
             What::Script { name, content } => format!("script {target} {name} {content}"),
         })
     }
@@ -154,6 +178,7 @@ pub struct Realised {
     pub env: Vec<String>,
     /// Cache mounts in use by nobody else.
     _locks: Vec<FileLock>,
+    _agents: Vec<Agent>,
 }
 
 /// Where a step may put things: `scratch` on the data root, `bundle` on the run root.
@@ -197,13 +222,14 @@ pub fn realise(
                     ..SpecMount::default()
                 });
             }
-            What::Secret { secret: None, .. } => {}
-            What::Secret { secret: Some(secret), env, file, mode, uid, gid } => {
-                let bytes = match &secret.source {
-                    SecretSource::Value(bytes) => bytes.clone(),
-                    SecretSource::File(path) => {
-                        fs::read(path).map_err(StepError::io("read secret", path.display()))?
+            What::Secret { id, required, env, file, mode, uid, gid } => {
+                let bytes = solve.options.attachments.secret(id).map_err(StepError::io("read secret", id))?;
+                let bytes = match bytes {
+                    Some(bytes) => bytes,
+                    None if *required => {
+                        return Err(StepError::NotFound { what: "secret", name: id.clone() });
                     }
+                    None => continue,
                 };
                 if let Some(name) = env {
                     real.env.push(format!("{name}={}", String::from_utf8_lossy(&bytes)));
@@ -220,6 +246,30 @@ pub fn realise(
                     write().map_err(StepError::io("write", path.display()))?;
                     real.mounts.push(bind(&path, target, true));
                 }
+            }
+            What::Ssh { id, required, mode, uid, gid } => {
+                let attachments = &solve.options.attachments;
+                match attachments.ssh_agent(id).map_err(StepError::io("reach SSH agent", id))? {
+                    Some(_) => {}
+                    None if *required => {
+                        return Err(StepError::NotFound { what: "SSH agent", name: id.clone() });
+                    }
+                    None => continue,
+                }
+                let path = places.bundle.join(format!("agent-{index}"));
+                let agent = Agent::serve(&path, id, attachments.clone());
+                let own = |path: &Path| -> io::Result<()> {
+                    let directory = sys::fs::open_dir(places.bundle)?;
+                    let name = path.file_name().unwrap_or_default();
+                    sys::fs::chown_at(&directory, name, *uid, *gid)?;
+                    sys::fs::chmod_at(&directory, name, *mode)
+                };
+                real._agents.push(agent.map_err(StepError::io("listen on", path.display()))?);
+                own(&path).map_err(StepError::io("make", path.display()))?;
+                if !real.env.iter().any(|entry| entry.starts_with(AUTH_SOCK)) {
+                    real.env.push(format!("{AUTH_SOCK}{}", mount.target));
+                }
+                real.mounts.push(bind(&path, target, false));
             }
             What::Script { name, content } => {
                 let path = places.bundle.join(format!("script-{index}"));

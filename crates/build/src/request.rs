@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +34,8 @@ pub enum DockerfileSource {
     File(PathBuf),
     /// The text itself (standard input, Compose's `dockerfile_inline`).
     Text(String),
+    /// The text itself, what messages call it, and the text of the ignore file that goes before the context's.
+    Fetched { name: String, text: String, ignore: String },
 }
 
 impl Default for DockerfileSource {
@@ -53,12 +56,12 @@ pub enum RunNetwork {
     Host,
 }
 
-/// A secret for `RUN --mount=type=secret,id=...`; never part of a layer, a cache key or a log line.
+/// A secret for `RUN --mount=type=secret,id=...`.
 #[derive(Clone)]
 pub struct Secret {
     /// The name the Dockerfile uses.
     pub id: String,
-    /// Where its bytes are read from when the build starts.
+    /// Where its bytes are read from when a step needs them.
     pub source: SecretSource,
 }
 
@@ -69,6 +72,49 @@ pub enum SecretSource {
     File(PathBuf),
     /// The bytes themselves, such as the value of a variable of the caller's environment.
     Value(Vec<u8>),
+}
+
+/// What steps may use without it becoming part of a layer, a cache key or a log line.
+pub trait Attachments: Send + Sync {
+    /// The bytes of a secret; `None` when there is none of this name.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn secret(&self, id: &str) -> io::Result<Option<Vec<u8>>>;
+
+    /// A connection to an SSH agent, `default` or another; `None` when there is none of this name.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    fn ssh_agent(&self, id: &str) -> io::Result<Option<UnixStream>>;
+}
+
+/// Attachments of this host's.
+#[derive(Debug, Default)]
+pub struct Given {
+    pub secrets: Vec<Secret>,
+    /// Sockets of agents by their names.
+    pub ssh_agents: BTreeMap<String, PathBuf>,
+}
+
+impl Attachments for Given {
+    fn secret(&self, id: &str) -> io::Result<Option<Vec<u8>>> {
+        let secret = self.secrets.iter().find(|secret| secret.id == id);
+        let read = |secret: &Secret| match &secret.source {
+            SecretSource::Value(bytes) => Ok(bytes.clone()),
+            SecretSource::File(path) => std::fs::read(path)
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+        };
+        secret.map(read).transpose()
+    }
+
+    fn ssh_agent(&self, id: &str) -> io::Result<Option<UnixStream>> {
+        let connect = |path: &PathBuf| {
+            UnixStream::connect(path)
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        };
+        self.ssh_agents.get(id).map(connect).transpose()
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -122,7 +168,7 @@ pub struct BuildRequest {
     pub network: RunNetwork,
     /// `--add-host`: extra lines of /etc/hosts in RUN steps. They do not change the cache key.
     pub add_hosts: Vec<(String, IpAddr)>,
-    pub secrets: Vec<Secret>,
+    pub attachments: Arc<dyn Attachments>,
     /// Size of /dev/shm in RUN steps; 64 MiB when `None`.
     pub shm_size_bytes: Option<u64>,
     pub progress: Arc<dyn Progress>,
@@ -142,7 +188,7 @@ impl Default for BuildRequest {
             pull: PullPolicy::default(),
             network: RunNetwork::Default,
             add_hosts: Vec::new(),
-            secrets: Vec::new(),
+            attachments: Arc::new(Given::default()),
             shm_size_bytes: None,
             progress: Arc::new(NoProgress),
             cancel: Cancel::default(),

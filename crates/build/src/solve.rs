@@ -19,7 +19,7 @@ use crate::filesystem::{Filesystem, Origin};
 use crate::ignore::Ignore;
 use crate::plan::{Plan, SourceRef};
 use crate::progress::{Progress, StepId};
-use crate::request::Secret;
+use crate::request::Attachments;
 use crate::scope::Globals;
 use crate::select::{self, Options, Selected, select};
 use crate::stage::StageRun;
@@ -93,7 +93,7 @@ pub struct SolveOptions {
     pub network: RunNetwork,
     /// Whose user ids steps have.
     pub users: Policy,
-    pub secrets: Vec<Secret>,
+    pub attachments: Arc<dyn Attachments>,
     pub shm_size_bytes: Option<u64>,
     /// Host names and addresses as they stand in /etc/hosts.
     pub hosts: Vec<String>,
@@ -226,10 +226,6 @@ impl<'a> Solve<'a> {
         let (digest, selection) = selected()?;
         self.cache.put_text(&key, &digest).map_err(StepError::engine("write the build cache"))?;
         Ok((digest, Some(selection)))
-    }
-
-    pub(crate) fn secret(&self, id: &str) -> Option<Secret> {
-        self.options.secrets.iter().find(|secret| secret.id == id).cloned()
     }
 
     /// Destinations in the container and sources on the host of the files that tell a step about its network.

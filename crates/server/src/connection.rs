@@ -1,14 +1,15 @@
 //! Connections: how many there are, how long they may take, and how they end.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
@@ -66,12 +67,13 @@ async fn exchange(
     state: Arc<State>,
     mut stopped: watch::Receiver<u32>,
 ) -> hyper::Result<()> {
-    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let state = state.clone();
-        async move { Ok::<Response, Infallible>(answer(request, state).await) }
-    });
+    let Ok(Ok((is_http2, stream))) = timeout(HEAD_LIMIT, version(stream)).await else { return Ok(()) };
+    if is_http2 {
+        return exchange_http2(stream, state, stopped).await;
+    }
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
+    let service = service_fn(move |request| answer(request, state.clone()));
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
     tokio::select! {
         result = serving.as_mut() => return result,
@@ -80,7 +82,43 @@ async fn exchange(
     serving.await
 }
 
-async fn answer(request: hyper::Request<hyper::body::Incoming>, state: Arc<State>) -> Response {
+/// Answers requests that come over HTTP/2, which BuildKit's services need.
+pub async fn exchange_http2(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    state: Arc<State>,
+    mut stopped: watch::Receiver<u32>,
+) -> hyper::Result<()> {
+    let service = service_fn(move |request| answer(request, state.clone()));
+    let serving = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        result = serving.as_mut() => return result,
+        _ = stopped.changed() => serving.as_mut().graceful_shutdown(),
+    }
+    serving.await
+}
+
+/// Whether a client speaks HTTP/2 from its first byte on; and its connection as if nothing had been read of it.
+async fn version<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+) -> io::Result<(bool, impl AsyncRead + AsyncWrite + Unpin)> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut start = Vec::new();
+    while start.len() < PREFACE.len() && PREFACE.starts_with(&start) {
+        let missing = (PREFACE.len() - start.len()) as u64;
+        if (&mut stream).take(missing).read_buf(&mut start).await? == 0 {
+            break;
+        }
+    }
+    let is_http2 = start == PREFACE;
+    let (input, output) = tokio::io::split(stream);
+    Ok((is_http2, tokio::io::join(io::Cursor::new(start).chain(input), output)))
+}
+
+async fn answer(
+    request: hyper::Request<hyper::body::Incoming>,
+    state: Arc<State>,
+) -> Result<Response, Infallible> {
     let is_head = request.method() == hyper::Method::HEAD;
     let answered = match Request::new(request.map(Body::new), state) {
         Ok(request) => route::answer(request).await,
@@ -91,5 +129,5 @@ async fn answer(request: hyper::Request<hyper::body::Incoming>, state: Arc<State
     if is_head {
         *response.body_mut() = Body::empty();
     }
-    response
+    Ok(response)
 }

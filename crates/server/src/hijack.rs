@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use monitor::client::{AttachStream, Frame, encode_control, encode_stdin, next_frame};
 use monitor::logs::Stream;
@@ -72,6 +73,32 @@ pub type Client = Box<dyn Duplex>;
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
+/// The connection of a client that asks for another protocol on it.
+pub fn wanted(request: &mut Request) -> Option<OnUpgrade> {
+    request.upgrade.take().filter(|_| request.headers.contains_key(header::UPGRADE))
+}
+
+/// Gives `session` the connection, once the client knows that it speaks `protocol` from now on.
+pub fn switch<F>(
+    upgrade: OnUpgrade,
+    protocol: &'static str,
+    session: impl FnOnce(Client) -> F + Send + 'static,
+) -> Response
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    tokio::spawn(async move {
+        if let Ok(connection) = upgrade.await {
+            session(Box::new(TokioIo::new(connection))).await;
+        }
+    });
+    let mut response = reply::empty(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static(protocol));
+    response
+}
+
 /// Gives `session` the connection, once the client knows that HTTP is over on it; or, when it did not ask for that, something that
 /// carries the bodies of request and answer.
 pub fn take<F>(
@@ -82,19 +109,10 @@ pub fn take<F>(
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
-    let wants = request.headers.contains_key(header::UPGRADE);
     // A client that goes away in the middle is none of our errors, in all of these tasks.
-    match request.upgrade.take().filter(|_| wants) {
+    match wanted(request) {
         Some(upgrade) => {
-            tokio::spawn(async move {
-                if let Ok(connection) = upgrade.await {
-                    let _ = session(Box::new(TokioIo::new(connection))).await;
-                }
-            });
-            let mut response = reply::empty(StatusCode::SWITCHING_PROTOCOLS);
-            let headers = response.headers_mut();
-            headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-            headers.insert(header::UPGRADE, HeaderValue::from_static("tcp"));
+            let response = switch(upgrade, "tcp", move |client| async { drop(session(client).await) });
             reply::with(response, header::CONTENT_TYPE, media_type)
         }
         None => {

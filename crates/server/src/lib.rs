@@ -7,6 +7,7 @@
 //! connection   sockets, limits, the end             route      which handler a request is for
 //! request      a parsed request                     refusal    errors as clients read them
 //! stream       answers made piece by piece          hijack     connections that stop being HTTP
+//! build        BuildKit's services
 //! ```
 //!
 //! One asynchronous runtime waits on the sockets; the engine's calls are made on its blocking threads. What only waits for something
@@ -18,6 +19,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr))]
 
 mod absent;
+mod build;
 mod connection;
 mod containers;
 mod exec;
@@ -78,6 +80,9 @@ impl Diagnose for ServerError {
 pub(crate) struct State {
     pub engine: Arc<Engine>,
     pub scope: Scope,
+    pub builds: Arc<build::Builds>,
+    /// Changes when the server is to end.
+    pub stopped: watch::Receiver<u32>,
 }
 
 impl Server {
@@ -106,12 +111,13 @@ impl Server {
             .enable_time()
             .build()
             .map_err(ServerError)?;
-        let engine = Arc::new(engine);
+        let (engine, builds) = (Arc::new(engine), Arc::new(build::Builds::default()));
         let served = runtime.block_on(async {
             let mut serving = tokio::task::JoinSet::new();
             for listener in listeners {
                 let (accept, scope) = listener.into_async().map_err(ServerError)?;
-                let state = Arc::new(State { engine: engine.clone(), scope });
+                let (engine, builds) = (engine.clone(), builds.clone());
+                let state = Arc::new(State { engine, scope, builds, stopped: stop.subscribe() });
                 serving.spawn(connection::serve(accept, state, log.clone(), stop.subscribe()));
             }
             tokio::select! {

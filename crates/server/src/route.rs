@@ -5,7 +5,7 @@ use axum::http::Method;
 use crate::refusal::Refusal;
 use crate::reply::Response;
 use crate::request::Request;
-use crate::{absent, containers, exec, networks, scope, system, volumes};
+use crate::{absent, build, containers, exec, networks, scope, system, volumes};
 
 const GET: &Method = &Method::GET;
 const HEAD: &Method = &Method::HEAD;
@@ -27,6 +27,12 @@ pub async fn answer(mut request: Request) -> Result<Response, Refusal> {
         (GET, ["version"]) => Ok(system::version()),
         (GET, ["info"]) => system::info(request).await,
         (GET, ["events"]) => system::events(request).await,
+
+        (POST, ["session"]) => build::session(request),
+        (POST, ["grpc"]) => build::grpc(request),
+        (POST, [service, method]) if build::serves(service) => {
+            Ok(build::call(request, service, method).await)
+        }
 
         (GET, ["containers", "json"]) => containers::list::list(request).await,
         (POST, ["containers", "create"]) => containers::create::create(request).await,

@@ -17,7 +17,7 @@ use crate::stream;
 pub fn ping() -> Response {
     let response = reply::typed("text/plain; charset=utf-8", Body::from("OK"));
     let response = with(response, HeaderName::from_static("docker-experimental"), "false");
-    let response = with(response, HeaderName::from_static("builder-version"), "1");
+    let response = with(response, HeaderName::from_static("builder-version"), "2");
     let response = with(response, HeaderName::from_static("swarm"), "inactive");
     let response = with(response, header::CACHE_CONTROL, "no-cache, no-store, must-revalidate");
     with(response, header::PRAGMA, "no-cache")

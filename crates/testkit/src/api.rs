@@ -119,6 +119,14 @@ impl Api {
         crate::output::with_input(self.docker_command(args), input)
     }
 
+    /// Gives the real `docker` its plugins, buildx and Compose.
+    pub fn install_plugins(&self) {
+        let directory = self.world.docker_config();
+        std::fs::create_dir_all(&directory).expect("our own directory");
+        let plugins = crate::fixtures::docker_plugins();
+        std::os::unix::fs::symlink(plugins, directory.join("cli-plugins")).expect("our own directory");
+    }
+
     /// Starts the real `docker` on a terminal.
     pub fn terminal<A: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Terminal {
         Terminal::start(&self.docker_command(args))

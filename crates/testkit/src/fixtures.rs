@@ -56,6 +56,23 @@ pub fn debian_tar() -> PathBuf {
     })
 }
 
+/// A directory with the plugins of the `docker` command line, `docker-buildx` and `docker-compose`, from Debian trixie's packages.
+pub fn docker_plugins() -> PathBuf {
+    cached("docker-plugins", |path| {
+        let root = path.with_extension("root");
+        let _ = fs::remove_dir_all(&root);
+        let include = "--include=docker-buildx,docker-compose";
+        let output = Command::new("mmdebstrap")
+            .args(["--quiet", "--variant=extract", include, "trixie"])
+            .arg(&root)
+            .output();
+        let output = output.expect("mmdebstrap is installed (`cargo xtask setup`)");
+        assert!(output.status.success(), "mmdebstrap: {}", String::from_utf8_lossy(&output.stderr));
+        fs::rename(root.join("usr/libexec/docker/cli-plugins"), path).expect("same file system");
+        fs::remove_dir_all(&root).expect("our own directory");
+    })
+}
+
 /// `name` in the build directory, made by `make` when missing; tests in other processes wait for the one that makes it.
 fn cached(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     let directory = build_dir().join("fixtures");
@@ -67,6 +84,7 @@ fn cached(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     if !path.exists() {
         let fresh = directory.join(format!("new-{name}"));
         let _ = fs::remove_file(&fresh);
+        let _ = fs::remove_dir_all(&fresh);
         make(&fresh);
         fs::rename(&fresh, &path).expect("same directory");
     }

@@ -37,6 +37,14 @@ pub enum MountKind {
         uid: u32,
         gid: u32,
     },
+    /// The socket of one of the request's SSH agents.
+    Ssh {
+        id: Option<String>,
+        required: bool,
+        mode: u32,
+        uid: u32,
+        gid: u32,
+    },
 }
 
 /// What a second user of a cache mount gets.
@@ -170,7 +178,13 @@ fn build(fields: Fields) -> Result<Mount, String> {
             uid: fields.uid.unwrap_or(0),
             gid: fields.gid.unwrap_or(0),
         },
-        "ssh" => return Err("type=ssh is not supported".to_owned()),
+        "ssh" => MountKind::Ssh {
+            id: fields.id.or(fields.source),
+            required: fields.required,
+            mode: fields.mode.unwrap_or(0o600),
+            uid: fields.uid.unwrap_or(0),
+            gid: fields.gid.unwrap_or(0),
+        },
         other => return Err(format!("unsupported mount type {other:?}")),
     };
     if matches!(&kind, MountKind::Secret { id: None, .. }) && target.is_none() {
@@ -252,13 +266,25 @@ mod tests {
     }
 
     #[test]
+    fn agents() {
+        let ssh = |id: Option<&str>, required| MountKind::Ssh {
+            id: id.map(str::to_owned),
+            required,
+            mode: 0o600,
+            uid: 0,
+            gid: 0,
+        };
+        check("type=ssh", ssh(None, false), None);
+        check("type=ssh,id=a,required=true,target=/agent", ssh(Some("a"), true), Some("/agent"));
+    }
+
+    #[test]
     fn errors() {
         let fails = |value: &str, expected: &str| {
             let error = parse(value).unwrap_err();
             assert!(error.contains(expected), "{value}: {error}");
         };
         fails("type=bind", "target is required");
-        fails("type=ssh", "type=ssh is not supported");
         fails("type=x,target=/y", "unsupported mount type \"x\"");
         fails("target", "invalid field 'target' must be a key=value pair");
         fails("colour=red", "unexpected key 'colour'");

@@ -1,6 +1,8 @@
 //! RUN --mount.
 
-use build::{Secret, SecretSource};
+use std::sync::Arc;
+
+use build::{Given, Secret, SecretSource};
 
 use crate::fixture::{Fixture, files, snapshot};
 
@@ -54,8 +56,8 @@ fn tmpfs_and_secrets() {
                 RUN --mount=type=secret,id=s,env=TOKEN echo env=$TOKEN; ls /run/secrets 2>/dev/null || echo none\n\
                 RUN --mount=type=secret,id=absent ls /run/secrets 2>/dev/null || echo optional";
     let built = fixture.build_with(text, |request| {
-        request.secrets =
-            vec![Secret { id: "s".to_owned(), source: SecretSource::Value(b"hush\n".to_vec()) }];
+        let secret = Secret { id: "s".to_owned(), source: SecretSource::Value(b"hush\n".to_vec()) };
+        request.attachments = Arc::new(Given { secrets: vec![secret], ..Given::default() });
     });
     for line in ["out 1", "out hush", "out 400", "out env=hush", "out none", "out optional"] {
         assert!(built.recorder.has(line), "{line}: {:?}", built.recorder.lines);

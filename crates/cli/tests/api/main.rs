@@ -1,5 +1,6 @@
 //! `hull serve` from outside: requests put together by hand, and the real `docker`.
 
+mod buildkit;
 mod containers;
 mod exec;
 mod listening;

@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use build::{BuildContext, BuildRequest, Cancel, DockerfileSource, RunNetwork, Secret, SecretSource, Source};
+use std::sync::Arc;
+
+use build::{
+    BuildContext, BuildRequest, Cancel, DockerfileSource, Given, RunNetwork, Secret, SecretSource, Source,
+};
 use diag::{Class, Failure};
 use image::PullPolicy as Policy;
 use oci::image::Platform;
@@ -237,7 +241,7 @@ impl Stack<'_> {
                 _ => RunNetwork::Default,
             },
             add_hosts: build.extra_hosts.clone(),
-            secrets: secrets.collect(),
+            attachments: Arc::new(Given { secrets: secrets.collect(), ..Given::default() }),
             shm_size_bytes: build.shm_size_bytes,
             progress: self.reporter.build(&service.name),
             cancel: Cancel::from_flag(self.interrupt.stop.clone()),

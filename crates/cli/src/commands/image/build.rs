@@ -4,12 +4,13 @@ mod output;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use build::{
-    BuildContext, BuildError, BuildRequest, Cancel, DockerfileSource, NoProgress, Plain, Progress,
+    BuildContext, BuildError, BuildRequest, Cancel, DockerfileSource, Given, NoProgress, Plain, Progress,
     RunNetwork, Secret, SecretSource, Source,
 };
 use clap::ValueEnum;
@@ -83,6 +84,9 @@ struct Args {
     /// Shared memory size for build containers
     #[arg(long, value_name = "bytes")]
     shm_size: Option<String>,
+    /// SSH agent to expose to the build (format: "default|<id>[=<socket>]")
+    #[arg(long, value_name = "stringArray")]
+    ssh: Vec<String>,
     /// Image identifier (format: "[registry/]repository[:tag]")
     #[arg(short, long, value_name = "stringArray")]
     tag: Vec<String>,
@@ -219,7 +223,10 @@ fn request(
             other => return Err(wrong("--network", other, "must be one of default, none, host").into()),
         },
         add_hosts,
-        secrets: args.secret.iter().map(|text| secret(text)).collect::<Result<_, _>>()?,
+        attachments: Arc::new(Given {
+            secrets: args.secret.iter().map(|text| secret(text)).collect::<Result<_, _>>()?,
+            ssh_agents: args.ssh.iter().map(|text| ssh_agent(text)).collect::<Result<_, _>>()?,
+        }),
         shm_size_bytes: optional("--shm-size", &args.shm_size, syntax::size_bytes)?,
         progress,
         cancel,
@@ -307,4 +314,20 @@ fn secret(text: &str) -> Result<Secret, FlagsError> {
         None => SecretSource::File(id.clone().into()),
     };
     Ok(Secret { source: source.unwrap_or_else(by_name), id })
+}
+
+/// `default`, or `id=socket`; without a socket it is the caller's own agent.
+fn ssh_agent(text: &str) -> Result<(String, PathBuf), FlagsError> {
+    let (id, socket) = match text.split_once('=') {
+        Some((id, socket)) => (id, Some(socket.to_owned())),
+        None => (text, env::own("SSH_AUTH_SOCK")),
+    };
+    let socket = socket.ok_or_else(|| wrong("--ssh", text, "SSH_AUTH_SOCK is not set: no agent runs"))?;
+    match std::fs::metadata(&socket) {
+        Ok(found) if found.file_type().is_socket() => Ok((id.to_owned(), socket.into())),
+        Ok(_) => {
+            Err(wrong("--ssh", text, "it is no agent's socket: give the key to an agent with `ssh-add`"))
+        }
+        Err(source) => Err(FlagsError::Read { path: socket.into(), source }),
+    }
 }

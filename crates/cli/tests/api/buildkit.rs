@@ -1,0 +1,234 @@
+//! `docker build` and `docker compose build` through BuildKit's services, as buildx and Compose do it.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+
+use testkit::{Api, Output};
+
+use crate::served;
+
+/// A served world with busybox whose `docker` has buildx and Compose.
+fn with_buildx() -> Api {
+    let api = served();
+    api.install_plugins();
+    api
+}
+
+/// Builds the context `name` of the world's scratch directory.
+fn build(api: &Api, name: &str, flags: &[&str]) -> Output {
+    api.docker([&["build", "--progress=plain"], flags, &[name]].concat())
+}
+
+/// What a command prints in a container of `image`.
+#[track_caller]
+fn printed(api: &Api, image: &str, command: &[&str]) -> String {
+    api.docker([&["run", "--rm", image], command].concat()).success().text().to_owned()
+}
+
+#[test]
+fn an_image_is_built_named_and_run() {
+    let api = with_buildx();
+    api.world.file("two/Dockerfile", "FROM busybox\nRUN echo built > /made\n");
+    let first = build(&api, "two", &["-t", "two", "-t", "other:1"]).success();
+    for line in
+        ["[internal] load build definition from Dockerfile", "[1/2] FROM busybox", "[2/2] RUN echo built"]
+    {
+        assert!(first.stderr.contains(line), "{line}\n{}", first.stderr);
+    }
+    assert!(first.stderr.contains("naming to docker.io/library/two:latest done"), "{}", first.stderr);
+    assert_eq!(printed(&api, "two", &["cat", "/made"]), "built");
+    assert_eq!(printed(&api, "other:1", &["cat", "/made"]), "built");
+
+    let id = api.world.scratch().join("id");
+    let metadata = api.world.scratch().join("metadata.json");
+    let flags = ["--iidfile", id.to_str().unwrap(), "--metadata-file", metadata.to_str().unwrap()];
+    let second = build(&api, "two", &flags).success();
+    assert!(second.stderr.contains("CACHED"), "{}", second.stderr);
+    let id = fs::read_to_string(id).unwrap();
+    let inspected = api.world.hull(["inspect", "--format", "{{.Id}}", "two"]).success();
+    assert_eq!(id, inspected.text());
+    let metadata: serde_json::Value = serde_json::from_slice(&fs::read(metadata).unwrap()).unwrap();
+    assert_eq!(metadata["containerimage.config.digest"], id.as_str());
+    assert_eq!(api.docker(["build", "-q", "two"]).success().text(), id);
+    let again = build(&api, "two", &["--no-cache"]).success();
+    assert!(!again.stderr.contains("CACHED"), "{}", again.stderr);
+}
+
+#[test]
+fn stages_arguments_and_the_ignore_file() {
+    let api = with_buildx();
+    let dockerfile = "# syntax=docker/dockerfile:1\n\
+        FROM busybox AS files\n\
+        ARG WORD=none\n\
+        COPY . /all/\n\
+        RUN test -e /all/näme && rm /all/näme && ls -A /all > /list && stat -c '%a %Y' /all/run >> /list && readlink /all/link >> /list && echo $WORD >> /list\n\
+        FROM busybox AS unused\n\
+        RUN false\n\
+        FROM busybox\n\
+        COPY --from=files /list /list\n";
+    api.world.file("many/build.Dockerfile", dockerfile);
+    api.world.file("many/.dockerignore", "*.log\n/secret\n!keep.log\n");
+    for name in ["a.log", "keep.log", "secret/key", "deep/er/file", "näme"] {
+        api.world.file(&format!("many/{name}"), name);
+    }
+    let run = api.world.file("many/run", "#!/bin/sh\n");
+    std::os::unix::fs::symlink("/nowhere", run.with_file_name("link")).unwrap();
+    let script = "chmod 750 many/run && touch -d @1000000000 many/run && truncate -s 20M many/large && touch many/empty";
+    let made =
+        std::process::Command::new("sh").args(["-c", script]).current_dir(api.world.scratch()).status();
+    assert!(made.unwrap().success());
+
+    let flags =
+        ["-f", "many/build.Dockerfile", "-t", "many", "--build-arg", "WORD=given", "--label", "a.b=c"];
+    build(&api, "many", &flags).success();
+    let expected = ".dockerignore\nbuild.Dockerfile\ndeep\nempty\nkeep.log\nlarge\nlink\nrun\n750 1000000000\n/nowhere\ngiven";
+    assert_eq!(printed(&api, "many", &["cat", "/list"]), expected);
+    let label = api.world.hull(["inspect", "--format", r#"{{index .Config.Labels "a.b"}}"#, "many"]);
+    assert_eq!(label.success().text(), "c");
+    // A file that changes is seen.
+    api.world.file("many/empty", "no more");
+    let changed = build(&api, "many", &flags).success();
+    // But for the last step, to which it makes no difference.
+    assert_eq!(changed.stderr.matches("CACHED").count(), 1, "{}", changed.stderr);
+    build(&api, "many", &["-f", "many/build.Dockerfile", "--target", "unused"]).status(1);
+}
+
+#[test]
+fn a_failure_shows_the_output_and_the_line() {
+    let api = with_buildx();
+    api.world.file("bad/Dockerfile", "FROM busybox\n\nRUN echo before && exit 3\n");
+    let failed = build(&api, "bad", &["-t", "bad"]).status(1);
+    for text in [
+        "[2/2] RUN echo before && exit 3",
+        "   3 | >>> RUN echo before && exit 3",
+        r#"ERROR: failed to solve: process "/bin/sh -c echo before && exit 3" did not complete successfully: exit code: 3"#,
+    ] {
+        assert!(failed.stderr.contains(text), "{text}\n{}", failed.stderr);
+    }
+    assert!(failed.stderr.contains(" before\n"), "{}", failed.stderr);
+
+    api.world.file("bad/typo", "FROM busybox\nRUNN true\n");
+    let typo = build(&api, "bad", &["-f", "bad/typo"]).status(1);
+    assert!(
+        typo.stderr.contains("dockerfile parse error on line 2: unknown instruction: RUNN"),
+        "{}",
+        typo.stderr
+    );
+    let missing = build(&api, "bad", &["-f", "bad/none"]).status(1);
+    assert!(missing.stderr.contains("open none: no such file or directory"), "{}", missing.stderr);
+    // Nothing of it is left.
+    assert_eq!(api.world.hull(["images", "-aq"]).success().text().lines().count(), 1);
+    let left = fs::read_dir(api.world.data_root().join("tmp")).unwrap().count();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_name() {
+    let api = with_buildx();
+    api.world.file("plain/Dockerfile", "FROM busybox\n");
+    api.world.file("plain/foreign", "# syntax=example.com/frontend\nFROM busybox\n");
+    for (flags, expected) in [
+        (&["-f", "plain/foreign"][..], "example.com/frontend"),
+        (
+            &["--build-arg", "BUILDKIT_SYNTAX=example.com/frontend"],
+            "syntax=example.com/frontend is not supported",
+        ),
+        (&["--platform", "linux/s390x"], "platform=linux/s390x is not supported"),
+        (&["--cgroup-parent", "x"], "cgroup-parent=x is not supported"),
+        (&["--allow", "security.insecure"], "security.insecure is not supported"),
+        (&["--attest", "type=sbom"], "Attestation is not supported"),
+    ] {
+        let refused = build(&api, "plain", flags).status(1);
+        assert!(refused.stderr.contains(expected), "{flags:?}\n{}", refused.stderr);
+    }
+}
+
+#[test]
+fn compose_builds() {
+    let api = with_buildx();
+    let file = "services:\n  web:\n    image: web:1\n    build:\n      context: web\n      args: {WORD: composed}\n  \
+        job:\n    build:\n      dockerfile_inline: |\n        FROM busybox\n        RUN echo inline > /word\n";
+    api.world.file("stack/compose.yaml", file);
+    api.world.file("stack/web/Dockerfile", "FROM busybox\nARG WORD\nRUN echo $WORD > /word\n");
+    api.docker(["compose", "--progress=plain", "--project-directory", "stack", "build"]).success();
+    assert_eq!(printed(&api, "web:1", &["cat", "/word"]), "composed");
+    assert_eq!(printed(&api, "stack-job", &["cat", "/word"]), "inline");
+}
+
+#[test]
+fn a_build_ends_with_its_client() {
+    let api = with_buildx();
+    api.world.file("slow/Dockerfile", "FROM busybox\nRUN echo begun; sleep 1000\n");
+    let mut terminal = api.terminal(["build", "--progress=plain", "slow"]);
+    terminal.expect("begun");
+    terminal.send("\x03");
+    assert_eq!(terminal.finish().0, Some(1));
+    testkit::eventually("the build's files are gone", 20, || {
+        let left = fs::read_dir(api.world.data_root().join("tmp")).unwrap().count();
+        let steps = fs::read_dir(api.world.run_root().join("builds")).map_or(0, Iterator::count);
+        (left + steps == 0).then_some(())
+    });
+    // The server goes on.
+    api.world.file("slow/Dockerfile", "FROM busybox\n");
+    build(&api, "slow", &[]).success();
+}
+
+#[test]
+fn secrets_and_agents_come_from_the_client() {
+    let api = with_buildx();
+    let dockerfile = "FROM busybox\n\
+        RUN --mount=type=secret,id=file,required cat /run/secrets/file\n\
+        RUN --mount=type=secret,id=word,env=WORD echo word=$WORD\n\
+        RUN --mount=type=secret,id=absent test ! -e /run/secrets/absent\n\
+        RUN --mount=type=ssh,required --mount=target=/tools /tools/ask\n";
+    api.world.file("secret/Dockerfile", dockerfile);
+    api.world.file("hidden", "hush");
+    let source = r#"
+        #include <stdio.h>
+        #include <stdlib.h>
+        #include <string.h>
+        #include <sys/socket.h>
+        #include <sys/un.h>
+        #include <unistd.h>
+        int main() {
+            struct sockaddr_un address = {.sun_family = AF_UNIX};
+            strcpy(address.sun_path, getenv("SSH_AUTH_SOCK"));
+            int agent = socket(AF_UNIX, SOCK_STREAM, 0);
+            unsigned char answer[64];
+            if (connect(agent, (void *)&address, sizeof address)) return perror("connect"), 1;
+            if (write(agent, "\0\0\0\1\13", 5) != 5) return 2;
+            printf("answered %zd bytes, kind", recv(agent, answer, 9, MSG_WAITALL));
+            printf(" %d\n", answer[4]);
+        }"#;
+    let source = api.world.file("ask.c", source);
+    let mut compiler = std::process::Command::new("gcc");
+    compiler.args(["-static", "-o", "secret/ask"]).arg(source).current_dir(api.world.scratch());
+    assert!(compiler.status().expect("gcc is installed (`cargo xtask setup`)").success());
+    // An agent that has no keys: to SSH_AGENTC_REQUEST_IDENTITIES (11) it says so.
+    let socket = api.world.scratch().join("agent");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let mut asked = [0; 5];
+            while client.read_exact(&mut asked).is_ok() {
+                assert_eq!(asked, [0, 0, 0, 1, 11]);
+                client.write_all(&[0, 0, 0, 5, 12, 0, 0, 0, 0]).unwrap();
+            }
+        }
+    });
+    let ssh = format!("default={}", socket.display());
+    let mut command = api.docker_command(["build", "--progress=plain", "-t", "secret"]);
+    command.args(["--secret", "id=file,src=hidden", "--secret", "id=word,env=WORD", "--ssh", &ssh, "secret"]);
+    let built = Output::of(command.env("WORD", "said")).success();
+    for text in [" hush", " word=said", " answered 9 bytes, kind 12"] {
+        assert!(built.stderr.contains(text), "{text}\n{}", built.stderr);
+    }
+    assert_eq!(printed(&api, "secret", &["sh", "-c", "ls -A /run /tools 2>/dev/null || true"]), "");
+    api.world.file("secret/again", "FROM busybox\nRUN --mount=type=secret,id=none,required true\n");
+    let missing = build(&api, "secret", &["-f", "secret/again"]).status(1);
+    assert!(missing.stderr.contains("secret not found: none"), "{}", missing.stderr);
+    api.world.file("secret/again", "FROM busybox\nRUN --mount=type=ssh,required true\n");
+    let missing = build(&api, "secret", &["-f", "secret/again"]).status(1);
+    assert!(missing.stderr.contains("SSH agent not found: default"), "{}", missing.stderr);
+}

@@ -1,0 +1,166 @@
+//! BuildKit's services, for `docker build` and `docker compose build`: hull's own builder behind them.
+//!
+//! ```text
+//! client ──POST /session (h2c)──▶ session    the client serves: its files, secrets, credentials, agents
+//!        ──POST /grpc (h2c)─────▶ control    Solve: what is to become of a build; Status: what it tells
+//!                                 gateway    Solve: what is to be built; Return: that this was all
+//! ```
+//!
+//! A client that drives its build itself, as buildx does, calls `Control.Solve` first and leaves it waiting; the gateway's calls name
+//! the build by its reference and do the work; `Return` lets `Control.Solve` export the result and answer. A build is cancelled
+//! when the call that waits for it, or its session, has gone.
+
+mod attachments;
+mod attributes;
+mod control;
+mod files;
+mod gateway;
+mod grpc;
+mod journal;
+mod session;
+mod solve;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use api::buildkit::{BuildkitVersion, Platform, Status, WorkerRecord, code, control::SolveRequest};
+use axum::http::{HeaderMap, StatusCode};
+use tokio::sync::watch;
+
+use crate::refusal::Refusal;
+use crate::reply::Response;
+use crate::request::Request;
+use crate::{connection, hijack};
+use grpc::failure;
+use journal::Journal;
+use session::Sessions;
+use solve::Solved;
+
+/// The only protocol that is spoken on a connection of BuildKit's.
+const H2C: &str = "h2c";
+const CONTROL: &str = "moby.buildkit.v1.Control";
+const GATEWAY: &str = "moby.buildkit.v1.frontend.LLBBridge";
+const HEALTH: &str = "grpc.health.v1.Health";
+
+/// The builds under way, and the sessions of their clients.
+#[derive(Default)]
+pub struct Builds {
+    sessions: Sessions,
+    /// By their references. Whoever takes part in a build holds it.
+    running: Mutex<HashMap<String, Weak<Build>>>,
+}
+
+/// A build under way.
+struct Build {
+    journal: Arc<Journal>,
+    /// What its client wants, as soon as that is known.
+    wanted: watch::Sender<Option<Arc<SolveRequest>>>,
+    /// The result its client returned, or why there is none.
+    returned: watch::Sender<Option<Result<Option<String>, Status>>>,
+    /// What was built, by the names the client has for it.
+    solved: Mutex<HashMap<String, Arc<Solved>>>,
+}
+
+impl Builds {
+    /// The build of a reference; a new one when nobody knows it yet.
+    fn get(&self, reference: &str) -> Arc<Build> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(build) = running.get(reference).and_then(Weak::upgrade) {
+            return build;
+        }
+        running.retain(|_, build| build.strong_count() > 0);
+        let build = Arc::new(Build {
+            journal: Arc::new(Journal::new(reference)),
+            wanted: watch::Sender::new(None),
+            returned: watch::Sender::new(None),
+            solved: Mutex::default(),
+        });
+        running.insert(reference.to_owned(), Arc::downgrade(&build));
+        build
+    }
+}
+
+impl Build {
+    fn solved(&self, id: &str) -> Result<Arc<Solved>, Status> {
+        let solved = self.solved.lock().unwrap_or_else(PoisonError::into_inner);
+        solved.get(id).cloned().ok_or_else(|| failure(code::NOT_FOUND, format!("no such result: {id}")))
+    }
+}
+
+/// `POST /session`: a client offers its services on this connection.
+pub fn session(mut request: Request) -> Result<Response, Refusal> {
+    let upgrade = wanted(&mut request)?;
+    let state = request.state.clone();
+    let id = session::id(&request.headers).ok_or_else(|| {
+        Refusal::invalid("X-Docker-Expose-Session-Uuid is missing: it is what the session is called")
+    })?;
+    Ok(hijack::switch(
+        upgrade,
+        H2C,
+        move |client| async move { state.builds.sessions.serve(id, client).await },
+    ))
+}
+
+/// `POST /grpc`: a client calls the builder on this connection.
+pub fn grpc(mut request: Request) -> Result<Response, Refusal> {
+    let upgrade = wanted(&mut request)?;
+    let (state, stopped) = (request.state.clone(), request.state.stopped.clone());
+    Ok(hijack::switch(upgrade, H2C, move |client| async move {
+        drop(connection::exchange_http2(client, state, stopped).await);
+    }))
+}
+
+fn wanted(request: &mut Request) -> Result<hyper::upgrade::OnUpgrade, Refusal> {
+    let protocol = request.headers.get("upgrade").and_then(|value| value.to_str().ok());
+    if protocol.is_some_and(|protocol| protocol != H2C) {
+        return Err(Refusal::invalid(format!("only an upgrade to {H2C} is supported")));
+    }
+    let missing = || Refusal::new(StatusCode::UPGRADE_REQUIRED, format!("an upgrade to {H2C} is missing"));
+    hijack::wanted(request).ok_or_else(missing)
+}
+
+/// Whether a service is one of those that [`call`] answers for.
+pub fn serves(service: &str) -> bool {
+    [CONTROL, GATEWAY, HEALTH].contains(&service)
+}
+
+/// Answers a call of gRPC.
+pub async fn call(request: Request, service: &str, method: &str) -> Response {
+    let Request { state, headers, body, .. } = request;
+    let messages = grpc::Messages::of_request(body);
+    match (service, method) {
+        (CONTROL, _) => control::call(state, method, &headers, messages).await,
+        (GATEWAY, _) => gateway::call(state, method, &headers, messages).await,
+        (HEALTH, "Check") => grpc::answer(Ok(control::serving())),
+        _ => unknown(service, method),
+    }
+}
+
+fn unknown(service: &str, method: &str) -> Response {
+    let text = format!("unknown method {method} for service {service}");
+    grpc::answer::<api::buildkit::Opaque>(Err(failure(code::UNIMPLEMENTED, text)))
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn version() -> BuildkitVersion {
+    BuildkitVersion {
+        package: "hull".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision: String::new(),
+    }
+}
+
+/// The builder as clients see it.
+fn worker() -> WorkerRecord {
+    let host = oci::image::Platform::host();
+    let platform = Platform { architecture: host.architecture, os: host.os, variant: host.variant };
+    WorkerRecord {
+        id: "hull".to_owned(),
+        labels: HashMap::new(),
+        platforms: vec![platform],
+        buildkit_version: Some(version()),
+    }
+}

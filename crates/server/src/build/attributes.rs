@@ -1,0 +1,193 @@
+//! What a client says about a build, attribute by attribute, as the builder's request.
+
+use std::collections::{BTreeMap, HashMap};
+
+use api::buildkit::{Status, code};
+use build::{BuildRequest, RunNetwork};
+use image::PullPolicy;
+use oci::image::Platform;
+
+use super::grpc::failure;
+
+/// A build as its client describes it.
+pub struct Attributes {
+    /// Names of the client's directories.
+    pub context: String,
+    pub dockerfile: String,
+    /// The Dockerfile's path in its directory.
+    pub file_name: String,
+    /// Everything but context and Dockerfile.
+    pub request: BuildRequest,
+    /// What the client should know.
+    pub warnings: Vec<String>,
+}
+
+fn invalid(key: &str, value: &str, reason: impl std::fmt::Display) -> Status {
+    failure(code::UNKNOWN, format!("invalid value {value:?} for {key}: {reason}"))
+}
+
+fn unsupported(key: &str, value: &str, reason: &str) -> Status {
+    failure(code::UNKNOWN, format!("{key}={value} is not supported: {reason}"))
+}
+
+impl Attributes {
+    /// Takes the attributes of frontend `dockerfile.v0`.
+    ///
+    /// # Errors
+    /// One that is wrong, or that hull does not honour.
+    pub fn parse(attributes: &HashMap<String, String>, entitlements: &[String]) -> Result<Self, Status> {
+        let mut all = Self {
+            context: "context".to_owned(),
+            dockerfile: "dockerfile".to_owned(),
+            file_name: "Dockerfile".to_owned(),
+            request: BuildRequest::default(),
+            warnings: Vec::new(),
+        };
+        // In the same order every time, so that the same mistake is told first.
+        for (key, value) in attributes.iter().collect::<BTreeMap<_, _>>() {
+            all.add(key, value, entitlements)?;
+        }
+        Ok(all)
+    }
+
+    fn add(&mut self, key: &str, value: &str, entitlements: &[String]) -> Result<(), Status> {
+        let request = &mut self.request;
+        match key {
+            "filename" => value.clone_into(&mut self.file_name),
+            "contextkey" => value.clone_into(&mut self.context),
+            "dockerfilekey" => value.clone_into(&mut self.dockerfile),
+            "context" => {
+                let reason = "clone or download it first, then build the directory";
+                return Err(unsupported(key, value, reason));
+            }
+            "target" => request.target = Some(value.to_owned()).filter(|target| !target.is_empty()),
+            "platform" => {
+                let platform = Platform::parse(value).map_err(|error| invalid(key, value, error))?;
+                if platform != Platform::host() {
+                    let reason = "images are built for this machine's own platform only";
+                    return Err(unsupported(key, value, reason));
+                }
+            }
+            "no-cache" if value.is_empty() => request.no_cache = true,
+            "no-cache" => {
+                return Err(unsupported(key, value, "the cache is used for all stages or for none"));
+            }
+            "image-resolve-mode" => {
+                request.pull = match value {
+                    "pull" => PullPolicy::Always,
+                    "" | "default" | "local" => PullPolicy::Missing,
+                    _ => return Err(invalid(key, value, "must be one of default, pull, local")),
+                };
+            }
+            "force-network-mode" => {
+                request.network = match value {
+                    "" | "sandbox" => RunNetwork::Default,
+                    "none" => RunNetwork::None,
+                    "host" if entitlements.iter().any(|given| given == "network.host") => RunNetwork::Host,
+                    "host" => return Err(invalid(key, value, "entitlement network.host is missing")),
+                    _ => return Err(invalid(key, value, "must be one of sandbox, none, host")),
+                };
+            }
+            "add-hosts" => {
+                for entry in value.split(',').filter(|entry| !entry.is_empty()) {
+                    let (host, address) =
+                        entry.split_once('=').ok_or_else(|| invalid(key, entry, "must be host=address"))?;
+                    let address = address.parse().map_err(|error| invalid(key, entry, error))?;
+                    request.add_hosts.push((host.to_owned(), address));
+                }
+            }
+            "shm-size" => {
+                request.shm_size_bytes = Some(value.parse().map_err(|error| invalid(key, value, error))?);
+            }
+            "cache-from" | "cache-imports" => {
+                if !matches!(value, "" | "[]" | "null") {
+                    self.warnings.push("cache-from has no effect: hull imports no build cache".to_owned());
+                }
+            }
+            // That named contexts are forwarded; and where the sources come from, which only attestations tell of.
+            "frontend.caps"
+                if value.split(',').all(|cap| cap == "moby.buildkit.frontend.contexts+forward") => {}
+            _ if key.starts_with("vcs:") => {}
+            "multi-platform" if value == "false" => {}
+            "build-arg:BUILDKIT_MULTI_PLATFORM" if matches!(value, "0" | "false") => {}
+            "build-arg:BUILDKIT_SYNTAX" => {
+                if !build::dockerfile::is_own_syntax(value) {
+                    return Err(unsupported(
+                        "syntax",
+                        value,
+                        "hull has no frontend but its own, docker/dockerfile",
+                    ));
+                }
+            }
+            _ => match key.split_once(':') {
+                Some(("build-arg", name)) => {
+                    request.build_args.insert(name.to_owned(), value.to_owned());
+                }
+                Some(("label", name)) => {
+                    request.labels.insert(name.to_owned(), value.to_owned());
+                }
+                _ => return Err(unsupported(key, value, "hull does not know this attribute of builds")),
+            },
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(attributes: &[(&str, &str)], entitlements: &[&str]) -> Result<Attributes, String> {
+        let attributes = attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let entitlements: Vec<String> = entitlements.iter().map(|text| (*text).to_owned()).collect();
+        Attributes::parse(&attributes, &entitlements).map_err(|status| status.message)
+    }
+
+    #[test]
+    fn attributes_become_a_request() {
+        let all = parse(
+            &[
+                ("filename", "a.Dockerfile"),
+                ("target", "tests"),
+                ("build-arg:A:B", "1"),
+                ("label:x.y", "z"),
+                ("no-cache", ""),
+                ("image-resolve-mode", "pull"),
+                ("add-hosts", "one=10.0.0.1,two=::1"),
+                ("shm-size", "65536"),
+                ("force-network-mode", "host"),
+                ("vcs:revision", "abc"),
+            ],
+            &["network.host"],
+        )
+        .unwrap();
+        let request = all.request;
+        assert_eq!((all.file_name.as_str(), request.target.as_deref()), ("a.Dockerfile", Some("tests")));
+        assert_eq!(request.build_args["A:B"], "1");
+        assert_eq!(request.labels["x.y"], "z");
+        assert!(request.no_cache && request.pull == PullPolicy::Always);
+        assert_eq!(request.add_hosts.len(), 2);
+        assert_eq!((request.shm_size_bytes, request.network), (Some(65536), RunNetwork::Host));
+    }
+
+    #[test]
+    fn what_is_not_honoured_is_refused_by_name() {
+        for (key, value, expected) in [
+            ("attest:sbom", "", "attest:sbom="),
+            ("ulimit", "nofile=1", "ulimit=nofile=1"),
+            ("cgroup-parent", "x", "cgroup-parent=x"),
+            ("no-cache", "stage", "no-cache=stage"),
+            ("context", "https://example.com/x.git", "context=https://"),
+            ("platform", "linux/s390x", "platform=linux/s390x"),
+            ("requestid", "frontend.outline", "requestid="),
+            ("force-network-mode", "host", "entitlement network.host"),
+            ("image-resolve-mode", "never", "must be one of"),
+            ("add-hosts", "x", "must be host=address"),
+            ("shm-size", "1g", "invalid value"),
+            ("build-arg:BUILDKIT_SYNTAX", "example.com/frontend", "syntax=example.com/frontend"),
+        ] {
+            let error = parse(&[(key, value)], &[]).err().unwrap_or_else(|| panic!("{key} is taken"));
+            assert!(error.contains(expected), "{key}: {error}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The client's files, as fsutil's protocol carries them.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path};
+
+use api::buildkit::session::{Packet, PacketKind, Stat, mode};
+use api::buildkit::{Status, code};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sys::fs::{self, OFlags};
+
+use super::grpc::{Call, failure};
+use super::session::Session;
+
+const DIFF_COPY: &str = "/moby.filesync.v1.FileSync/DiffCopy";
+
+/// Files that are asked for at once: fewer than the client takes (128), and than there are descriptors.
+const MOST_OPEN: usize = 64;
+/// A Dockerfile or ignore file larger than this is something else.
+const TEXT_LIMIT: u64 = 16 << 20;
+
+/// Which of a client's files are wanted.
+#[derive(Default)]
+pub struct Wanted<'a> {
+    /// A directory the client has under this name.
+    pub directory: &'a str,
+    /// Only these, and what they lead to; everything when there are none.
+    pub follow: &'a [String],
+    /// `.dockerignore` patterns of what is left out.
+    pub exclude: &'a [String],
+}
+
+impl Wanted<'_> {
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let mut add = |name: &'static str, values: &[String]| {
+            let encoded = values.iter().any(|value| !value.is_ascii());
+            for value in values {
+                let value = match encoded {
+                    true => utf8_percent_encode(value, NON_ALPHANUMERIC).to_string(),
+                    false => value.clone(),
+                };
+                if let Ok(value) = HeaderValue::try_from(value) {
+                    headers.append(HeaderName::from_static(name), value);
+                }
+            }
+            if encoded {
+                let name =
+                    HeaderName::try_from(format!("{name}-encoded")).expect("it is a name with a suffix");
+                headers.insert(name, HeaderValue::from_static("1"));
+            }
+        };
+        add("dir-name", &[self.directory.to_owned()]);
+        add("followpaths", self.follow);
+        add("exclude-patterns", self.exclude);
+        headers
+    }
+}
+
+fn refused(path: &str, reason: impl std::fmt::Display) -> Status {
+    failure(code::UNKNOWN, format!("the client sent {path:?}: {reason}"))
+}
+
+fn failed(path: &str) -> impl FnOnce(io::Error) -> Status {
+    let path = path.to_owned();
+    move |error| failure(code::UNKNOWN, format!("cannot write {path:?} of the build context: {error}"))
+}
+
+/// Receives files into the empty directory `into`, and returns how many bytes they have. It waits for the disk.
+///
+/// # Errors
+/// The client has no such directory, went away, or sends what is no tree of files.
+pub async fn receive(session: &Session, wanted: &Wanted<'_>, into: &Path) -> Result<u64, Status> {
+    let root = fs::open_dir(into).map_err(failed("/"))?;
+    let mut receiver = Receiver {
+        root,
+        waiting: VecDeque::new(),
+        writing: HashMap::new(),
+        directories: Vec::new(),
+        bytes: 0,
+    };
+    let mut call = session.channel.call(DIFF_COPY, wanted.headers());
+    let received = receiver.run(&mut call).await;
+    if let Err(status) = &received {
+        let error = Packet {
+            kind: PacketKind::Error.into(),
+            data: status.message.clone().into_bytes(),
+            ..Packet::default()
+        };
+        let _ = call.send(&error).await;
+    }
+    received.map(|()| receiver.bytes)
+}
+
+/// A tree that is being received.
+struct Receiver {
+    root: OwnedFd,
+    /// Files that are not asked for yet, and their ids.
+    waiting: VecDeque<(u32, Stat)>,
+    /// Files that are asked for, by their ids.
+    writing: HashMap<u32, Writing>,
+    /// They get their times when everything is in them.
+    directories: Vec<Stat>,
+    bytes: u64,
+}
+
+struct Writing {
+    file: File,
+    stat: Stat,
+}
+
+impl Receiver {
+    async fn run(&mut self, call: &mut Call) -> Result<(), Status> {
+        let (mut next_id, mut all_known) = (0, false);
+        while !all_known || !self.writing.is_empty() {
+            let gone =
+                || failure(code::UNAVAILABLE, "the client ended the transfer of its files in the middle");
+            let packet: Packet = call.next().await?.ok_or_else(gone)?;
+            match packet.kind() {
+                PacketKind::Stat => match packet.stat {
+                    None => all_known = true,
+                    Some(stat) if all_known => return Err(refused(&stat.path, "after the last file")),
+                    Some(stat) => {
+                        self.make(stat, next_id)?;
+                        next_id += 1;
+                    }
+                },
+                PacketKind::Data => self.write(packet.id, &packet.data)?,
+                PacketKind::Error => {
+                    let text = String::from_utf8_lossy(&packet.data).into_owned();
+                    return Err(failure(code::UNKNOWN, format!("error from sender: {text}")));
+                }
+                PacketKind::Request | PacketKind::Finish => {
+                    return Err(failure(code::UNKNOWN, "the client takes us for the sender of files"));
+                }
+            }
+            while self.writing.len() < MOST_OPEN
+                && let Some((id, stat)) = self.waiting.pop_front()
+            {
+                let file = fs::open_plain(&self.root, stat.path.as_str(), OFlags::WRONLY, 0);
+                let file = file.map_err(failed(&stat.path))?.into();
+                self.writing.insert(id, Writing { file, stat });
+                call.send(&Packet { kind: PacketKind::Request.into(), id, ..Packet::default() }).await?;
+            }
+        }
+        for stat in std::mem::take(&mut self.directories).into_iter().rev() {
+            let directory =
+                fs::open_plain(&self.root, stat.path.as_str(), OFlags::RDONLY | OFlags::DIRECTORY, 0);
+            directory.and_then(|directory| touch(directory, stat.modified_ns)).map_err(failed(&stat.path))?;
+        }
+        call.send(&Packet { kind: PacketKind::Finish.into(), ..Packet::default() }).await?;
+        call.finish();
+        while call.next::<Packet>().await?.is_some() {}
+        Ok(())
+    }
+
+    /// Makes a file; its contents, if it has any, come later.
+    fn make(&mut self, stat: Stat, id: u32) -> Result<(), Status> {
+        let path = Path::new(&stat.path);
+        let is_plain = path.components().all(|component| matches!(component, Component::Normal(_)));
+        let (Some(name), true) = (path.file_name(), is_plain) else {
+            return Err(refused(&stat.path, "it is no path inside a directory"));
+        };
+        // Nothing that the client has sent before is followed.
+        let parent = match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            Some(parent) => fs::open_plain(&self.root, parent, OFlags::PATH | OFlags::DIRECTORY, 0),
+            None => self.root.try_clone(),
+        };
+        let parent = parent.map_err(failed(&stat.path))?;
+        let permissions = permissions(stat.mode);
+        match stat.mode & mode::KIND {
+            0 if !stat.link_name.is_empty() => {
+                let target = Path::new(&stat.link_name);
+                let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty());
+                let directory = match directory {
+                    Some(parent) => fs::open_plain(&self.root, parent, OFlags::PATH | OFlags::DIRECTORY, 0),
+                    None => self.root.try_clone(),
+                };
+                let directory = directory.map_err(failed(&stat.link_name))?;
+                let target =
+                    target.file_name().ok_or_else(|| refused(&stat.path, "its link leads nowhere"))?;
+                fs::link_at(directory, target, parent, name).map_err(failed(&stat.path))?;
+            }
+            0 => {
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+                let file = fs::open_at(parent, name, flags, 0o600).map_err(failed(&stat.path))?;
+                fs::chmod(&file, permissions).map_err(failed(&stat.path))?;
+                if stat.size > 0 {
+                    self.waiting.push_back((id, stat));
+                } else {
+                    touch(file, stat.modified_ns).map_err(failed(&stat.path))?;
+                }
+            }
+            mode::DIRECTORY => {
+                let made = fs::mkdir_at(&parent, name, 0o700).and_then(|()| fs::open_dir_at(&parent, name));
+                let directory = made.map_err(failed(&stat.path))?;
+                fs::chmod(&directory, permissions).map_err(failed(&stat.path))?;
+                self.directories.push(stat);
+            }
+            mode::SYMLINK => {
+                fs::symlink_at(stat.link_name.as_str(), &parent, name).map_err(failed(&stat.path))?;
+                let time = time(stat.modified_ns);
+                fs::set_times_at(&parent, name, time, time).map_err(failed(&stat.path))?;
+            }
+            mode::NAMED_PIPE => {
+                fs::mknod_at(&parent, name, fs::Node::Fifo, permissions).map_err(failed(&stat.path))?;
+            }
+            // BuildKit: what is no file of anybody's is not part of a context.
+            mode::SOCKET => {}
+            _ => return Err(refused(&stat.path, "devices are no part of a build context")),
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, id: u32, data: &[u8]) -> Result<(), Status> {
+        let unasked =
+            || failure(code::UNKNOWN, format!("the client sent file {id}, which was not asked for"));
+        let writing = self.writing.get_mut(&id).ok_or_else(unasked)?;
+        if !data.is_empty() {
+            self.bytes += data.len() as u64;
+            return writing.file.write_all(data).map_err(failed(&writing.stat.path));
+        }
+        let Writing { file, stat } = self.writing.remove(&id).ok_or_else(unasked)?;
+        touch(&file, stat.modified_ns).map_err(failed(&stat.path))
+    }
+}
+
+fn permissions(mode: u32) -> u32 {
+    let special = [(mode::SETUID, 0o4000), (mode::SETGID, 0o2000), (mode::STICKY, 0o1000)];
+    special.iter().filter(|(bit, _)| mode & bit != 0).fold(mode & 0o777, |all, (_, bit)| all | bit)
+}
+
+fn time(ns: i64) -> (i64, u32) {
+    let nanos = u32::try_from(ns.rem_euclid(1_000_000_000)).expect("it is less than a second");
+    (ns.div_euclid(1_000_000_000), nanos)
+}
+
+fn touch(file: impl AsFd, modified_ns: i64) -> io::Result<()> {
+    fs::set_times(file, time(modified_ns), time(modified_ns))
+}
+
+/// The text of a received file; `None` when there is none. Links lead nowhere outside of `directory`.
+///
+/// # Errors
+/// It cannot be read, or is no text.
+pub fn text(directory: &Path, name: &str) -> Result<Option<String>, Status> {
+    let wrong = |reason: String| failure(code::UNKNOWN, format!("cannot read {name}: {reason}"));
+    let root = fs::open_dir(directory).map_err(|error| wrong(error.to_string()))?;
+    let file = match fs::open_in_root(root, name, OFlags::RDONLY | OFlags::NONBLOCK, 0) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => File::from(file.map_err(|error| wrong(error.to_string()))?),
+    };
+    let mut text = String::new();
+    let read =
+        file.take(TEXT_LIMIT + 1).read_to_string(&mut text).map_err(|error| wrong(error.to_string()))?;
+    match read as u64 {
+        ..=TEXT_LIMIT => Ok(Some(text)),
+        _ => Err(wrong(format!("it is longer than {TEXT_LIMIT} bytes"))),
+    }
+}

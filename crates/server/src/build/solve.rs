@@ -1,0 +1,305 @@
+//! One build: the client's files fetched, the Dockerfile built, the result exported.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use api::buildkit::control::{Exporter, SolveRequest};
+use api::buildkit::status::{Position, Range, Source as Blame, SourceInfo};
+use api::buildkit::{Status, code};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use build::{BuildContext, BuildError, BuildRequest, Cancel, DockerfileSource, Source};
+use engine::Engine;
+use oci::Reference;
+use tokio::runtime::Handle;
+
+use super::attributes::Attributes;
+use super::files::{self, Wanted};
+use super::grpc::failure;
+use super::journal::Journal;
+use super::session::Session;
+use super::{Build, attachments};
+use crate::State;
+use crate::refusal::with_sources;
+
+/// Frontends by which clients mean the Dockerfile language.
+const FRONTEND: &str = "dockerfile.v0";
+
+/// A finished build.
+pub struct Solved {
+    image_id: String,
+}
+
+/// The session has ended while it was needed.
+pub fn session_gone() -> Status {
+    failure(code::CANCELLED, "the session of the build has ended")
+}
+
+/// Refuses what `Control.Solve` is not done for.
+///
+/// # Errors
+/// It names what.
+pub fn check(request: &SolveRequest) -> Result<(), Status> {
+    check_parts(
+        &request.frontend,
+        request.definition.is_some(),
+        !request.frontend_inputs.is_empty(),
+        request.source_policy.is_some(),
+    )?;
+    if let Some(other) = request.entitlements.iter().find(|name| *name != "network.host") {
+        return Err(failure(code::UNKNOWN, format!("entitlement {other} is not supported")));
+    }
+    for exporter in &request.exporters {
+        Export::parse(exporter)?;
+    }
+    let mut caches = request.cache.iter().flat_map(|cache| &cache.exports);
+    match caches.find(|cache| cache.kind != "inline") {
+        None => Ok(()),
+        Some(cache) => {
+            let text = format!("cache-to type={} is not supported: hull exports no build cache", cache.kind);
+            Err(failure(code::UNKNOWN, text))
+        }
+    }
+}
+
+/// Refuses builds that are not of a Dockerfile.
+///
+/// # Errors
+/// It names what.
+pub fn check_parts(frontend: &str, definition: bool, inputs: bool, policy: bool) -> Result<(), Status> {
+    let refused = |text: String| Err(failure(code::UNKNOWN, text));
+    match frontend {
+        "" | FRONTEND if definition => refused("definitions in LLB are not supported".to_owned()),
+        "" | FRONTEND if inputs => refused("frontend inputs are not supported".to_owned()),
+        "" | FRONTEND if policy => refused("source policies are not supported".to_owned()),
+        "" | FRONTEND => Ok(()),
+        other => refused(format!("frontend {other} is not supported: hull has no frontend but {FRONTEND}")),
+    }
+}
+
+/// What becomes of a result.
+enum Export {
+    /// An image here, with these names.
+    Image(Vec<String>),
+}
+
+impl Export {
+    fn parse(exporter: &Exporter) -> Result<Self, Status> {
+        let Exporter { kind, attrs } = exporter;
+        let unsupported = |what: String| failure(code::UNKNOWN, format!("{what} is not supported"));
+        let names = attrs.get("name").map(String::as_str).unwrap_or_default();
+        let names = names.split(',').filter(|name| !name.is_empty());
+        match kind.as_str() {
+            "moby" | "image" | "docker" => {
+                for (key, value) in attrs {
+                    // Pushing is done by the client afterwards, with a request of its own.
+                    let is_known =
+                        matches!((key.as_str(), kind.as_str()), ("name" | "load", _) | ("push", "moby"));
+                    if !is_known && value != "false" {
+                        return Err(unsupported(format!("output type={kind},{key}={value}")));
+                    }
+                }
+                for name in names.clone() {
+                    let wrong = |error| failure(code::UNKNOWN, format!("invalid name {name:?}: {error}"));
+                    Reference::parse(name).map_err(wrong)?;
+                }
+                Ok(Self::Image(names.map(str::to_owned).collect()))
+            }
+            other => Err(unsupported(format!("output type={other}"))),
+        }
+    }
+}
+
+/// Cancels a build that nobody waits for any more.
+struct Guard(Cancel);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Builds what `attributes` describe for a client that wants `wanted`.
+///
+/// # Errors
+/// The build failed; its details name the lines to blame.
+pub async fn build(
+    state: &Arc<State>,
+    build: &Arc<Build>,
+    wanted: &SolveRequest,
+    attributes: &HashMap<String, String>,
+) -> Result<Solved, Status> {
+    let mut attributes = Attributes::parse(attributes, &wanted.entitlements)?;
+    if wanted.cache.iter().any(|cache| !cache.exports.is_empty()) {
+        attributes
+            .warnings
+            .push("cache-to type=inline has no effect: hull exports no build cache".to_owned());
+    }
+    for exporter in &wanted.exporters {
+        match Export::parse(exporter)? {
+            Export::Image(names) => attributes.request.tags.extend(names),
+        }
+    }
+    let cancel = Cancel::default();
+    let _guard = Guard(cancel.clone());
+    attributes.request.cancel = cancel;
+    attributes.request.progress = build.journal.clone();
+    let session = state.builds.sessions.get(&wanted.session).await?;
+    let (engine, journal, handle) = (state.engine.clone(), build.journal.clone(), Handle::current());
+    attributes.request.attachments =
+        Arc::new(attachments::OfSession { session: session.clone(), handle: handle.clone() });
+    let gone = session.clone();
+    let solving = tokio::task::spawn_blocking(move || {
+        let work = Work { engine: &engine, journal: &journal, session: &session, handle };
+        work.run(attributes)
+    });
+    tokio::select! {
+        solved = solving => solved.expect("a panic ends the process"),
+        () = gone.gone() => Err(session_gone()),
+    }
+}
+
+/// Makes of the result what the client wants, and says what it is.
+///
+/// # Errors
+/// The client takes no more of it.
+pub async fn export(
+    _state: &Arc<State>,
+    build: &Arc<Build>,
+    wanted: &SolveRequest,
+    solved: Arc<Solved>,
+) -> Result<HashMap<String, String>, Status> {
+    let mut answer = HashMap::new();
+    for exporter in &wanted.exporters {
+        match Export::parse(exporter)? {
+            Export::Image(names) => {
+                let task = build.journal.task("exporting to image");
+                task.part("exporting layers", 0);
+                task.part(&format!("writing image {}", solved.image_id), 0);
+                let names = names.iter().filter_map(|name| Reference::parse(name).ok());
+                let names: Vec<String> = names.map(|name| name.canonical()).collect();
+                for name in &names {
+                    task.part(&format!("naming to {name}"), 0);
+                }
+                task.end(Ok(()))?;
+                answer.insert("containerimage.config.digest".to_owned(), solved.image_id.clone());
+                answer.insert("containerimage.digest".to_owned(), solved.image_id.clone());
+                if !names.is_empty() {
+                    answer.insert("image.name".to_owned(), names.join(","));
+                }
+            }
+        }
+    }
+    Ok(answer)
+}
+
+/// What a build works with, on a thread that may wait.
+struct Work<'a> {
+    engine: &'a Engine,
+    journal: &'a Journal,
+    session: &'a Session,
+    handle: Handle,
+}
+
+impl Work<'_> {
+    fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.handle.block_on(future)
+    }
+
+    fn run(&self, attributes: Attributes) -> Result<Solved, Status> {
+        let Attributes { context, dockerfile, file_name, request, warnings } = attributes;
+        let scratch = self.engine.store().tmp_dir("context").map_err(|error| broken(&error))?;
+        let directory = |name: &str| {
+            let path = scratch.path().join(name);
+            std::fs::create_dir(&path).map(|()| path).map_err(|error| broken(&error))
+        };
+        for warning in warnings {
+            self.journal.warn(&warning);
+        }
+
+        let task = self.journal.task(&format!("[internal] load build definition from {file_name}"));
+        let into = directory("dockerfile")?;
+        let own_ignore = format!("{file_name}.dockerignore");
+        let follow = [file_name.clone(), own_ignore.clone()];
+        let wanted = Wanted { directory: &dockerfile, follow: &follow, ..Wanted::default() };
+        let bytes = self.wait(files::receive(self.session, &wanted, &into));
+        task.transferred("dockerfile", bytes)?;
+        let missing = || {
+            failure(
+                code::UNKNOWN,
+                format!("failed to read dockerfile: open {file_name}: no such file or directory"),
+            )
+        };
+        let text = files::text(&into, &file_name)?.ok_or_else(missing)?;
+
+        let ignore = match files::text(&into, &own_ignore)? {
+            Some(text) => (own_ignore, text),
+            None => {
+                let task = self.journal.task("[internal] load .dockerignore");
+                let (into, follow) = (directory("ignore")?, [".dockerignore".to_owned()]);
+                let wanted = Wanted { directory: &context, follow: &follow, ..Wanted::default() };
+                let bytes = self.wait(files::receive(self.session, &wanted, &into));
+                task.transferred("context", bytes)?;
+                (".dockerignore".to_owned(), files::text(&into, ".dockerignore")?.unwrap_or_default())
+            }
+        };
+        let (ignore_name, ignore) = ignore;
+        let exclude = build::ignore_patterns(&ignore).map_err(|(line, reason)| {
+            failure(code::UNKNOWN, format!("invalid pattern in {ignore_name}:{line}: {reason}"))
+        })?;
+
+        let task = self.journal.task("[internal] load build context");
+        let into = directory("files")?;
+        let wanted = Wanted { directory: &context, exclude: &exclude, ..Wanted::default() };
+        let bytes = self.wait(files::receive(self.session, &wanted, &into));
+        task.transferred("context", bytes)?;
+
+        let dockerfile = DockerfileSource::Fetched { name: file_name.clone(), text: text.clone(), ignore };
+        let request = BuildRequest { context: Source::Dir(into), dockerfile, ..request };
+        let engine = self.engine;
+        let (images, endpoints) = (engine.images(), engine.build_endpoints());
+        let building = BuildContext {
+            store: engine.store(),
+            images: &images,
+            registries: Some(engine),
+            endpoints: &endpoints,
+            network: engine.net_context().clone(),
+        };
+        let built = build::build(&building, request).map_err(|error| explain(&error, &file_name, &text))?;
+        Ok(Solved { image_id: built.image_id })
+    }
+}
+
+fn broken(error: &(dyn std::error::Error + 'static)) -> Status {
+    failure(code::INTERNAL, with_sources(error))
+}
+
+/// A failed build in BuildKit's words, with the lines to blame.
+fn explain(error: &BuildError, file_name: &str, text: &str) -> Status {
+    let (message, lines) = match error {
+        BuildError::Cancelled => return failure(code::CANCELLED, "context canceled"),
+        BuildError::Syntax { error, .. } => {
+            let span = error.span;
+            (
+                format!("dockerfile parse error on line {}: {}", span.line, error.message),
+                Some((span.line, span.end_line)),
+            )
+        }
+        BuildError::Step { location, error, .. } => {
+            (with_sources(error), Some((location.line, location.end_line)))
+        }
+        other => (with_sources(other), None),
+    };
+    let mut status = failure(code::UNKNOWN, message);
+    if let Some((line, end_line)) = lines {
+        let info = SourceInfo {
+            filename: file_name.to_owned(),
+            data: STANDARD.encode(text),
+            language: "Dockerfile",
+        };
+        let range = Range { start: Position { line }, end: Position { line: end_line } };
+        status.details.push(Blame { info, ranges: vec![range] }.into());
+    }
+    status
+}
