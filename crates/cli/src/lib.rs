@@ -39,6 +39,7 @@ pub fn main() -> ExitCode {
         Some("hold-terminal") => engine::hold_terminal_main(),
         Some("hold-exec") => engine::hold_exec_main(args.drain(1..)),
         Some("reap") => engine::reap_main(args.drain(1..)),
+        Some("settle") => engine::settle_main(args.drain(1..)),
         Some("keeper") => rootless::keeper_main(args.drain(1..)),
         Some("forward") => net::forward::main(args.drain(1..)),
         Some("lazy") => lazy::main(args.drain(1..)),

@@ -6,15 +6,22 @@ use crate::list::ListError;
 use crate::model::{Filters, FiltersError, ImageInspect, ImageSummary, ListOptions};
 use diag::{Class, Diagnose};
 use image::{
-    Image, PullError, PullOptions, PullPolicy, Pulled, PushError, PushOptions, Pushed, Registries,
-    ResolveError,
+    Image, LoadError, Loaded, PullError, PullOptions, PullPolicy, Pulled, PushError, PushOptions, Pushed,
+    Registries, ResolveError,
 };
 use oci::Reference;
+use oci::image::Platform;
 use registry::{Client, ClientOptions, RegistryError};
 use std::collections::HashSet;
-use store::DatabaseError;
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use store::db::manifests::ManifestRecord;
-use store::db::{containers, manifests};
+use store::db::{containers, manifests, unsettled};
+use store::{DatabaseError, Roots, Store};
+use sys::fs::{FileLock, LockKind};
 
 /// Why images could not be listed or inspected.
 #[derive(Debug, thiserror::Error)]
@@ -154,7 +161,8 @@ impl Engine {
     /// # Errors
     /// [`PullError`].
     pub fn image_pull(&self, reference: &Reference, options: &PullOptions) -> Result<Pulled, PullError> {
-        let pulled = self.images().pull(self.registry()?, reference, options)?;
+        let registry = self.registry()?;
+        let pulled = self.settling(|| self.images().pull(registry, reference, options))?;
         self.pulled(reference);
         Ok(pulled)
     }
@@ -169,7 +177,44 @@ impl Engine {
         policy: PullPolicy,
         options: &PullOptions,
     ) -> Result<Image, PullError> {
-        self.images().ensure(self, name, policy, options)
+        self.settling(|| self.images().ensure(self, name, policy, options))
+    }
+
+    /// Loads the images of an archive; see [`image::Images::load`].
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn image_load(
+        &self,
+        input: &mut (dyn Read + Send),
+        platform: Option<&Platform>,
+    ) -> Result<Vec<Loaded>, LoadError> {
+        self.settling(|| self.images().load(input, platform))
+    }
+
+    /// Does `work` and has a process of its own bring to the disk what that only made complete: see [`store::db::unsettled`].
+    fn settling<T>(&self, work: impl FnOnce() -> T) -> T {
+        let newest = || self.store().database().read(unsettled::newest_ns).unwrap_or_default();
+        let before = newest();
+        let done = work();
+        if newest() > before {
+            // Where it cannot be started, the next sync of anybody's does it.
+            let _ = self.start_settling();
+        }
+        done
+    }
+
+    fn start_settling(&self) -> io::Result<()> {
+        let lock = FileLock::acquire(settle_lock(self.store()), LockKind::Shared)?;
+        let program = sys::spawn::duplicate_above(self.program()?, LOCK_FD + 1)?;
+        let roots = self.store().roots();
+        sys::spawn::spawn_forgotten(&sys::spawn::Spawn {
+            program: Path::new(&format!("/proc/self/fd/{}", program.as_raw_fd())),
+            args: &["hull".as_ref(), "settle".as_ref(), roots.data.as_os_str(), roots.run.as_os_str()],
+            fds: &[(lock.as_fd(), LOCK_FD)],
+            new_session: true,
+        })
+        .map(drop)
     }
 
     /// Gives the image `source` another name.
@@ -208,6 +253,25 @@ impl Engine {
             containers,
         })
     }
+}
+
+/// Under which number the hidden command `settle` holds the lock that says it is at work.
+const LOCK_FD: i32 = 3;
+
+/// A lock that is held by whoever syncs.
+pub(crate) fn settle_lock(store: &Store) -> PathBuf {
+    store.run().join("settle.lock")
+}
+
+/// The hidden command `settle`; `args` are those after its name: data root and run root.
+pub fn settle_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut args = args.into_iter();
+    let (Some(data), Some(run), None) = (args.next(), args.next(), args.next()) else {
+        return ExitCode::from(diag::EXIT_USAGE);
+    };
+    let Ok(_lock) = sys::spawn::claim_inherited(LOCK_FD) else { return ExitCode::from(diag::EXIT_USAGE) };
+    let settled = Store::open(&Roots::new(data, run)).and_then(|store| store.settle());
+    if settled.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// `repository@digest`, as Docker shows it.

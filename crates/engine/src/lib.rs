@@ -56,6 +56,7 @@ pub use create::Created;
 pub use engine::Engine;
 pub use exec::hold_terminal_main;
 pub use execs::hold_exec_main;
+pub use images::settle_main;
 pub use monitor::client::Rendezvous;
 pub use remove::reap_main;
 pub use store::Roots;

@@ -1,6 +1,7 @@
 //! Removing everything of this engine from the host.
 
 use crate::engine::Engine;
+use crate::images::settle_lock;
 use crate::list::ListError;
 use crate::model::{ListOptions, RemoveOptions};
 use cgroup::Cgroup;
@@ -9,6 +10,7 @@ use net::NetworkError;
 use std::io;
 use std::path::{Path, PathBuf};
 use store::StoreError;
+use sys::fs::{FileLock, LockKind};
 
 /// Why something may be left.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +71,9 @@ impl Engine {
         lazy::end_services(self.store())?;
         let lock =
             self.store().try_lock_exclusive()?.ok_or_else(|| ResetError::Busy { data: data.clone() })?;
+        // Whoever brings pulled images to the disk is about to end.
+        let settled = FileLock::acquire(settle_lock(self.store()), LockKind::Exclusive);
+        drop(settled.map_err(|source| ResetError::Remove { path: settle_lock(self.store()), source })?);
         lazy::remove_remains(self.store())?;
         net::remove_all(self.net_context())?;
         self.remove_groups();

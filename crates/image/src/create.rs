@@ -7,6 +7,15 @@ use store::{Durability, db};
 
 use crate::{CreateError, Image, Images, Layer};
 
+/// Where an image comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It is nowhere else: it is on the disk before it is acknowledged.
+    Here,
+    /// It can be had again.
+    Elsewhere,
+}
+
 impl Images<'_> {
     /// Makes an image of `layers`, base first, with `config`, whose list of layers is set here.
     ///
@@ -22,12 +31,13 @@ impl Images<'_> {
     ) -> Result<Image, CreateError> {
         config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
         let bytes = serde_json::to_vec(&config).map_err(|e| CreateError::Document("config", e))?;
-        self.register(&bytes, &config, layers, None, references)
+        self.register(Origin::Here, &bytes, &config, layers, None, references)
     }
 
     /// Records an image whose documents are given as bytes; the manifest is made when there is none.
     pub(crate) fn register(
         &self,
+        origin: Origin,
         config_bytes: &[u8],
         config: &ImageConfig,
         layers: &[Layer],
@@ -57,12 +67,24 @@ impl Images<'_> {
                 }
             }
         };
-        // A known image was synced when its row was written.
-        let synced_ns = if is_known { None } else { Some(self.store.sync()?) };
-        let references = database.write(Durability::Full, |w| {
-            if let Some(synced_ns) = synced_ns {
+        // A known image was synced, or noted, when its row was written.
+        let synced_ns = match origin {
+            Origin::Here if !is_known => Some(self.store.sync()?),
+            _ => None,
+        };
+        // Tags are the user's doing.
+        let durability = match origin {
+            Origin::Elsewhere if !is_known => Durability::Relaxed,
+            _ => Durability::Full,
+        };
+        let references = database.write(durability, |w| {
+            if !is_known {
                 db::images::put(w, &record)?;
-                db::build_cache::mark_synced(w, synced_ns)?;
+            }
+            match (synced_ns, origin) {
+                (Some(synced_ns), _) => db::unsettled::mark_synced(w, synced_ns)?,
+                (None, Origin::Elsewhere) if !is_known => db::unsettled::note(w, &id)?,
+                _ => {}
             }
             for reference in references {
                 db::images::tag(w, reference, &id)?;

@@ -2,7 +2,8 @@
 //!
 //! An image is a config (whose digest is its id), a manifest naming config and layers, and one snapshot per layer. All of them
 //! are content of the `store`; database rows make them an image with references. The order is always: content first, then
-//! one sync, then the rows in one transaction; so an image that is listed is complete, also after a power cut.
+//! one sync, then the rows in one transaction; so an image that is listed is complete, also after a power cut. What was pulled or
+//! loaded is synced only after that ([`store::Store::settle`]), and one that a power cut overtakes is not listed any more.
 //!
 //! Invariants:
 //! - What arrives is verified while it streams: digest, diffID, every name in an archive.

@@ -13,10 +13,11 @@ use std::io::Read;
 use diag::{Class, Diagnose};
 use oci::image::{Descriptor, DocumentError, ImageConfig, Platform};
 use oci::{Digest, Reference};
-use store::db::{self, manifests::ManifestRecord};
+use store::db::{self, Reader, manifests::ManifestRecord};
 use store::{DatabaseError, Durability, StoreError};
 
 use crate::archive::{TarError, decode};
+use crate::create::Origin;
 use crate::{CreateError, Images, Layer, LayerError};
 pub use directory::read_layout;
 
@@ -120,8 +121,9 @@ impl Images<'_> {
             let layers: Vec<Layer> =
                 image.layers.iter().map(|path| contents.keep(path)).collect::<Result<_, _>>()?;
             let bytes = contents.document(&image.config)?;
-            let made =
-                self.register(bytes, &config, &layers, image.manifest.as_deref(), &image.references)?;
+            let manifest = image.manifest.as_deref();
+            let origin = Origin::Elsewhere;
+            let made = self.register(origin, bytes, &config, &layers, manifest, &image.references)?;
             loaded.push(Loaded { image: made.id, references: image.references });
         }
         if !indexes.is_empty() {
@@ -155,8 +157,15 @@ impl Images<'_> {
                 (reference, record)
             }));
         }
-        self.store.sync()?;
         let database = self.store.database();
+        let noted = |reader: &Reader<'_>| {
+            let mut images = rows.iter().filter_map(|(_, record)| record.image);
+            images.try_fold(true, |all, image| Ok(all && db::unsettled::contains(reader, &image)?))
+        };
+        // What goes with its image is noted with it.
+        if !database.read(noted).map_err(|error: DatabaseError| StoreError::from(error))? {
+            self.store.sync()?;
+        }
         database
             .write(Durability::Full, |writer| {
                 rows.iter().try_for_each(|(reference, record)| {

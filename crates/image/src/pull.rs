@@ -2,8 +2,8 @@
 //!
 //! First the documents: what the registry has under the name, the manifest for the platform, the config. All of them are small,
 //! verified in memory and checked against each other before anything is written. Then the layers, several at once, each one
-//! stream that is fetched, hashed, decompressed and unpacked in one pass. Then one sync, and one transaction that makes an image
-//! of it all.
+//! stream that is fetched, hashed, decompressed and unpacked in one pass. Then one transaction that makes an image of it all.
+//! The sync follows it: see [`store::db::unsettled`].
 //!
 //! Between the manifests and everything else stands the system's policy: an image that it refuses is not fetched.
 //!

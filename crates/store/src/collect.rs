@@ -77,6 +77,28 @@ impl Store {
         }
     }
 
+    /// Takes the layers of images that a power cut may have damaged out of sight, also those that containers use: pulled again,
+    /// they are whole. The trees are deleted when what is returned is dropped.
+    pub(crate) fn discard_unsettled(&self, _lock: &ExclusiveLock) -> Result<Vec<TempDir>, StoreError> {
+        let (damaged, rows) = self.database().read(|reader| {
+            let unsettled = db::unsettled::of_other_boots(reader)?;
+            let (damaged, whole): (Vec<_>, Vec<_>) =
+                db::images::list(reader)?.into_iter().partition(|image| unsettled.contains(&image.id));
+            let whole: HashSet<DiffId> = whole.into_iter().flat_map(|image| image.layers).collect();
+            let damaged = damaged.into_iter().flat_map(|image| image.layers);
+            let damaged: HashSet<DiffId> = damaged.filter(|layer| !whole.contains(layer)).collect();
+            Ok::<_, DatabaseError>((damaged, db::layers::list(reader)?))
+        })?;
+        for layer in rows.iter().filter(|layer| damaged.contains(&layer.diff_id)) {
+            self.blobs().remove(&layer.blob)?;
+        }
+        self.database().write_removal(Durability::Relaxed, |w| {
+            damaged.iter().try_for_each(|diff_id| db::layers::remove(w, diff_id))
+        })?;
+        let present = damaged.iter().filter(|diff_id| self.snapshots().contains(diff_id));
+        present.map(|diff_id| self.snapshots().detach(diff_id)).collect()
+    }
+
     /// What the rows that `reader` sees name.
     ///
     /// # Errors

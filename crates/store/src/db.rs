@@ -21,6 +21,7 @@ pub mod manifests;
 pub mod networks;
 mod row;
 mod schema;
+pub mod unsettled;
 pub mod volumes;
 
 use std::error::Error;

@@ -16,8 +16,9 @@
 //!
 //! Invariants:
 //! - A blob or snapshot that has a name is complete and was verified when it got it.
-//! - What a database row names was synced before the row was committed ([`Store::sync`]). Content that no row names may be
-//!   damaged after a power cut, so the first opening after a boot collects it before anybody can find it.
+//! - What a database row names was synced before the row was committed ([`Store::sync`]), or is noted as not synced
+//!   ([`db::unsettled`]). Content that no other row names may be damaged after a power cut, so the first opening after a boot
+//!   collects it before anybody can find it.
 //! - Whoever looks content up and then writes a row naming it holds [`Store::lock_shared`] in between.
 //! - Who makes content also holds a directory in `tmp/` until a row names it. One whose lock nobody holds is a killed maker's:
 //!   the next [`Store::open`] removes it, and collects what else that process may have left.
@@ -122,11 +123,14 @@ impl Store {
         // Whoever holds it opened the store before us and is doing this, or has done it.
         let Some(lock) = self.try_lock_exclusive()? else { return Ok(()) };
         if self.data().join("hull.db").exists() {
+            // Before the rows that say which it is.
+            let damaged = self.discard_unsettled(&lock)?;
             self.database().write_removal(Durability::Full, |w| {
                 db::manifests::forget_holds(w)?;
-                db::build_cache::forget_other_boots(w)
+                db::unsettled::forget_other_boots(w)
             })?;
             self.collect(&lock)?.finish();
+            drop(damaged);
         }
         std::fs::write(marker, "").map_err(|e| StoreError::io("create", marker, e))
     }
@@ -221,6 +225,15 @@ impl Store {
             .and_then(sys::fs::syncfs)
             .map_err(|e| StoreError::io("sync", self.data(), e))?;
         Ok(since_ns)
+    }
+
+    /// Syncs what was recorded without: see [`db::unsettled`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn settle(&self) -> Result<(), StoreError> {
+        let since_ns = self.sync()?;
+        Ok(self.database().write(Durability::Full, |w| db::unsettled::mark_synced(w, since_ns))?)
     }
 }
 

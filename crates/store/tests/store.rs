@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use oci::{DiffId, Digest};
+use oci::{DiffId, Digest, Reference};
 use store::db::build_cache::CacheRecord;
 use store::db::containers::{ContainerRecord, Found, NameError};
+use store::db::images::ImageRecord;
+use store::db::layers::LayerRecord;
 use store::db::leases::{LeaseError, LeaseRequest};
 use store::db::{self, DatabaseError};
 use store::{Durability, Roots, Store, StoreError};
@@ -240,7 +242,7 @@ fn collect_keeps_what_rows_name() {
     assert!(store.blobs().contains(&by_cache.0) && !store.blobs().contains(&by_container.0));
     // After a reboot (another boot id is simulated by clearing the mark's truth) unsynced rows stay only when marked synced.
     let rows = || store.database().read(db::build_cache::list).map(|r: Vec<_>| r.len());
-    store.database().write(Durability::Full, |w| db::build_cache::mark_synced(w, i64::MAX)).unwrap();
+    store.database().write(Durability::Full, |w| db::unsettled::mark_synced(w, i64::MAX)).unwrap();
     std::fs::remove_dir_all(scratch.base.join("run")).unwrap();
     drop(scratch.open());
     assert_eq!(rows().unwrap(), 1);
@@ -313,4 +315,58 @@ fn opening_is_cheap() {
         "open db + durable insert: min {:?} median {:?} p99 {:?}",
         inserts[0], inserts[150], inserts[297]
     );
+}
+
+/// Makes what a layer has: snapshot, blob and row.
+fn layer(store: &Store, text: &str) -> DiffId {
+    let blob = store.blobs().put(text.as_bytes()).unwrap();
+    let diff_id = DiffId(blob);
+    let staged = store.snapshots().stage().unwrap();
+    std::fs::write(staged.path().join("file"), text).unwrap();
+    staged.commit(&diff_id).unwrap();
+    let record = LayerRecord { diff_id, blob, media_type: "m".into(), blob_size: 1, size: 1 };
+    store.database().write(Durability::Full, |w| db::layers::put(w, &record)).unwrap();
+    diff_id
+}
+
+#[test]
+fn a_power_cut_takes_images_that_were_not_settled() {
+    let scratch = Scratch::new("unsettled");
+    let store = scratch.open();
+    let [base, whole, cut] = ["base", "whole", "cut"].map(|text| layer(&store, text));
+    let image = |name: &str, layers: Vec<DiffId>| {
+        let id = store.blobs().put(name.as_bytes()).unwrap();
+        let record = ImageRecord { id, manifest: id, created_ns: 1, stored_ns: 1, size: 2, layers };
+        let reference = Reference::parse(name).unwrap();
+        let write = store.database().write(Durability::Full, |w| {
+            db::images::put(w, &record)?;
+            db::images::tag(w, &reference, &id)?;
+            db::unsettled::note(w, &id)
+        });
+        write.map(|()| id).unwrap()
+    };
+    let settled = image("settled", vec![base, whole]);
+    store.settle().unwrap();
+    let lost = image("lost", vec![base, cut]);
+    let mut record = container("aa", "web");
+    record.layers = vec![base, cut];
+    store.database().write(Durability::Full, |w| db::containers::insert(w, &record)).unwrap();
+    let images = |store: &Store| {
+        let all: Result<Vec<_>, DatabaseError> = store.database().read(db::images::list);
+        all.unwrap().into_iter().map(|image| image.id).collect::<Vec<_>>()
+    };
+    // A reboot alone changes nothing of what belongs to this boot.
+    std::fs::remove_dir_all(scratch.base.join("run")).unwrap();
+    assert_eq!(images(&scratch.open()).len(), 2);
+
+    let file = rusqlite::Connection::open(scratch.base.join("data/hull.db")).unwrap();
+    file.execute("UPDATE unsettled SET boot = 'an earlier one'", []).unwrap();
+    std::fs::remove_dir_all(scratch.base.join("run")).unwrap();
+    let store = scratch.open();
+    assert_eq!(images(&store), [settled]);
+    assert!(!store.blobs().contains(&lost) && !store.blobs().contains(&cut.0));
+    // A container may use it; pulled again, it is whole.
+    assert!(!store.snapshots().contains(&cut));
+    assert!(store.snapshots().contains(&base) && store.snapshots().contains(&whole));
+    assert!(store.database().read(|r| db::layers::get(r, &cut)).unwrap().is_none());
 }

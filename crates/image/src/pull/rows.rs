@@ -1,4 +1,4 @@
-//! Making an image of what has come: documents, one sync, one transaction.
+//! Making an image of what has come: documents, then one transaction. What it names is synced afterwards: `store::db::unsettled`.
 
 use oci::Digest;
 use oci::image::Document;
@@ -25,6 +25,7 @@ pub fn record(
     let store = source.images.store;
     let id = chosen.id();
     let known = store.database().read(|reader| Known::read(source, reader, root, &id))?;
+    let is_known = known.image.is_some();
     let image = |record: ImageRecord, references| Ok(source.images.image(record, references)?);
     if let Known { image: Some(record), named: true } = known
         && brought.fetched == 0
@@ -54,12 +55,20 @@ pub fn record(
         artifact_type: None,
         image: Some(id),
     };
-    let synced_ns = store.sync()?;
-    let (references, ended) = store.database().write(Durability::Full, |w| {
+    // Of an image that is known the new documents are all that is to be synced.
+    let (synced_ns, durability) = match is_known {
+        true => (Some(store.sync()?), Durability::Full),
+        false => (None, Durability::Relaxed),
+    };
+    let (references, ended) = store.database().write(durability, |w| {
         if only_known && db::images::get(w, &id)?.is_none() {
             return Err(PullError::Removed(source.reference.familiar()));
         }
         db::images::put(w, &record)?;
+        match synced_ns {
+            Some(synced_ns) => db::unsettled::mark_synced(w, synced_ns)?,
+            None => db::unsettled::note(w, &id)?,
+        }
         db::manifests::put(w, &manifest)?;
         if source.reference.digest().is_none() {
             db::images::tag(w, source.reference, &id)?;
@@ -67,7 +76,6 @@ pub fn record(
                 db::manifests::tag(w, source.reference, &root.digest)?;
             }
         }
-        db::build_cache::mark_synced(w, synced_ns)?;
         // The image keeps them from now on.
         chosen
             .manifest

@@ -93,7 +93,7 @@ impl Serving {
         let written = self.store.database().write(Durability::Full, |writer| {
             if let Some(image) = &image {
                 db::images::put(writer, image)?;
-                db::build_cache::mark_synced(writer, synced_ns)?;
+                db::unsettled::mark_synced(writer, synced_ns)?;
             }
             write(writer, &record, &tags)?;
             blobs.iter().try_for_each(|blob| db::manifests::forget_hold(writer, blob))

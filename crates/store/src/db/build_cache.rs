@@ -1,12 +1,12 @@
 //! The results of build steps by their cache key.
 //!
-//! Rows are written before their content is synced, marked with the boot they belong to. An image that uses the content
-//! syncs it, and [`mark_synced`] clears the mark; rows of an earlier boot that still have it are forgotten.
+//! Rows are written before their content is synced, marked with the boot they belong to; see [`super::unsettled`].
 
 use oci::{DiffId, Digest};
 use rusqlite::{Row, params};
 
 use super::row::{parsed_option, size, size_column};
+use super::unsettled::boot_id;
 use super::{DatabaseError, Reader, Writer};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,18 +84,12 @@ pub fn clear(writer: &Writer<'_>) -> Result<usize, DatabaseError> {
     writer.execute(TABLE, "DELETE FROM build_cache", [])
 }
 
-/// Notes that content named before `since_ns` is on the disk: what [`crate::Store::sync`] returned.
-pub fn mark_synced(writer: &Writer<'_>, since_ns: i64) -> Result<(), DatabaseError> {
+pub(super) fn mark_synced(writer: &Writer<'_>, since_ns: i64) -> Result<(), DatabaseError> {
     let sql = "UPDATE build_cache SET boot = NULL WHERE boot = ? AND created_ns < ?";
     writer.execute(TABLE, sql, params![boot_id(), since_ns]).map(drop)
 }
 
-pub(crate) fn forget_other_boots(writer: &Writer<'_>) -> Result<(), DatabaseError> {
+pub(super) fn forget_other_boots(writer: &Writer<'_>) -> Result<(), DatabaseError> {
     let sql = "DELETE FROM build_cache WHERE boot IS NOT NULL AND boot <> ?";
     writer.execute(TABLE, sql, [boot_id()]).map(drop)
-}
-
-fn boot_id() -> String {
-    // Without procfs there is no telling boots apart; an empty mark then never equals a later one.
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }

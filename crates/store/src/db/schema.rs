@@ -59,6 +59,9 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY(diff_id, method, level)
     ) WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE unsettled(image TEXT PRIMARY KEY, boot TEXT NOT NULL, noted_ns INTEGER NOT NULL) WITHOUT ROWID;
+",
 ];
 
 pub const CURRENT: i64 = MIGRATIONS.len() as i64;

@@ -107,7 +107,7 @@ pub fn load(context: &mut Context, invocation: Invocation) -> Outcome {
         Some(path) => open(path)?,
         None => standard_input(&invocation.path)?,
     };
-    for loaded in context.engine()?.images().load(&mut input, platform.as_ref())? {
+    for loaded in context.engine()?.image_load(&mut input, platform.as_ref())? {
         if loaded.references.is_empty() {
             print(&format!("Loaded image ID: {}\n", loaded.image));
         }
