@@ -1,4 +1,4 @@
-//! Automation: `cargo xtask setup`, `release`, `check`, `test`, `guest`, `bench`.
+//! Automation: `cargo xtask setup`, `release`, `check`, `test`, `guest`, `bench`, `order`.
 //!
 //! `check` is everything CI runs, in the order in which it fails fastest.
 
@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 
 mod bench;
 mod guest;
+mod order;
 mod setup;
 
 fn main() -> ExitCode {
@@ -15,10 +16,13 @@ fn main() -> ExitCode {
         "setup" => setup::packages(),
         "check" => check(),
         "release" => release(),
+        "order" => setup::packages().and_then(|()| order::main()),
         "bench" => setup::packages().and_then(|()| bench::main(&rest)),
         "guest" => setup::packages().and_then(|()| guest::main(&rest)),
         "test" => setup::packages().and_then(|()| test(&rest)),
-        _ => Err(format!("unknown task `{task}`: there are setup, release, check, test, guest and bench")),
+        _ => Err(format!(
+            "unknown task `{task}`: there are setup, release, check, test, guest, bench and order"
+        )),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -41,9 +45,37 @@ fn check() -> Result<(), String> {
 ///
 /// It is linked at a fixed address. A position-independent one relocates some 200 KiB of tables at every start, which each
 /// monitor would then keep as private memory as long as its container runs. Stack, heap and mappings are randomised all the same.
+/// What frequent commands execute lies side by side ([`order`]), by the names that v0 mangling gives: these say for which types
+/// a generic function is.
 fn release() -> Result<(), String> {
-    cargo(&["rustc", "--release", "--package", "cli", "--bin", "hull", "--", "-C", "relocation-model=static"])
+    let script = format!("link-arg=-Wl,--script={}", order::SCRIPT);
+    match cargo(&[&RELEASE[..], &["-C", &script, "--cfg", &order::version()?]].concat()) {
+        Ok(()) => order::verify(),
+        Err(reason) => {
+            eprintln!(
+                "xtask: {reason}\nxtask: once more without {}, in case the linker cannot read it",
+                order::SCRIPT
+            );
+            cargo(&RELEASE)
+        }
+    }
 }
+
+const HULL: &str = "target/x86_64-unknown-linux-gnu/release/hull";
+
+const RELEASE: [&str; 11] = [
+    "rustc",
+    "--config",
+    "target.x86_64-unknown-linux-gnu.rustflags=['-C', 'symbol-mangling-version=v0']",
+    "--release",
+    "--package",
+    "cli",
+    "--bin",
+    "hull",
+    "--",
+    "-C",
+    "relocation-model=static",
+];
 
 fn test(filter: &[String]) -> Result<(), String> {
     let before = testkit::Snapshot::of_host();
