@@ -64,10 +64,12 @@ impl Engine {
     pub fn commit(&self, name: &str, spec: &CommitSpec) -> Result<Image, CommitError> {
         let container = self.find(name)?;
         let reference = spec.reference.as_deref().map(str::parse::<Reference>).transpose()?;
-        let mut config = config_of(&container.doc.spec);
+        let own = config_of(&container.doc.spec);
+        let mut config = spec.config.clone().unwrap_or_else(|| own.clone());
         for change in &spec.changes {
             apply_change(&mut config, change)?;
         }
+        complete(&mut config, own);
         let _using = self.store().lock_shared()?;
         let images = self.images();
         let base = images
@@ -139,6 +141,34 @@ fn config_of(spec: &ContainerSpec) -> Config {
         healthcheck: spec.health.as_ref().and_then(healthcheck),
         ..Config::default()
     }
+}
+
+/// Fills in from `own` what `config` does not say.
+fn complete(config: &mut Config, own: Config) {
+    let fill = |text: &mut String, from: String| {
+        if text.is_empty() {
+            *text = from;
+        }
+    };
+    fill(&mut config.user, own.user);
+    fill(&mut config.working_dir, own.working_dir);
+    fill(&mut config.stop_signal, own.stop_signal);
+    config.exposed_ports.extend(own.exposed_ports);
+    config.volumes.extend(own.volumes);
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    for entry in own.env {
+        if !config.env.iter().any(|have| name(have) == name(&entry)) {
+            config.env.push(entry);
+        }
+    }
+    for (key, value) in own.labels {
+        config.labels.entry(key).or_insert(value);
+    }
+    if config.entrypoint.is_none() {
+        config.cmd = config.cmd.take().or(own.cmd);
+        config.entrypoint = own.entrypoint;
+    }
+    config.healthcheck = config.healthcheck.take().or(own.healthcheck);
 }
 
 fn healthcheck(spec: &HealthSpec) -> Option<Healthcheck> {

@@ -6,20 +6,21 @@ use crate::list::ListError;
 use crate::model::{Filters, FiltersError, ImageInspect, ImageSummary, ListOptions};
 use diag::{Class, Diagnose};
 use image::{
-    Image, LoadError, Loaded, PullError, PullOptions, PullPolicy, Pulled, PushError, PushOptions, Pushed,
-    Registries, ResolveError,
+    Image, ImportError, ImportOptions, LoadError, Loaded, PullError, PullOptions, PullPolicy, Pulled,
+    PushError, PushOptions, Pushed, Registries, ResolveError, SaveError, SaveOptions,
 };
 use oci::Reference;
 use oci::image::Platform;
-use registry::{Client, ClientOptions, RegistryError};
-use std::collections::HashSet;
+use registry::{Client, ClientOptions, Credentials, Found, RegistryError};
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use store::db::manifests::ManifestRecord;
-use store::db::{containers, manifests, unsettled};
+use store::db::{containers, layers, manifests, unsettled};
 use store::{DatabaseError, Roots, Store};
 use sys::fs::{FileLock, LockKind};
 
@@ -37,6 +38,10 @@ pub enum ImagesError {
     List(#[from] ListError),
     #[error(transparent)]
     Remove(#[from] image::RemoveError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Read(#[from] image::ReadError),
 }
 
 impl Diagnose for ImagesError {
@@ -47,6 +52,8 @@ impl Diagnose for ImagesError {
             Self::Database(error) => error.class(),
             Self::List(error) => error.class(),
             Self::Remove(error) => error.class(),
+            Self::Registry(error) => error.class(),
+            Self::Read(_) => Class::Internal,
         }
     }
 
@@ -57,6 +64,8 @@ impl Diagnose for ImagesError {
             Self::Database(error) => error.hint(),
             Self::List(error) => error.hint(),
             Self::Remove(error) => error.hint(),
+            Self::Registry(error) => error.hint(),
+            Self::Read(_) => None,
         }
     }
 }
@@ -117,10 +126,12 @@ impl Engine {
     /// [`ImagesError::Resolve`].
     pub fn image_inspect(&self, name: &str) -> Result<ImageInspect, ImagesError> {
         let image = self.images().resolve(name)?;
+        let (manifest, content_bytes) = self.images().descriptor(&image)?;
         Ok(ImageInspect {
             summary: self.image_summary(&image)?,
-            manifest: image.manifest.to_string(),
+            manifest,
             layers: self.store().snapshots().lower_dirs(&image.diff_ids),
+            content_bytes,
             config: image.config,
         })
     }
@@ -156,15 +167,126 @@ impl Engine {
         Ok(self.registry.get().expect("it was just set"))
     }
 
+    /// A client for registries that shows them `credentials` and nobody else's.
+    ///
+    /// # Errors
+    /// [`RegistryError::Setup`].
+    pub fn registry_with(&self, credentials: Arc<dyn Credentials>) -> Result<Client, RegistryError> {
+        Client::new(ClientOptions { credentials, ..ClientOptions::from_environment() })
+    }
+
     /// Pulls an image.
     ///
     /// # Errors
     /// [`PullError`].
-    pub fn image_pull(&self, reference: &Reference, options: &PullOptions) -> Result<Pulled, PullError> {
-        let registry = self.registry()?;
-        let pulled = self.settling(|| self.images().pull(registry, reference, options))?;
+    pub fn image_pull(
+        &self,
+        client: &Client,
+        reference: &Reference,
+        options: &PullOptions,
+    ) -> Result<Pulled, PullError> {
+        let pulled = self.settling(|| self.images().pull(client, reference, options))?;
         self.pulled(reference);
         Ok(pulled)
+    }
+
+    /// Gives the registry of `reference` what it names here.
+    ///
+    /// # Errors
+    /// [`PushError`].
+    pub fn image_push(
+        &self,
+        client: &Client,
+        reference: &Reference,
+        options: &PushOptions,
+    ) -> Result<Pushed, PushError> {
+        let pushed = self.images().push(client, reference, options)?;
+        let name = reference.familiar();
+        self.emit(&events::image(&name, &name, "push"));
+        Ok(pushed)
+    }
+
+    /// Gives the image `source` another reference, away from any image that has it.
+    ///
+    /// # Errors
+    /// [`ResolveError`].
+    pub fn image_tag(&self, source: &str, target: &Reference) -> Result<(), ResolveError> {
+        let id = self.images().tag(source, target)?;
+        self.emit(&events::image(&id.to_string(), &target.familiar(), "tag"));
+        Ok(())
+    }
+
+    /// Loads the images of an archive: of several platforms' the one for `platform`, or else this host's.
+    ///
+    /// # Errors
+    /// [`LoadError`]; nothing is left then.
+    pub fn image_load(
+        &self,
+        input: &mut (dyn Read + Send),
+        platform: Option<&Platform>,
+    ) -> Result<Vec<Loaded>, LoadError> {
+        let loaded = self.settling(|| self.images().load(input, platform))?;
+        for image in &loaded {
+            let id = image.image.to_string();
+            self.emit(&events::image(&id, &id, "load"));
+        }
+        Ok(loaded)
+    }
+
+    /// Makes an image of the tar archive `input`.
+    ///
+    /// # Errors
+    /// [`ImportError`]; nothing is left then.
+    pub fn image_import(
+        &self,
+        input: &mut (dyn Read + Send),
+        options: &ImportOptions,
+    ) -> Result<Image, ImportError> {
+        let image = self.images().import(input, options)?;
+        let id = image.id.to_string();
+        self.emit(&events::image(&id, &id, "import"));
+        Ok(image)
+    }
+
+    /// Writes the images `names` to `output` as an archive.
+    ///
+    /// # Errors
+    /// [`SaveError`]; what was written until then is not an archive.
+    pub fn image_save(
+        &self,
+        names: &[String],
+        output: impl Write,
+        options: &SaveOptions,
+    ) -> Result<(), SaveError> {
+        self.images().save(names, output, options)?;
+        names.iter().for_each(|name| self.emit(&events::image(name, name, "save")));
+        Ok(())
+    }
+
+    /// What a registry's index, Docker Hub's unless `term` begins with another one, finds for `term`: the most starred first.
+    ///
+    /// # Errors
+    /// [`ImagesError::Filter`] and [`ImagesError::Registry`].
+    pub fn image_search(
+        &self,
+        client: &Client,
+        term: &str,
+        limit: u32,
+        filters: &Filters,
+    ) -> Result<Vec<Found>, ImagesError> {
+        filters.allow(&["is-automated", "is-official", "stars"])?;
+        let (official, automated) = (filters.flag("is-official")?, filters.flag("is-automated")?);
+        let bad = |value: &String| FiltersError::BadValue { key: "stars".to_owned(), value: value.clone() };
+        let stars = filters.values("stars").iter().map(|value| value.parse::<u64>().map_err(|_| bad(value)));
+        let stars = stars.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0);
+        let mut found = client.search(term, limit)?;
+        found.retain(|found| {
+            official.is_none_or(|official| found.is_official == official)
+                && automated.is_none_or(|automated| found.is_automated == automated)
+                && found.star_count >= stars
+        });
+        found.sort_by_key(|found| std::cmp::Reverse(found.star_count));
+        Ok(found)
     }
 
     /// The image a container or a build needs, pulled first where `policy` says so.
@@ -178,18 +300,6 @@ impl Engine {
         options: &PullOptions,
     ) -> Result<Image, PullError> {
         self.settling(|| self.images().ensure(self, name, policy, options))
-    }
-
-    /// Loads the images of an archive; see [`image::Images::load`].
-    ///
-    /// # Errors
-    /// [`LoadError`].
-    pub fn image_load(
-        &self,
-        input: &mut (dyn Read + Send),
-        platform: Option<&Platform>,
-    ) -> Result<Vec<Loaded>, LoadError> {
-        self.settling(|| self.images().load(input, platform))
     }
 
     /// Does `work` and has a process of its own bring to the disk what that only made complete: see [`store::db::unsettled`].
@@ -217,30 +327,28 @@ impl Engine {
         .map(drop)
     }
 
-    /// Gives the image `source` another name.
+    /// Bytes that each image, by its id, has in common with others.
     ///
     /// # Errors
-    /// [`ResolveError`].
-    pub fn image_tag(&self, source: &str, target: &Reference) -> Result<(), ResolveError> {
-        let id = self.images().tag(source, target)?;
-        self.emit(&events::image(&id.to_string(), &target.familiar(), "tag"));
-        Ok(())
-    }
-
-    /// Pushes an image.
-    ///
-    /// # Errors
-    /// [`PushError`].
-    pub fn image_push(&self, reference: &Reference, options: &PushOptions) -> Result<Pushed, PushError> {
-        let pushed = self.images().push(self.registry()?, reference, options)?;
-        let name = reference.familiar();
-        self.emit(&events::image(&name, &name, "push"));
-        Ok(pushed)
+    /// [`ImagesError`].
+    pub fn image_shared_bytes(&self) -> Result<HashMap<String, u64>, ImagesError> {
+        let images = self.images().list()?;
+        let rows = self.store().database().read(layers::list)?;
+        let sizes: HashMap<_, _> = rows.into_iter().map(|row| (row.diff_id, row.size)).collect();
+        let mut users: HashMap<_, usize> = HashMap::new();
+        for layer in images.iter().flat_map(|image| image.diff_ids.iter().collect::<HashSet<_>>()) {
+            *users.entry(*layer).or_default() += 1;
+        }
+        let shared = |image: &Image| {
+            let layers: HashSet<_> = image.diff_ids.iter().filter(|layer| users[layer] > 1).collect();
+            layers.into_iter().filter_map(|layer| sizes.get(layer)).sum()
+        };
+        Ok(images.iter().map(|image| (image.id.to_string(), shared(image))).collect())
     }
 
     fn image_summary(&self, image: &Image) -> Result<ImageSummary, DatabaseError> {
         let (containers, manifests) = self.store().database().read(|reader| {
-            let containers = containers::using_image(reader, &image.id)?.len();
+            let containers = containers::using_image(reader, &image.id)?;
             Ok::<_, DatabaseError>((containers, manifests::of_image(reader, &image.id)?))
         })?;
         Ok(ImageSummary {

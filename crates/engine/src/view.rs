@@ -12,7 +12,7 @@ mod text;
 mod volume;
 
 pub use container::container;
-pub use image::{image, image_summary};
+pub use image::{image, image_manifests, image_step, image_summary};
 pub use network::network;
 pub use summary::container_summary;
 pub use system::{disk_usage, info, stats, top, version};

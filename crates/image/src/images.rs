@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use oci::image::{ImageConfig, Platform};
-use oci::{DiffId, Digest, Reference};
+use oci::image::{Descriptor, Document, ImageConfig, Platform};
+use oci::{DiffId, Digest, Reference, media};
 use store::db::images::ImageRecord;
 use store::db::manifests::ManifestRecord;
 use store::db::{self, Reader};
 use store::{DatabaseError, Durability, Store, StoreError};
 
 use crate::ResolveError;
+use crate::documents::{Part, ReadError};
 
 /// The images of a store.
 #[derive(Clone, Copy)]
@@ -39,7 +40,11 @@ pub struct Image {
 impl Image {
     /// What the image says it is for.
     pub fn platform(&self) -> Platform {
-        let ImageConfig { architecture, os, variant, .. } = &self.config;
+        Self::platform_of(&self.config)
+    }
+
+    pub(crate) fn platform_of(config: &ImageConfig) -> Platform {
+        let ImageConfig { architecture, os, variant, .. } = config;
         let (architecture, os, variant) = (architecture.clone(), os.clone(), variant.clone());
         Platform { architecture, os, variant, ..Platform::default() }
     }
@@ -105,6 +110,22 @@ impl<'a> Images<'a> {
             db::images::tag(writer, target, &record.id)?;
             Ok(record.id)
         })
+    }
+
+    /// The image's manifest, as an index would name it, and the bytes of it and of all it names.
+    ///
+    /// # Errors
+    /// [`ReadError`]: it was removed since it was looked up, or is damaged.
+    pub fn descriptor(&self, image: &Image) -> Result<(Descriptor, u64), ReadError> {
+        let part = Part::read(self.store, &image.manifest, media::OCI_MANIFEST)?;
+        let named: u64 = match part.document()? {
+            Document::Manifest(manifest) => {
+                manifest.layers.iter().chain([&manifest.config]).map(|part| part.size).sum()
+            }
+            Document::Index(_) => 0,
+        };
+        let bytes = part.descriptor.size + named;
+        Ok((part.descriptor, bytes))
     }
 
     pub(crate) fn is_known(&self, id: &Digest) -> Result<bool, DatabaseError> {

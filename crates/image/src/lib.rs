@@ -35,6 +35,7 @@ mod load;
 mod pull;
 mod push;
 mod receive;
+mod remote;
 mod remove;
 mod save;
 mod serve;
@@ -58,6 +59,7 @@ pub use pull::{
 pub use push::{
     Compress, Platforms, PushError, PushEvent, PushOptions, PushProgress, PushState, Pushed, SilentPush,
 };
+pub use remote::Remote;
 pub use remove::{Pruned, RemoveError, RemoveOptions, Removed};
 pub use save::{Format, SaveError, SaveOptions};
 pub use serve::{RunningContainers, Serving};

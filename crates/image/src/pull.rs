@@ -120,7 +120,7 @@ impl Images<'_> {
 }
 
 /// Where a pull takes things from, and where it brings them.
-struct Source<'a> {
+pub(crate) struct Source<'a> {
     images: Images<'a>,
     client: &'a Client,
     reference: &'a Reference,
@@ -129,7 +129,7 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn new(images: Images<'a>, client: &'a Client, reference: &'a Reference) -> Self {
+    pub(crate) fn new(images: Images<'a>, client: &'a Client, reference: &'a Reference) -> Self {
         Self { images, client, reference, brought: Mutex::default() }
     }
 }

@@ -83,6 +83,20 @@ pub struct Pushed {
     pub left_out: usize,
 }
 
+impl Pushed {
+    /// What who pushed `name` should know, when images were left out.
+    pub fn note(&self, name: &Reference) -> Option<String> {
+        let images = match self.left_out {
+            0 => return None,
+            1 => "1 image".to_owned(),
+            number => format!("{number} images"),
+        };
+        Some(format!(
+            "NOTE: {images} of other platforms that {name} names where it came from were not pushed: they are not here"
+        ))
+    }
+}
+
 impl Images<'_> {
     /// Gives the registry of `reference` what it names here.
     ///

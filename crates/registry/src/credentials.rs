@@ -7,6 +7,7 @@
 mod document;
 mod entry;
 mod file;
+mod given;
 mod helper;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use diag::{Class, Diagnose};
 
 pub use file::{DockerConfig, Kept};
+pub use given::{Given, host};
 
 /// A user's name and secret at one registry.
 #[derive(Clone, PartialEq, Eq)]

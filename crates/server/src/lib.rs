@@ -24,6 +24,7 @@ mod connection;
 mod containers;
 mod exec;
 mod hijack;
+mod images;
 mod listen;
 mod networks;
 mod refusal;

@@ -134,6 +134,6 @@ pub async fn prune(request: Request) -> Result<Response, Refusal> {
 }
 
 /// Null for an empty list, as Go marshals it.
-pub fn none_if_empty(list: &[String]) -> Value {
+pub fn none_if_empty<T: serde::Serialize>(list: &[T]) -> Value {
     if list.is_empty() { Value::Null } else { json!(list) }
 }

@@ -5,7 +5,7 @@ use axum::http::Method;
 use crate::refusal::Refusal;
 use crate::reply::Response;
 use crate::request::Request;
-use crate::{absent, build, containers, exec, networks, scope, system, volumes};
+use crate::{absent, build, containers, exec, images, networks, scope, system, volumes};
 
 const GET: &Method = &Method::GET;
 const HEAD: &Method = &Method::HEAD;
@@ -53,6 +53,25 @@ pub async fn answer(mut request: Request) -> Result<Response, Refusal> {
         (POST, ["exec", id, "resize"]) => exec::resize(request, id).await,
         (GET, ["exec", id, "json"]) => exec::inspect(request, id).await,
         (DELETE, ["containers", id]) => containers::control::remove(request, id).await,
+
+        (POST, ["commit"]) => images::change::commit(request).await,
+
+        (GET, ["images", "json"]) => images::list::list(request).await,
+        (GET, ["images", "search"]) => images::registry::search(request).await,
+        (GET, ["images", "get"]) => images::archive::save(request).await,
+        (POST, ["images", "create"]) => images::create::create(request).await,
+        (POST, ["images", "load"]) => images::archive::load(request).await,
+        (POST, ["images", "prune"]) => images::change::prune(request).await,
+        (GET, ["images", name @ .., "json"]) => images::list::inspect(request, name).await,
+        (GET, ["images", name @ .., "history"]) => images::list::history(request, name).await,
+        (GET, ["images", name @ .., "get"]) => images::archive::save_one(request, name).await,
+        (POST, ["images", name @ .., "push"]) => images::push::push(request, name).await,
+        (POST, ["images", name @ .., "tag"]) => images::create::tag(request, name).await,
+        (DELETE, ["images", name @ ..]) => images::change::remove(request, name).await,
+        (GET, ["distribution", name @ .., "json"]) => images::registry::distribution(request, name).await,
+        (POST, ["auth"]) => images::registry::login(request).await,
+        (GET, ["system", "df"]) => images::list::disk_usage(request).await,
+        (POST, ["build", "prune"]) => images::change::prune_cache(request).await,
 
         (GET, ["networks"]) => networks::list(request).await,
         (POST, ["networks", "create"]) => networks::create(request).await,

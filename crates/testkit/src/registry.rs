@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::eventually;
+use crate::{World, eventually};
 
 /// A running registry; dropping it ends it and removes what it stored.
 pub struct Registry {
@@ -14,12 +14,25 @@ pub struct Registry {
     address: String,
 }
 
+/// `alice` with the password `secret`.
+const HTPASSWD: &str = "alice:$2y$05$EmtwNQwJ2Bi80I7DYhe/0OE05hOxX7u1Tp4hwpHErbauupVb35IV6\n";
+
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
 impl Registry {
     /// An empty registry without authentication.
     pub fn start() -> Self {
         Self::configured(&[])
+    }
+
+    /// An empty registry that lets in `alice` with the password `secret`, and nobody else.
+    pub fn with_password(world: &World) -> Self {
+        let file = world.file("htpasswd", HTPASSWD);
+        Self::configured(&[
+            ("REGISTRY_AUTH", "htpasswd"),
+            ("REGISTRY_AUTH_HTPASSWD_REALM", "here"),
+            ("REGISTRY_AUTH_HTPASSWD_PATH", &file.to_string_lossy()),
+        ])
     }
 
     /// An empty registry with settings: `REGISTRY_AUTH_HTPASSWD_REALM` is `auth.htpasswd.realm` of its configuration.

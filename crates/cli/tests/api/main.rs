@@ -3,6 +3,7 @@
 mod buildkit;
 mod containers;
 mod exec;
+mod images;
 mod listening;
 mod networks;
 mod requests;

@@ -10,18 +10,6 @@ use testkit::{Output, Registry, World};
 
 use crate::empty_world;
 
-/// `alice` with the password `secret`.
-const HTPASSWD: &str = "alice:$2y$05$EmtwNQwJ2Bi80I7DYhe/0OE05hOxX7u1Tp4hwpHErbauupVb35IV6\n";
-
-fn registry(world: &World) -> Registry {
-    let file = world.file("htpasswd", HTPASSWD);
-    Registry::configured(&[
-        ("REGISTRY_AUTH", "htpasswd"),
-        ("REGISTRY_AUTH_HTPASSWD_REALM", "here"),
-        ("REGISTRY_AUTH_HTPASSWD_PATH", &file.to_string_lossy()),
-    ])
-}
-
 /// Docker's client without a daemon, in the same configuration.
 fn docker<const N: usize>(world: &World, args: [&str; N]) -> Output {
     let mut command = Command::new("docker");
@@ -45,7 +33,7 @@ fn config(world: &World) -> String {
 #[test]
 fn a_login_is_good_for_docker_and_back() {
     let world = empty_world();
-    let registry = registry(&world);
+    let registry = Registry::with_password(&world);
     let address = registry.address();
     assert!(!docker_is_let_in(&world, &registry));
 
@@ -79,7 +67,7 @@ fn a_login_is_good_for_docker_and_back() {
 #[test]
 fn a_wrong_password_is_refused_and_not_kept() {
     let world = empty_world();
-    let registry = registry(&world);
+    let registry = Registry::with_password(&world);
     let address = registry.address();
     let refused = world.hull(["login", "-u", "alice", "-p", "wrong", address]).status(1);
     assert!(refused.stderr.contains("failed with status: 401 Unauthorized"), "{refused}");
@@ -94,7 +82,7 @@ fn a_wrong_password_is_refused_and_not_kept() {
 #[test]
 fn a_helper_keeps_the_password_out_of_the_file() {
     let world = empty_world();
-    let registry = registry(&world);
+    let registry = Registry::with_password(&world);
     let address = registry.address();
     let vault = world.scratch().join("vault");
     let script = format!(
@@ -129,7 +117,7 @@ fn a_helper_keeps_the_password_out_of_the_file() {
 #[test]
 fn a_password_is_typed_unseen() {
     let world = empty_world();
-    let registry = registry(&world);
+    let registry = Registry::with_password(&world);
     let mut terminal = world.terminal(["login", registry.address()]);
     terminal.expect("Username: ");
     terminal.send("alice\r");

@@ -52,7 +52,7 @@ impl Stack<'_> {
 
     fn push_image(&self, image: &str) -> Result<(), Failure> {
         let reference = Reference::parse(image).map_err(image::ResolveError::from)?;
-        self.engine.image_push(&reference, &ImagePushOptions::default())?;
+        self.engine.image_push(self.engine.registry()?, &reference, &ImagePushOptions::default())?;
         Ok(())
     }
 }

@@ -249,8 +249,8 @@ pub struct ImageSummary {
     pub size_bytes: u64,
     /// Labels of its config.
     pub labels: Labels,
-    /// Containers made from it.
-    pub containers: usize,
+    /// Ids of the containers made from it.
+    pub containers: Vec<String>,
 }
 
 /// Everything about one image.
@@ -258,10 +258,12 @@ pub struct ImageSummary {
 pub struct ImageInspect {
     /// The summary.
     pub summary: ImageSummary,
-    /// Digest of its manifest.
-    pub manifest: String,
+    /// Its manifest.
+    pub manifest: oci::image::Descriptor,
     /// Its config.
     pub config: oci::image::ImageConfig,
     /// Layer directories, topmost first.
     pub layers: Vec<PathBuf>,
+    /// Bytes of its documents and of its layers as they are sent.
+    pub content_bytes: u64,
 }

@@ -65,6 +65,8 @@ pub struct CommitSpec {
     pub comment: String,
     /// Shown by inspect.
     pub author: String,
+    /// What goes before the container's own configuration.
+    pub config: Option<oci::image::Config>,
     /// Dockerfile instructions applied to the config.
     pub changes: Vec<String>,
     /// Freeze the container meanwhile.

@@ -75,6 +75,7 @@ pub fn commit(context: &mut Context, invocation: Invocation) -> Outcome {
         reference: args.reference,
         comment: args.message.unwrap_or_default(),
         author: args.author.unwrap_or_default(),
+        config: None,
         changes: args.change,
         pause: args.pause,
     };

@@ -97,7 +97,7 @@ fn rows(image: &ImageSummary, truncate: bool) -> Vec<Map<String, Value>> {
             ("VirtualSize", human::size(image.size_bytes)),
             ("SharedSize", "N/A".to_owned()),
             ("UniqueSize", "N/A".to_owned()),
-            ("Containers", image.containers.to_string()),
+            ("Containers", image.containers.len().to_string()),
         ];
         fields.into_iter().map(|(key, value)| (key.to_owned(), json!(value))).collect()
     };

@@ -51,7 +51,7 @@ pub fn import(context: &mut Context, invocation: Invocation) -> Outcome {
         reference,
         platform,
     };
-    let image = context.engine()?.images().import(&mut input, &options)?;
+    let image = context.engine()?.image_import(&mut input, &options)?;
     print_line(image.id);
     Ok(ExitCode::SUCCESS)
 }
@@ -171,5 +171,5 @@ pub fn save(context: &mut Context, invocation: Invocation) -> Outcome {
     };
     let output = Output::new(args.output.as_deref(), &invocation.path)?;
     let options = SaveOptions { format, platform };
-    output.write(|file| engine.images().save(&args.images, file, &options).map_err(Into::into))
+    output.write(|file| engine.image_save(&args.images, file, &options).map_err(Into::into))
 }

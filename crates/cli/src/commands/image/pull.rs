@@ -74,7 +74,7 @@ fn has_tag(text: &str, reference: &Reference) -> bool {
 
 /// Pulls one reference, and warns when it is not what was asked for.
 fn pull(context: &Context, name: &Reference, options: &PullOptions) -> Result<(), Ended> {
-    let pulled = context.engine()?.image_pull(name, options)?;
+    let pulled = context.engine()?.image_pull(context.registry()?, name, options)?;
     if let (Some(actual), Some(wanted)) = (pulled.other_platform, &options.platform) {
         note(format!(
             "WARNING: image with reference {} was found but does not match the specified platform: wanted {wanted}, actual: {actual}",

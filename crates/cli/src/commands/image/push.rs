@@ -137,13 +137,9 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
 
 /// Pushes one reference; returns the line that says what the registry has now.
 pub fn push(context: &Context, name: &Reference, options: &PushOptions) -> Result<String, Ended> {
-    let pushed = context.engine()?.image_push(name, options)?;
-    if pushed.left_out > 0 {
-        let (number, images) = (pushed.left_out, if pushed.left_out == 1 { "image" } else { "images" });
-        note(format_args!(
-            "NOTE: {number} {images} of other platforms that {name} names where it came from were not pushed: \
-             they are not here"
-        ));
+    let pushed = context.engine()?.image_push(context.registry()?, name, options)?;
+    if let Some(left_out) = pushed.note(name) {
+        note(left_out);
     }
     let tag = name.tag().unwrap_or_default();
     Ok(format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size))

@@ -9,7 +9,6 @@ use registry::credentials::{self, DockerConfig, Kept};
 use registry::{Client, Credential, Credentials as _};
 use sys::terminal::RawMode;
 
-use super::{HUB, host};
 use crate::commands::{Ended, Invocation, Outcome, parse, usage};
 use crate::context::{Context, note, print, print_line};
 
@@ -65,7 +64,7 @@ enum Typed {
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
     let (username, password) = given(&args, &invocation.path)?;
-    let domain = host(args.server.as_deref().unwrap_or(HUB));
+    let domain = credentials::host(args.server.as_deref().unwrap_or_default());
     let config = DockerConfig::from_environment();
     let client = context.registry()?;
     let mut usual_name = None;

@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use registry::credentials::{DockerConfig, key};
+use registry::credentials::{DockerConfig, host, key};
 
-use super::{HUB, host};
 use crate::commands::{Invocation, Outcome, parse};
 use crate::context::{Context, print_line};
 
@@ -17,7 +16,7 @@ struct Args {
 
 pub fn run(_: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
-    let domain = host(args.server.as_deref().unwrap_or(HUB));
+    let domain = host(args.server.as_deref().unwrap_or_default());
     print_line(format_args!("Removing login credentials for {}", key(domain)));
     DockerConfig::from_environment().erase(domain)?;
     Ok(ExitCode::SUCCESS)

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use engine::model::{Filters, FiltersError};
+use engine::model::Filters;
 use registry::Found;
 use serde_json::{Map, Value, json};
 
@@ -37,13 +37,6 @@ const COLUMNS: &[Column] = &[
     column("OFFICIAL", "IsOfficial"),
 ];
 
-/// What of the results is asked for.
-struct Wanted {
-    official: Option<bool>,
-    automated: Option<bool>,
-    stars: u64,
-}
-
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
     if !(1..=100).contains(&args.limit) {
@@ -51,35 +44,11 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         return Err(usage(&invocation.path, text).with_status(1));
     }
     let filters = Filters::parse(&args.filter)?;
-    filters.allow(&["is-automated", "is-official", "stars"])?;
-    let wanted = Wanted {
-        official: filters.flag("is-official")?,
-        automated: filters.flag("is-automated")?,
-        stars: stars(&filters)?,
-    };
-    let mut found = context.registry()?.search(&args.term, args.limit)?;
-    found.retain(|found| wanted.accepts(found));
-    found.sort_by_key(|found| std::cmp::Reverse(found.star_count));
+    let found = context.engine()?.image_search(context.registry()?, &args.term, args.limit, &filters)?;
     let plain_table = matches!(args.format.as_deref().map(str::trim), None | Some("" | "table"));
     let rows: Vec<_> = found.iter().map(|found| row(found, !args.no_trunc, plain_table)).collect();
     print(&listing::render(args.format.as_deref().unwrap_or_default(), COLUMNS, &rows)?);
     Ok(ExitCode::SUCCESS)
-}
-
-/// The largest number of stars that is asked for at least.
-fn stars(filters: &Filters) -> Result<u64, FiltersError> {
-    let bad = |value: &String| FiltersError::BadValue { key: "stars".to_owned(), value: value.clone() };
-    let values = filters.values("stars").iter();
-    let numbers = values.map(|value| value.parse::<u64>().map_err(|_| bad(value)));
-    Ok(numbers.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0))
-}
-
-impl Wanted {
-    fn accepts(&self, found: &Found) -> bool {
-        self.official.is_none_or(|official| found.is_official == official)
-            && self.automated.is_none_or(|automated| found.is_automated == automated)
-            && found.star_count >= self.stars
-    }
 }
 
 /// One row; a table shows what is true as `[OK]`.

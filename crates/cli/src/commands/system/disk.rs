@@ -46,7 +46,7 @@ pub fn usage(context: &mut Context, invocation: Invocation) -> Outcome {
 fn summary(usage: &DiskUsage) -> Vec<Map<String, Value>> {
     let images: u64 = usage.layers_bytes;
     let idle_images: u64 =
-        usage.images.iter().filter(|image| image.containers == 0).map(|image| image.size_bytes).sum();
+        usage.images.iter().filter(|image| image.containers.is_empty()).map(|image| image.size_bytes).sum();
     let written = |running: Option<bool>| -> u64 {
         let chosen =
             usage.containers.iter().filter(|c| running.is_none_or(|r| c.state.status.is_running() == r));
@@ -71,7 +71,7 @@ fn summary(usage: &DiskUsage) -> Vec<Map<String, Value>> {
         ];
         fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     };
-    let in_use = usage.images.iter().filter(|image| image.containers > 0).count();
+    let in_use = usage.images.iter().filter(|image| !image.containers.is_empty()).count();
     let running = usage.containers.iter().filter(|container| container.state.status.is_running()).count();
     let mounted = usage.volumes.iter().filter(|volume| !volume.used_by.is_empty()).count();
     let live = usage.build_cache.iter().filter(|item| item.in_use).count();
@@ -93,7 +93,7 @@ fn details(usage: &DiskUsage) -> String {
             human::short_id(&image.id).to_owned(),
             view::ago(image.created_ns, now),
             human::size(image.size_bytes),
-            image.containers.to_string(),
+            image.containers.len().to_string(),
         ]
     }));
     let mut containers = vec![words(&["CONTAINER ID", "IMAGE", "COMMAND", "SIZE", "STATUS", "NAMES"])];
