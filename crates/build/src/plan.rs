@@ -14,6 +14,13 @@ pub struct Plan {
     pub target: usize,
 }
 
+impl Plan {
+    /// How many instructions there are in the stages before `stage`, FROM among them.
+    pub fn instructions_before(&self, stage: usize) -> usize {
+        self.stages.iter().take(stage).map(|stage| stage.steps.len() + 1).sum()
+    }
+}
+
 /// One stage to run.
 #[derive(Debug)]
 pub struct PlannedStage {

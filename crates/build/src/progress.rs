@@ -26,6 +26,9 @@ pub struct StepId(pub u32);
 pub enum Event<'a> {
     /// A step began; `name` is what BuildKit would print: `[builder 2/5] RUN make`.
     Started { step: StepId, name: &'a str },
+    /// The `number`-th of all `count` instructions, as it is written, is next in its stage; `step` is what follows it when it makes
+    /// a layer. Numbers are those of the file's order; stages run side by side.
+    Instruction { number: usize, count: usize, text: &'a str, step: Option<StepId> },
     /// The step's result was in the cache.
     Cached { step: StepId },
     /// One line of the step's output, without its newline; `at` counts from the step's start.

@@ -33,6 +33,8 @@ pub struct StageRun<'s, 'a> {
     network: StageNetwork<'s>,
     /// Numbered steps begun so far.
     number: usize,
+    /// Instructions of all stages up to the one that is next.
+    position: usize,
 }
 
 /// What executing a step came to.
@@ -76,14 +78,16 @@ impl<'s, 'a> StageRun<'s, 'a> {
                 solve.options.users,
             ),
             number: 0,
+            position: solve.plan.instructions_before(index),
         };
         // The base's triggers are among this stage's steps now; only its own ONBUILD instructions go into its image.
         run.image.image.config.on_build.clear();
         if let Base::Image(name) = &stage.base {
-            let running = run.begin(&format!("FROM {name}"));
+            let running = run.begin(&format!("FROM {name}"), &stage.text);
             solve.progress.event(Event::Finished { step: running.id, took: running.start.elapsed() });
-        } else if stage.base != Base::Scratch {
-            run.number += 1;
+        } else {
+            run.number += usize::from(stage.base != Base::Scratch);
+            run.announce(&stage.text, None);
         }
         Ok(run)
     }
@@ -117,9 +121,17 @@ impl<'s, 'a> StageRun<'s, 'a> {
         }
     }
 
-    fn begin(&mut self, text: &str) -> Running {
+    fn announce(&mut self, text: &str, step: Option<StepId>) {
+        self.position += 1;
+        let (number, count) = (self.position, self.solve.plan.instructions_before(usize::MAX));
+        self.solve.progress.event(Event::Instruction { number, count, text, step });
+    }
+
+    /// Begins a step, which progress calls by `text`, for an instruction as it is written.
+    fn begin(&mut self, text: &str, written: &str) -> Running {
         self.number += 1;
         let id = self.solve.next_step();
+        self.announce(written, Some(id));
         let name = self.stage().step_name(self.number, text);
         self.solve.progress.event(Event::Started { step: id, name: &name });
         Running { id, start: Instant::now() }
@@ -127,6 +139,7 @@ impl<'s, 'a> StageRun<'s, 'a> {
 
     fn step(&mut self, step: &Step, tail: &mut Vec<String>) -> Result<(), StepError> {
         if !step.instruction.makes_layer() {
+            self.announce(&step.text, None);
             let shown =
                 self.image.apply(&step.instruction, self.solve.globals).map_err(StepError::Invalid)?;
             self.history(shown, None, None);
@@ -138,7 +151,7 @@ impl<'s, 'a> StageRun<'s, 'a> {
                 self.solve.wait(*index).ok_or(StepError::Cancelled)?;
             }
         }
-        let running = self.begin(&step.text);
+        let running = self.begin(&step.text, &step.text);
         let result = match &step.instruction {
             Instruction::Run(run) => self.run_step(run, &running, tail),
             Instruction::Copy(copy) => self.copy_step(step, copy, false, &running),

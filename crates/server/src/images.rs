@@ -10,6 +10,7 @@ pub mod push;
 pub mod registry;
 
 use credentials::Session;
+pub use credentials::registries;
 
 use oci::Reference;
 use oci::image::Platform;

@@ -20,6 +20,7 @@
 
 mod absent;
 mod build;
+mod classic;
 mod connection;
 mod containers;
 mod exec;

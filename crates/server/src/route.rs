@@ -5,7 +5,7 @@ use axum::http::Method;
 use crate::refusal::Refusal;
 use crate::reply::Response;
 use crate::request::Request;
-use crate::{absent, build, containers, exec, images, networks, scope, system, volumes};
+use crate::{absent, build, classic, containers, exec, images, networks, scope, system, volumes};
 
 const GET: &Method = &Method::GET;
 const HEAD: &Method = &Method::HEAD;
@@ -71,6 +71,7 @@ pub async fn answer(mut request: Request) -> Result<Response, Refusal> {
         (GET, ["distribution", name @ .., "json"]) => images::registry::distribution(request, name).await,
         (POST, ["auth"]) => images::registry::login(request).await,
         (GET, ["system", "df"]) => images::list::disk_usage(request).await,
+        (POST, ["build"]) => classic::build(request).await,
         (POST, ["build", "prune"]) => images::change::prune_cache(request).await,
 
         (GET, ["networks"]) => networks::list(request).await,

@@ -42,7 +42,7 @@ impl Progress for Recorder {
             Event::Failed { error, .. } => format!("failed {error}"),
             Event::Cancelled { step } => format!("cancelled {}", step.0),
             Event::Warning { text } => format!("warning {text}"),
-            Event::Image { .. } => return,
+            Event::Image { .. } | Event::Instruction { .. } => return,
         };
         self.lines.lock().unwrap().push(line);
     }

@@ -1,6 +1,7 @@
 //! `hull serve` from outside: requests put together by hand, and the real `docker`.
 
 mod buildkit;
+mod builds;
 mod containers;
 mod exec;
 mod images;

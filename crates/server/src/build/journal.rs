@@ -158,8 +158,8 @@ impl Progress for Journal {
                 self.finish(step, |vertex| "context canceled".clone_into(&mut vertex.error))
             }
             Event::Warning { text } => self.warn(text),
-            // Told as part of the export.
-            Event::Image { .. } => {}
+            // Told as part of the export; instructions are told as their steps.
+            Event::Image { .. } | Event::Instruction { .. } => {}
         }
     }
 }

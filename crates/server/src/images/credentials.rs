@@ -15,6 +15,7 @@ use crate::refusal::Refusal;
 use crate::request::Request;
 
 const AUTH: &str = "x-registry-auth";
+const CONFIG: &str = "x-registry-config";
 
 /// A client's own way to registries.
 pub struct Session {
@@ -52,6 +53,18 @@ impl Registries for Session {
     fn pulled(&self, reference: &Reference) {
         self.engine.pulled(reference);
     }
+}
+
+/// `X-Registry-Config`: credentials for every registry a build may ask.
+///
+/// # Errors
+/// A header that cannot be read.
+pub fn registries(request: &Request) -> Result<Session, Refusal> {
+    let given = match header(request, CONFIG)? {
+        Some(text) => Given::entries(&text).map_err(|why| wrong(CONFIG, why))?,
+        None => Given::default(),
+    };
+    Ok(Session { engine: request.state.engine.clone(), given })
 }
 
 fn header(request: &Request, name: &str) -> Result<Option<String>, Refusal> {

@@ -1,0 +1,161 @@
+//! What a classic build is asked for.
+
+use std::collections::BTreeMap;
+
+use ::build::{BuildRequest, DockerfileSource, RunNetwork};
+use engine::parse;
+use image::PullPolicy;
+use oci::image::Platform;
+use serde::de::DeserializeOwned;
+
+use crate::refusal::Refusal;
+use crate::request::Query;
+
+/// A build but for its context.
+pub struct Wanted {
+    pub request: BuildRequest,
+    pub dockerfile: DockerfileSource,
+}
+
+/// Limits that steps do not have.
+const LIMITS: &[&str] = &["memory", "memswap", "cpushares", "cpuperiod", "cpuquota"];
+/// Other settings of the containers that the classic builder runs steps in.
+const SETTINGS: &[&str] = &["cpusetcpus", "cpusetmems", "cgroupparent"];
+
+/// Reads all parameters. `rm`, `forcerm` and `session` mean nothing here: there are no intermediate containers, and nothing is asked
+/// of a client.
+pub fn read(query: &Query) -> Result<Wanted, Refusal> {
+    refuse(query)?;
+    let mut add_hosts = Vec::new();
+    for entry in
+        query.all("extrahosts").flat_map(|entries| entries.split(',')).filter(|entry| !entry.is_empty())
+    {
+        let wrong = || Refusal::invalid(format!("extrahosts: bad format for add-host: {entry:?}"));
+        let (host, address) = parse::extra_host(entry).map_err(|_| wrong())?;
+        add_hosts.push((host, address.parse().map_err(|_| wrong())?));
+    }
+    let network = match query.get("networkmode").unwrap_or_default() {
+        "" | "default" | "bridge" => RunNetwork::Default,
+        "none" => RunNetwork::None,
+        "host" => RunNetwork::Host,
+        other => {
+            return Err(unsupported("networkmode", &format!("{other:?} is none of default, none and host")));
+        }
+    };
+    let build_args: BTreeMap<String, Option<String>> = document(query, "buildargs")?.unwrap_or_default();
+    let request = BuildRequest {
+        tags: query.all("t").filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
+        target: query.get("target").map(str::to_owned),
+        // One without a value is one that the client's environment does not have.
+        build_args: build_args.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
+        labels: document(query, "labels")?.unwrap_or_default(),
+        no_cache: query.flag("nocache"),
+        pull: if query.flag("pull") { PullPolicy::Always } else { PullPolicy::Missing },
+        network,
+        add_hosts,
+        shm_size_bytes: query.number("shmsize")?.filter(|bytes| *bytes != 0),
+        ..BuildRequest::default()
+    };
+    let dockerfile = DockerfileSource::InContext(query.get("dockerfile").unwrap_or("Dockerfile").into());
+    Ok(Wanted { request, dockerfile })
+}
+
+fn refuse(query: &Query) -> Result<(), Refusal> {
+    match query.get("version") {
+        None | Some("1") => {}
+        Some(_) => return Err(unsupported("version", "BuildKit is spoken on /session and /grpc")),
+    }
+    if let Some(address) = query.get("remote") {
+        let why = format!("send the context itself: nothing is fetched from {address}");
+        return Err(unsupported("remote", &why));
+    }
+    for name in LIMITS {
+        if query.number::<i64>(name)?.is_some_and(|limit| limit != 0) {
+            return Err(unsupported(name, "steps of a build have no limits"));
+        }
+    }
+    if let Some(name) = SETTINGS.iter().find(|name| query.get(name).is_some()) {
+        return Err(unsupported(name, "steps of a build have no control group of the caller's"));
+    }
+    for name in ["ulimits", "securityopt", "outputs"] {
+        let list: Option<Vec<serde_json::Value>> = document(query, name)?;
+        if list.is_some_and(|list| !list.is_empty()) {
+            return Err(unsupported(name, "the classic builder of hull does not have it"));
+        }
+    }
+    if query.flag("squash") {
+        return Err(unsupported("squash", "layers are kept as they were made"));
+    }
+    if query.get("isolation").is_some_and(|isolation| isolation != "default") {
+        return Err(unsupported("isolation", "it is for Windows"));
+    }
+    let sources: Option<Vec<String>> = document(query, "cachefrom")?;
+    if sources.is_some_and(|sources| !sources.is_empty()) {
+        let why = "the cache is hull's own; export it with BuildKit to have it elsewhere";
+        return Err(unsupported("cachefrom", why));
+    }
+    let platform = query.get("platform").map(Platform::parse).transpose();
+    match platform.map_err(|error| Refusal::invalid(error.to_string()))? {
+        Some(platform) if platform != Platform::host() => {
+            Err(unsupported("platform", "images are built for this machine's own platform only"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unsupported(name: &str, why: &str) -> Refusal {
+    Refusal::unsupported(format!("{name}: {why}"))
+}
+
+/// A parameter that is a JSON document.
+fn document<T: DeserializeOwned>(query: &Query, name: &str) -> Result<Option<T>, Refusal> {
+    let read = |text| serde_json::from_str::<Option<T>>(text);
+    let document = query.get(name).map(read).transpose();
+    document.map(Option::flatten).map_err(|error| Refusal::invalid(format!("error reading {name}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_dockers_client_sends_is_understood() {
+        let query = Query::parse(Some(
+            "buildargs=%7B%22A%22%3A%22b%22%2C%22NONE%22%3Anull%7D&cachefrom=%5B%5D&cgroupparent=&cpuperiod=0&cpuquota=0&cpusetcpus=\
+             &cpusetmems=&cpushares=0&dockerfile=sub%2FDockerfile&extrahosts=a%3A1.2.3.4&labels=%7B%22k%22%3A%22v%22%7D&memory=0\
+             &memswap=0&networkmode=none&rm=1&shmsize=0&t=one&t=two%3A2&target=&ulimits=null&version=1",
+        ));
+        let Wanted { request, dockerfile } = read(&query).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+        assert_eq!(request.tags, ["one", "two:2"]);
+        assert_eq!(request.build_args, BTreeMap::from([("A".to_owned(), "b".to_owned())]));
+        assert_eq!(request.labels, BTreeMap::from([("k".to_owned(), "v".to_owned())]));
+        assert_eq!((request.network, request.shm_size_bytes, request.target), (RunNetwork::None, None, None));
+        assert_eq!(request.add_hosts, [("a".to_owned(), [1, 2, 3, 4].into())]);
+        assert!(matches!(dockerfile, DockerfileSource::InContext(path) if path.ends_with("sub/Dockerfile")));
+    }
+
+    #[test]
+    fn what_is_not_done_is_named() {
+        for (query, name) in [
+            ("version=2", "version: "),
+            ("remote=https%3A%2F%2Fx%2Fy.git", "remote: "),
+            ("memory=1000000", "memory: "),
+            ("cpusetcpus=0", "cpusetcpus: "),
+            ("ulimits=%5B%7B%22Name%22%3A%22nofile%22%7D%5D", "ulimits: "),
+            ("squash=1", "squash: "),
+            ("platform=linux%2Fs390x", "platform: "),
+            ("networkmode=container%3Ax", "networkmode: "),
+            ("cachefrom=%5B%22x%22%5D", "cachefrom: "),
+        ] {
+            let refusal = read(&Query::parse(Some(query))).err().unwrap_or_else(|| panic!("{query}"));
+            assert!(refusal.status == 501 && refusal.message.starts_with(name), "{refusal:?}");
+        }
+        for query in ["buildargs=7", "labels=%7B", "memory=much", "extrahosts=here", "platform=1"] {
+            assert_eq!(
+                read(&Query::parse(Some(query))).err().map(|refusal| refusal.status.as_u16()),
+                Some(400),
+                "{query}"
+            );
+        }
+    }
+}
