@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 
 use base64::Engine as _;
@@ -283,4 +284,28 @@ fn who_does_not_read_an_archive_holds_nobody_up() {
     assert_eq!(api.get("/_ping").expect(200).text(), "OK");
     api.docker(["tag", "busybox", "meanwhile"]).success();
     drop(slow);
+}
+
+#[test]
+fn a_pull_and_a_push_end_with_their_client() {
+    let api = served();
+    // Takes connections and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let name = format!("127.0.0.1:{}/box", silent.local_addr().unwrap().port());
+    api.docker(["tag", "busybox", &name]).success();
+    let working = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", api.pid())).unwrap().flatten();
+        let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+        names.filter(|name| name.trim() == "api stream").count()
+    };
+    for target in
+        [format!("/images/create?fromImage={name}&tag=1"), format!("/images/{name}/push?tag=latest")]
+    {
+        let client = api.begin("POST", &target, "", b"");
+        drop(silent.accept().unwrap());
+        let _asked = silent.accept().unwrap();
+        assert!(working() > 0, "{target}");
+        drop(client);
+        eventually("it has ended", 20, || (working() == 0).then_some(()));
+    }
 }

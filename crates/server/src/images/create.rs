@@ -32,9 +32,10 @@ async fn pull(request: Request, name: String, platform: Option<Platform>) -> Res
     let session = Session::new(&request, wanted.domain())?;
     let engine = request.state.engine.clone();
     let work = move |sink: &Arc<Sink>| {
-        let client = session.client()?;
+        let client = session.client()?.until(&sink.stop());
         let lines = Arc::new(Lines::new(sink));
-        let options = PullOptions { platform, progress: lines.clone(), ..PullOptions::default() };
+        let options =
+            PullOptions { platform, progress: lines.clone(), stop: sink.stop(), ..PullOptions::default() };
         let names = match all {
             true => client.tags(&wanted)?.iter().filter_map(|tag| wanted.with_tag(tag).ok()).collect(),
             false => vec![wanted],

@@ -50,12 +50,9 @@ pub fn summary(mut image: Value, version: Version) -> Value {
     if version < Version::minor(44) {
         image["VirtualSize"] = image["Size"].clone();
     }
-    if version < Version::minor(43) {
-        for (key, none) in [("RepoTags", "<none>:<none>"), ("RepoDigests", "<none>@<none>")] {
-            if image[key] == json!([]) {
-                image[key] = json!([none]);
-            }
-        }
+    if version < Version::minor(43) && image["RepoTags"] == json!([]) && image["RepoDigests"] == json!([]) {
+        image["RepoTags"] = json!(["<none>:<none>"]);
+        image["RepoDigests"] = json!(["<none>@<none>"]);
     }
     image
 }
@@ -117,13 +114,20 @@ pub async fn disk_usage(request: Request) -> Result<Response, Refusal> {
         return Err(Refusal::invalid(format!("unknown object type: {unknown}")));
     }
     let version = request.version;
-    let usage = request.engine(|engine| engine.disk_usage()).await?;
+    let (usage, shared) = request
+        .engine(|engine| -> Result<_, Refusal> { Ok((engine.disk_usage()?, engine.image_shared_bytes()?)) })
+        .await?;
     let mut body = view::disk_usage(&usage, monitor::time::now_ns());
     if version < Version::minor(42) {
         body["BuilderSize"] = usage.build_cache.iter().map(|item| item.size_bytes).sum::<u64>().into();
     }
     let images = body["Images"].take();
-    let images = images.as_array().cloned().unwrap_or_default();
+    let mut images = images.as_array().cloned().unwrap_or_default();
+    for image in &mut images {
+        if let Some(bytes) = image["Id"].as_str().and_then(|id| shared.get(id)) {
+            image["SharedSize"] = (*bytes).into();
+        }
+    }
     body["Images"] = images.into_iter().map(|image| summary(image, version)).collect();
     if let Some(members) = body.as_object_mut().filter(|_| !wanted.is_empty()) {
         for (kind, keys) in KINDS {

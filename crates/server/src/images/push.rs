@@ -26,7 +26,7 @@ pub async fn push(request: Request, name: &[&str]) -> Result<Response, Refusal> 
             true => engine.images().tags_of(&wanted)?,
             false => vec![wanted.clone()],
         };
-        let client = session.client()?;
+        let client = session.client()?.until(&sink.stop());
         let lines = Arc::new(Lines::new(sink));
         lines.say(&format!("The push refers to repository [{}]", wanted.name()));
         let options = PushOptions { platforms, progress: lines.clone(), ..PushOptions::default() };
