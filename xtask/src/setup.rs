@@ -1,11 +1,12 @@
 //! The Debian packages that the tests and the examples need.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::run;
 
 /// What each is for: fixtures, base images, looking at the host from outside hull, speaking to the example stack, engines that
-/// drive hull's runtime.
+/// drive hull's runtime, and languages whose libraries speak to its API.
 const PACKAGES: &[&str] = &[
     "apache2-utils",
     "busybox-static",
@@ -20,9 +21,12 @@ const PACKAGES: &[&str] = &[
     "make",
     "mmdebstrap",
     "nftables",
+    "nodejs",
+    "npm",
     "openssl",
     "podman",
     "python3",
+    "python3-venv",
     "skopeo",
     "slirp4netns",
     "uidmap",
@@ -30,7 +34,11 @@ const PACKAGES: &[&str] = &[
 
 /// Installs what is missing of [`PACKAGES`].
 pub fn packages() -> Result<(), String> {
-    install(PACKAGES)
+    // Whoever has Node.js from its makers has npm with it, and Debian's would not go beside.
+    let has_npm = Path::new("/usr/bin/npm").exists();
+    let wanted: Vec<&str> =
+        PACKAGES.iter().copied().filter(|package| *package != "npm" || !has_npm).collect();
+    install(&wanted)
 }
 
 /// Installs what is missing of `packages`.

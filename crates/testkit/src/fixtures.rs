@@ -91,6 +91,26 @@ fn cached(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     path
 }
 
+/// A directory in the build directory for what `version` describes, filled by `fill` once. It does not move afterwards: virtual
+/// environments contain their own path.
+pub fn cached_directory(name: &str, version: &str, fill: impl FnOnce(&Path)) -> PathBuf {
+    let name = format!("{name}-{:016x}", fingerprint(version));
+    let directory = build_dir().join("fixtures").join(&name);
+    cached(&format!("{name}.done"), |mark| {
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(&directory).expect("the build directory is writable");
+        fill(&directory);
+        fs::write(mark, version).expect("the build directory is writable");
+    });
+    directory
+}
+
+fn fingerprint(text: &str) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    std::hash::Hash::hash(text, &mut hasher);
+    std::hash::Hasher::finish(&hasher)
+}
+
 /// Where cargo builds: two levels above this test's binary.
 fn build_dir() -> PathBuf {
     let test = std::env::current_exe().expect("/proc is mounted");

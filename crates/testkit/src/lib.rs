@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod dockerd;
 mod fixtures;
 mod leaks;
 mod output;
@@ -15,7 +16,8 @@ mod terminal;
 mod world;
 
 pub use api::{Answer, Api, begin, request};
-pub use fixtures::{busybox_rootfs, busybox_tar, debian_tar};
+pub use dockerd::Dockerd;
+pub use fixtures::{busybox_rootfs, busybox_tar, cached_directory, debian_tar};
 pub use leaks::{Leaks, Snapshot};
 pub use output::Output;
 pub use registry::Registry;

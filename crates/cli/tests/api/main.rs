@@ -7,6 +7,7 @@ mod exec;
 mod images;
 mod listening;
 mod networks;
+mod parity;
 mod requests;
 
 use testkit::{Api, World};

@@ -1,69 +1,15 @@
 //! dockerd and Docker's client, from Debian's package, both ways.
 
-use std::fs::{self, File};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-
-use testkit::{Output, World, eventually};
+use testkit::{Dockerd, World};
 
 use crate::server::Server;
-
-/// A dockerd of our own in a mount namespace of its own, without firewall and bridge: it shares the host's network, where
-/// the registry listens.
-struct Docker {
-    directory: PathBuf,
-    daemon: Child,
-}
-
-impl Docker {
-    fn start() -> Self {
-        let directory = PathBuf::from(format!("/var/tmp/hull-registry-docker-{}", std::process::id()));
-        fs::create_dir_all(&directory).expect("/var/tmp is writable");
-        let log = File::create(directory.join("dockerd.log")).expect("our own directory");
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "dockerd", "--bridge", "none", "--iptables=false", "--ip6tables=false"]);
-        command.args(["--ip-forward=false", "--ip-masq=false"]);
-        command.arg("--host").arg(format!("unix://{}", directory.join("docker.sock").display()));
-        for (flag, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
-            command.arg(flag).arg(directory.join(name));
-        }
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a descriptor")).stderr(log);
-        let daemon = command.spawn().expect("unshare is part of Debian");
-        let docker = Self { directory, daemon };
-        eventually("dockerd (`cargo xtask setup` installs docker.io)", 60, || {
-            (docker.run(&["version"]).status == Some(0)).then_some(())
-        });
-        docker
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        let mut command = Command::new("docker");
-        command.env("DOCKER_HOST", format!("unix://{}", self.directory.join("docker.sock").display()));
-        command.env("DOCKER_CONFIG", self.directory.join("config"));
-        Output::of(command.args(args).current_dir(&self.directory).stdin(Stdio::null()))
-    }
-}
-
-impl Drop for Docker {
-    fn drop(&mut self) {
-        // It ends its containerd with it.
-        let _ = sys::process::kill(self.daemon.id() as i32, 15);
-        let _ = self.daemon.wait();
-        let removed = fs::remove_dir_all(&self.directory);
-        assert!(
-            std::thread::panicking() || removed.is_ok(),
-            "dockerd left something in {}",
-            self.directory.display()
-        );
-    }
-}
 
 #[test]
 fn docker_pulls_pushes_and_logs_in() {
     let world = World::with_busybox(env!("CARGO_BIN_EXE_hull"));
     crate::server::run(&world, "htpasswd", &["-Bbc", "users", "anna", "s3cret"]).success();
     let server = Server::of(world, &["--htpasswd", "users"]);
-    let docker = Docker::start();
+    let docker = Dockerd::start();
     let remote = |name: &str| format!("{}/{name}", server.address);
     docker.run(&["pull", &remote("busybox")]).status(1).says("no basic auth credentials");
     docker.run(&["login", "-u", "anna", "-p", "wrong", &server.address]).status(1).says("401 Unauthorized");

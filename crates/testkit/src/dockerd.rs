@@ -1,0 +1,71 @@
+//! dockerd, from Debian's package.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::{Output, eventually};
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+/// A dockerd of our own in a mount namespace of its own, without firewall and bridge: it shares the host's network, where
+/// registries of tests listen.
+pub struct Dockerd {
+    directory: PathBuf,
+    daemon: Child,
+}
+
+impl Dockerd {
+    /// Starts one that has nothing.
+    pub fn start() -> Self {
+        let directory = PathBuf::from(format!(
+            "/var/tmp/hull-dockerd-{}-{}",
+            std::process::id(),
+            COUNTER.fetch_add(1, Ordering::Relaxed)
+        ));
+        fs::create_dir_all(&directory).expect("/var/tmp is writable");
+        let log = File::create(directory.join("dockerd.log")).expect("our own directory");
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "dockerd", "--bridge", "none", "--iptables=false", "--ip6tables=false"]);
+        command.args(["--ip-forward=false", "--ip-masq=false"]);
+        command.arg("--host").arg(format!("unix://{}", directory.join("docker.sock").display()));
+        for (flag, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
+            command.arg(flag).arg(directory.join(name));
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a descriptor")).stderr(log);
+        let daemon = command.spawn().expect("unshare is part of Debian");
+        let dockerd = Self { directory, daemon };
+        eventually("dockerd (`cargo xtask setup` installs docker.io)", 60, || {
+            (dockerd.run(&["version"]).status == Some(0)).then_some(())
+        });
+        dockerd
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("docker.sock")
+    }
+
+    /// Runs Docker's client to its end.
+    pub fn run(&self, args: &[&str]) -> Output {
+        let mut command = Command::new("docker");
+        command.env("DOCKER_HOST", format!("unix://{}", self.socket().display()));
+        command.env("DOCKER_CONFIG", self.directory.join("config"));
+        Output::of(command.args(args).current_dir(&self.directory).stdin(Stdio::null()))
+    }
+}
+
+impl Drop for Dockerd {
+    fn drop(&mut self) {
+        // It ends its containerd with it.
+        let _ = Command::new("kill").arg(self.daemon.id().to_string()).status();
+        let _ = self.daemon.wait();
+        let removed = fs::remove_dir_all(&self.directory);
+        assert!(
+            std::thread::panicking() || removed.is_ok(),
+            "dockerd left something in {}",
+            self.directory.display()
+        );
+    }
+}
