@@ -4,10 +4,11 @@
 //! stream. What comes out depends on the bytes, the method and the level alone, not on how many threads made it.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use libdeflater::{CompressionLvl, Compressor};
 use oci::media;
 
 use crate::chunked::{Announced, ChunkedStream};
@@ -41,10 +42,10 @@ impl Method {
         }
     }
 
-    /// The level that is the usual compromise between time and size.
+    /// The level that is the usual compromise between time and size: that of gzip as small as zlib's level 6.
     pub fn default_level(self) -> i32 {
         match self {
-            Self::Gzip => 6,
+            Self::Gzip => 3,
             Self::Zstd | Self::ZstdChunked => 3,
         }
     }
@@ -60,10 +61,12 @@ impl Method {
     fn block(self, level: i32, bytes: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Self::Gzip => {
-                let level = flate2::Compression::new(level.unsigned_abs());
-                let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(bytes.len() / 2), level);
-                encoder.write_all(bytes)?;
-                encoder.finish()
+                let level = CompressionLvl::new(level).map_err(|_| io::ErrorKind::InvalidInput)?;
+                let mut compressor = Compressor::new(level);
+                let mut member = vec![0; compressor.gzip_compress_bound(bytes.len())];
+                let length = compressor.gzip_compress(bytes, &mut member).map_err(io::Error::other)?;
+                member.truncate(length);
+                Ok(member)
             }
             Self::Zstd | Self::ZstdChunked => zstd::bulk::compress(bytes, level),
         }
@@ -83,14 +86,14 @@ pub fn compress(
         let (stream, announced) = ChunkedStream::new(source, level)?;
         return Ok((Box::new(stream), announced));
     }
-    Ok((Box::new(Compressor::new(source, method, level)?), Announced::default()))
+    Ok((Box::new(Blocks::new(source, method, level)?), Announced::default()))
 }
 
 type Compressed = io::Result<Vec<u8>>;
 type Job = (Vec<u8>, SyncSender<Compressed>);
 
 /// The compressed form of a stream, as a stream.
-struct Compressor<R> {
+struct Blocks<R> {
     source: R,
     ended: bool,
     /// Gone when the source has ended, which is how the workers end.
@@ -101,7 +104,7 @@ struct Compressor<R> {
     current: io::Cursor<Vec<u8>>,
 }
 
-impl<R: Read> Compressor<R> {
+impl<R: Read> Blocks<R> {
     /// Compresses `source` with as many threads as there are processors.
     fn new(source: R, method: Method, level: i32) -> io::Result<Self> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -154,7 +157,7 @@ fn gone() -> io::Error {
     io::Error::other("a thread that compresses ended early")
 }
 
-impl<R: Read> Read for Compressor<R> {
+impl<R: Read> Read for Blocks<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let length = self.current.read(buffer)?;
@@ -184,7 +187,7 @@ mod tests {
 
     fn compressed(source: &[u8], method: Method, threads: usize) -> Vec<u8> {
         let mut out = Vec::new();
-        Compressor::with_threads(source, method, method.default_level(), threads)
+        Blocks::with_threads(source, method, method.default_level(), threads)
             .unwrap()
             .read_to_end(&mut out)
             .unwrap();
@@ -214,7 +217,7 @@ mod tests {
             }
         }
         let source = io::Cursor::new(bytes(BLOCK)).chain(Broken);
-        let mut stream = Compressor::with_threads(source, Method::Gzip, 1, 2).unwrap();
+        let mut stream = Blocks::with_threads(source, Method::Gzip, 1, 2).unwrap();
         let error = stream.read_to_end(&mut Vec::new()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
