@@ -1,6 +1,6 @@
 //! One build from request to image.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use image::{Image, Images, Registries};
@@ -16,7 +16,7 @@ use crate::dockerfile::{self, Dockerfile};
 use crate::error::{BuildError, Location, StepError};
 use crate::plan::{self, Plan, PlanError, SourceRef};
 use crate::progress::Event;
-use crate::request::{BuildOutput, BuildRequest};
+use crate::request::{BuildOutput, BuildRequest, NamedContext};
 use crate::scope::Globals;
 use crate::solve::{Finished, Solve, SolveOptions, SolveParts};
 use crate::stop::Stop;
@@ -88,10 +88,19 @@ pub fn build(context: &BuildContext<'_>, request: BuildRequest) -> Result<BuildO
         found: HashMap::new(),
         pulls: 0,
     };
-    let plan = make_plan(&mut bases, &file, &globals, target).map_err(|error| match stop.is_set() {
-        true => BuildError::Cancelled,
-        false => located(&file_name, error),
-    })?;
+    let mut named = HashMap::new();
+    for (name, context_of) in &request.contexts {
+        if let NamedContext::Dir(directory) = context_of {
+            named.insert(name.clone(), Context::named(directory, context.store, &stop)?);
+        }
+    }
+    let plan =
+        make_plan(&mut bases, &file, &globals, target, &request.contexts).map_err(|error| {
+            match stop.is_set() {
+                true => BuildError::Cancelled,
+                false => located(&file_name, error),
+            }
+        })?;
 
     let workspace = Workspace::create(&builds).map_err(|source| BuildError::Read {
         what: "directory",
@@ -108,6 +117,7 @@ pub fn build(context: &BuildContext<'_>, request: BuildRequest) -> Result<BuildO
         globals: &globals,
         plan: &plan,
         context: &files,
+        named: &named,
         base_images: &bases.found,
         steps_before: bases.pulls,
         cache: Cache::new(context.store, context.images),
@@ -142,15 +152,16 @@ fn make_plan(
     file: &Dockerfile,
     globals: &Globals,
     target: usize,
+    contexts: &BTreeMap<String, NamedContext>,
 ) -> Result<Plan, PlanError> {
     let mut resolve = |name: &str| -> Result<Vec<String>, StepError> {
         Ok(bases.find(name)?.image.config.config.on_build.clone())
     };
-    let plan = plan::plan(file, globals, target, &mut resolve)?;
+    let plan = plan::plan(file, globals, target, contexts, &mut resolve)?;
     for stage in &plan.stages {
         for (name, source) in &stage.sources {
-            if matches!(source, SourceRef::Image(_)) {
-                resolve(name).map_err(|error| stage.blame(name, error))?;
+            if let SourceRef::Image(image) = source {
+                resolve(image).map_err(|error| stage.blame(name, error))?;
             }
         }
     }

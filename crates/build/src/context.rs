@@ -50,6 +50,16 @@ impl Context {
         Ok(Self { tree, ignore: Ignore::default(), _unpacked: unpacked })
     }
 
+    /// Opens a further directory of the build's, and reads its ignore file.
+    ///
+    /// # Errors
+    /// As [`Context::open`], or an ignore pattern that is none.
+    pub fn named(directory: &Path, store: &Store, stop: &Stop) -> Result<Self, BuildError> {
+        let mut context = Self::open(Source::Dir(directory.to_owned()), store, stop)?;
+        context.ignore(None)?;
+        Ok(context)
+    }
+
     /// Reads the Dockerfile and, beside or above it, the ignore file. Returns how messages call the Dockerfile, and its text.
     ///
     /// # Errors
@@ -79,25 +89,29 @@ impl Context {
                 (name.clone(), text.clone().into_bytes(), Some(ignore.clone().into_bytes()))
             }
         };
-        let (ignore_name, ignore) = match beside {
-            Some(bytes) => (format!("{name}.dockerignore"), Some(bytes)),
-            None => {
-                let path = Path::new(".dockerignore");
-                let bytes = self.tree.read(path, MAX_TEXT).map_err(fail("file", path))?;
-                (".dockerignore".to_owned(), bytes)
-            }
-        };
-        if let Some(bytes) = ignore {
-            self.ignore = Ignore::parse(&String::from_utf8_lossy(&bytes)).map_err(|(line, reason)| {
-                BuildError::Request { what: "pattern in", value: format!("{ignore_name}:{line}"), reason }
-            })?;
-        }
+        self.ignore(beside.map(|bytes| (format!("{name}.dockerignore"), bytes)))?;
         let text = String::from_utf8(bytes).map_err(|_| BuildError::Request {
             what: "Dockerfile",
             value: name.clone(),
             reason: "it is not UTF-8 text".to_owned(),
         })?;
         Ok((name, text))
+    }
+
+    /// Parses the name and text of an ignore file, by default the context's own.
+    fn ignore(&mut self, given: Option<(String, Vec<u8>)>) -> Result<(), BuildError> {
+        let own = Path::new(".dockerignore");
+        let read = |source| BuildError::Read { what: "file", path: own.to_owned(), source };
+        let found = match given {
+            Some(found) => Some(found),
+            None => self.tree.read(own, MAX_TEXT).map_err(read)?.map(|bytes| (display(own), bytes)),
+        };
+        if let Some((name, bytes)) = found {
+            self.ignore = Ignore::parse(&String::from_utf8_lossy(&bytes)).map_err(|(line, reason)| {
+                BuildError::Request { what: "pattern in", value: format!("{name}:{line}"), reason }
+            })?;
+        }
+        Ok(())
     }
 
     /// The context as something to select files from.

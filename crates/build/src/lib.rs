@@ -47,7 +47,7 @@ pub use error::{BuildError, Location, StepError};
 pub use ignore::ignore_patterns;
 pub use progress::{Event, NoProgress, Progress, StepId, plain::Plain};
 pub use request::{
-    Attachments, BuildOutput, BuildRequest, Cancel, DockerfileSource, Given, RunNetwork, Secret,
-    SecretSource, Source,
+    Attachments, BuildOutput, BuildRequest, Cancel, DockerfileSource, Given, NamedContext, RunNetwork,
+    Secret, SecretSource, Source,
 };
 pub use step::step_main;

@@ -1,9 +1,10 @@
 //! Stages to a graph: what the target needs, and where every `FROM` and `--from` leads.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::dockerfile::{self, Dockerfile, Instruction, MountKind, Span, Stage, Step, expand};
 use crate::error::StepError;
+use crate::request::NamedContext;
 use crate::scope::{Globals, architecture};
 
 /// The stages to run, in the order of the file; a stage only depends on earlier ones.
@@ -50,6 +51,8 @@ pub enum Base {
 pub enum SourceRef {
     Stage(usize),
     Image(String),
+    /// A named context's.
+    Directory(String),
 }
 
 /// A plan that cannot be made, and the line that says why.
@@ -81,6 +84,7 @@ pub fn plan(
     file: &Dockerfile,
     globals: &Globals,
     target: usize,
+    contexts: &BTreeMap<String, NamedContext>,
     triggers: &mut dyn FnMut(&str) -> Result<Vec<String>, StepError>,
 ) -> Result<Plan, PlanError> {
     let mut needed: HashMap<usize, PlannedStage> = HashMap::new();
@@ -91,7 +95,7 @@ pub fn plan(
         }
         let stage = &file.stages[index];
         let fail = |error| PlanError { span: stage.span, text: stage.text.clone(), error };
-        let base = base(file, globals, index).map_err(fail)?;
+        let base = base(file, globals, index, contexts).map_err(fail)?;
         let inherited = match &base {
             Base::Scratch => Vec::new(),
             Base::Stage(base) => {
@@ -110,7 +114,7 @@ pub fn plan(
         let mut sources = HashMap::new();
         for step in &steps {
             for from in froms(&step.instruction) {
-                let source = source(file, index, from).map_err(|error| PlanError {
+                let source = source(file, index, from, contexts).map_err(|error| PlanError {
                     span: step.span,
                     text: step.text.clone(),
                     error,
@@ -149,7 +153,12 @@ fn renumber(needed: HashMap<usize, PlannedStage>, target: usize) -> Plan {
     Plan { stages, target: order[&target] }
 }
 
-fn base(file: &Dockerfile, globals: &Globals, index: usize) -> Result<Base, StepError> {
+fn base(
+    file: &Dockerfile,
+    globals: &Globals,
+    index: usize,
+    contexts: &BTreeMap<String, NamedContext>,
+) -> Result<Base, StepError> {
     let from = &file.stages[index].from;
     let expanded = |word: &str| expand::word(word, file.escape, &|name| globals.get(name));
     if let Some(platform) = &from.platform {
@@ -158,6 +167,13 @@ fn base(file: &Dockerfile, globals: &Globals, index: usize) -> Result<Base, Step
     let name = expanded(&from.image).map_err(StepError::Invalid)?;
     if name.is_empty() {
         return Err(StepError::Invalid(format!("base name ({}) should not be blank", from.image)));
+    }
+    match contexts.get(&name) {
+        Some(NamedContext::Image(image)) => return Ok(Base::Image(image.clone())),
+        Some(NamedContext::Dir(_)) => {
+            return Err(StepError::Unsupported(format!("a stage from the directory {name}")));
+        }
+        None => {}
     }
     if let Some(stage) = earlier_stage(file, index, &name) {
         return Ok(Base::Stage(stage));
@@ -185,7 +201,17 @@ fn earlier_stage(file: &Dockerfile, index: usize, name: &str) -> Option<usize> {
     file.stages[..index].iter().rposition(|stage| stage.from.name.as_deref() == Some(name.as_str()))
 }
 
-fn source(file: &Dockerfile, index: usize, from: &str) -> Result<SourceRef, StepError> {
+fn source(
+    file: &Dockerfile,
+    index: usize,
+    from: &str,
+    contexts: &BTreeMap<String, NamedContext>,
+) -> Result<SourceRef, StepError> {
+    match contexts.get(from) {
+        Some(NamedContext::Image(image)) => return Ok(SourceRef::Image(image.clone())),
+        Some(NamedContext::Dir(_)) => return Ok(SourceRef::Directory(from.to_owned())),
+        None => {}
+    }
     if let Some(stage) = earlier_stage(file, index, from) {
         return Ok(SourceRef::Stage(stage));
     }
@@ -247,13 +273,18 @@ impl PlannedStage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+
+    fn contexts() -> BTreeMap<String, NamedContext> {
+        let image = NamedContext::Image("other:1".to_owned());
+        let directory = NamedContext::Dir("/srv".into());
+        BTreeMap::from([("swap".to_owned(), image), ("dir".to_owned(), directory)])
+    }
 
     fn planned(text: &str, target: Option<&str>) -> Result<Plan, PlanError> {
         let file = dockerfile::parse(text).unwrap();
         let globals = Globals::new(&file, &BTreeMap::new(), "default").unwrap();
         let target = find_target(&file, target).expect("the target exists");
-        plan(&file, &globals, target, &mut |image| {
+        plan(&file, &globals, target, &contexts(), &mut |image| {
             Ok(if image == "trigger" { vec!["COPY --from=tools /a /b".to_owned()] } else { Vec::new() })
         })
     }
@@ -295,6 +326,19 @@ mod tests {
         );
         check("ARG V=1\nFROM a:$V", None, &["-:a:1"]);
         assert!(find_target(&dockerfile::parse("FROM a").unwrap(), Some("nope")).is_none());
+    }
+
+    #[test]
+    fn named_contexts_go_before_stages_and_images() {
+        check("FROM swap", None, &["-:other:1"]);
+        check("FROM a AS swap\nFROM swap", None, &["stage-1:other:1"]);
+        let plan =
+            planned("FROM a AS dir\nFROM b\nCOPY --from=dir /x /\nCOPY --from=swap /y /", None).unwrap();
+        let [stage] = plan.stages.as_slice() else { panic!("{plan:?}") };
+        assert_eq!(stage.sources["dir"], SourceRef::Directory("dir".to_owned()));
+        assert_eq!(stage.sources["swap"], SourceRef::Image("other:1".to_owned()));
+        let error = planned("FROM dir", None).unwrap_err().error.to_string();
+        assert_eq!(error, "a stage from the directory dir is not supported");
     }
 
     #[test]

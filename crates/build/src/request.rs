@@ -44,6 +44,15 @@ impl Default for DockerfileSource {
     }
 }
 
+/// What a name means in FROM, COPY --from and from=, before any stage or image is looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A directory of this host; its `.dockerignore` is honoured.
+    Dir(PathBuf),
+    /// An image, by its reference.
+    Image(String),
+}
+
 /// Which network RUN steps see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RunNetwork {
@@ -153,6 +162,8 @@ impl Cancel {
 pub struct BuildRequest {
     pub context: Source,
     pub dockerfile: DockerfileSource,
+    /// `--build-context`, by name.
+    pub contexts: BTreeMap<String, NamedContext>,
     /// References the finished image gets, as typed: `name[:tag]`.
     pub tags: Vec<String>,
     /// `--target`: a stage's name or index; the last stage when `None`.
@@ -180,6 +191,7 @@ impl Default for BuildRequest {
         Self {
             context: Source::Empty,
             dockerfile: DockerfileSource::default(),
+            contexts: BTreeMap::new(),
             tags: Vec::new(),
             target: None,
             build_args: BTreeMap::new(),

@@ -57,6 +57,8 @@ pub struct SolveParts<'a> {
     pub globals: &'a Globals,
     pub plan: &'a Plan,
     pub context: &'a Context,
+    /// Further directories, by the names the plan has for them.
+    pub named: &'a HashMap<String, Context>,
     /// By the names the plan has for them.
     pub base_images: &'a HashMap<String, BaseImage>,
     /// How many steps there were before the first stage.
@@ -194,6 +196,7 @@ impl<'a> Solve<'a> {
         let filesystem = match &self.plan.stages[stage].sources[from] {
             SourceRef::Stage(index) => self.wait(*index).ok_or(StepError::Cancelled)?.filesystem.clone(),
             SourceRef::Image(name) => self.base_images[name].filesystem.clone(),
+            SourceRef::Directory(name) => return Ok(Origin::Context(&self.named[name])),
         };
         let tree = filesystem.tree(self.store)?;
         Ok(Origin::Layers { tree, key: filesystem.key, name: from.to_owned(), ignore: Ignore::default() })

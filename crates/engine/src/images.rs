@@ -4,6 +4,7 @@ use crate::engine::Engine;
 use crate::events;
 use crate::list::ListError;
 use crate::model::{Filters, FiltersError, ImageInspect, ImageSummary, ListOptions};
+use crate::rootfs;
 use diag::{Class, Diagnose};
 use image::{
     Image, ImportError, ImportOptions, LoadError, Loaded, PullError, PullOptions, PullPolicy, Pulled,
@@ -15,14 +16,14 @@ use registry::{Client, ClientOptions, Credentials, Found, RegistryError};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use store::db::manifests::ManifestRecord;
 use store::db::{containers, layers, manifests, unsettled};
 use store::{DatabaseError, Roots, Store};
-use sys::fs::{FileLock, LockKind};
+use sys::fs::{FileLock, LockKind, OFlags};
 
 /// Why images could not be listed or inspected.
 #[derive(Debug, thiserror::Error)]
@@ -344,6 +345,16 @@ impl Engine {
             layers.into_iter().filter_map(|layer| sizes.get(layer)).sum()
         };
         Ok(images.iter().map(|image| (image.id.to_string(), shared(image))).collect())
+    }
+
+    /// The files of an image, to be read: an open directory that nothing can be written to.
+    ///
+    /// # Errors
+    /// They cannot be mounted; also for an image without any.
+    pub fn image_root(&self, image: &Image) -> io::Result<OwnedFd> {
+        let root = rootfs::read_only(self.store(), &image.diff_ids)?;
+        // A new mount's descriptor stands for a place only; files are read through an open directory.
+        sys::fs::open_in_root(&root, ".", OFlags::RDONLY | OFlags::DIRECTORY, 0)
     }
 
     fn image_summary(&self, image: &Image) -> Result<ImageSummary, DatabaseError> {

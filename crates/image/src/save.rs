@@ -37,6 +37,8 @@ pub struct SaveOptions {
     pub format: Format,
     /// The image for this platform alone.
     pub platform: Option<Platform>,
+    /// What the images are called in the archive, if it is not what they are called here.
+    pub called: Vec<Reference>,
 }
 
 /// Images were not saved.
@@ -191,6 +193,9 @@ impl Images<'_> {
                     }
                 }
             }
+        }
+        if !options.called.is_empty() {
+            all.iter_mut().for_each(|saved| saved.references.clone_from(&options.called));
         }
         Ok(all)
     }

@@ -66,7 +66,7 @@ impl World {
     fn save(&self, names: &[&str], format: Format) -> Vec<u8> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut bytes = Vec::new();
-        self.images().save(&names, &mut bytes, &SaveOptions { format, platform: None }).unwrap();
+        self.images().save(&names, &mut bytes, &SaveOptions { format, ..SaveOptions::default() }).unwrap();
         bytes
     }
 

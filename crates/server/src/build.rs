@@ -13,6 +13,7 @@
 mod attachments;
 mod attributes;
 mod control;
+mod export;
 mod files;
 mod gateway;
 mod grpc;
@@ -159,7 +160,11 @@ fn worker() -> WorkerRecord {
     let platform = Platform { architecture: host.architecture, os: host.os, variant: host.variant };
     WorkerRecord {
         id: "hull".to_owned(),
-        labels: HashMap::new(),
+        // By this buildx knows that outputs of types oci and docker are to be had.
+        labels: HashMap::from([(
+            "org.mobyproject.buildkit.worker.snapshotter".to_owned(),
+            "overlayfs".to_owned(),
+        )]),
         platforms: vec![platform],
         buildkit_version: Some(version()),
     }

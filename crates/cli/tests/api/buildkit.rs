@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 
 use testkit::{Api, Output};
 
@@ -136,7 +137,8 @@ fn what_is_not_supported_is_refused_by_name() {
         (&["--platform", "linux/s390x"], "platform=linux/s390x is not supported"),
         (&["--cgroup-parent", "x"], "cgroup-parent=x is not supported"),
         (&["--allow", "security.insecure"], "security.insecure is not supported"),
-        (&["--attest", "type=sbom"], "Attestation is not supported"),
+        (&["--attest", "type=sbom"], "Attestations are not supported"),
+        (&["--cache-to", "type=registry,ref=example.com/cache"], "cache-to type=registry is not supported"),
     ] {
         let refused = build(&api, "plain", flags).status(1);
         assert!(refused.stderr.contains(expected), "{flags:?}\n{}", refused.stderr);
@@ -231,4 +233,75 @@ fn secrets_and_agents_come_from_the_client() {
     api.world.file("secret/again", "FROM busybox\nRUN --mount=type=ssh,required true\n");
     let missing = build(&api, "secret", &["-f", "secret/again"]).status(1);
     assert!(missing.stderr.contains("SSH agent not found: default"), "{}", missing.stderr);
+}
+
+#[test]
+fn results_are_sent_to_the_client() {
+    let api = with_buildx();
+    let dockerfile = "FROM busybox AS made\nRUN mkdir -p /out/deep && echo one > /out/deep/file && ln -s deep/file /out/link \
+        && touch /out/empty && chmod 750 /out/deep && seq 200000 > /out/large\nFROM scratch\nCOPY --from=made /out /\n";
+    api.world.file("out/Dockerfile", dockerfile);
+    let scratch = api.world.scratch();
+    build(&api, "out", &["--output", "type=local,dest=tree"]).success();
+    let tree = scratch.join("tree");
+    assert_eq!(fs::read_to_string(tree.join("deep/file")).unwrap(), "one\n");
+    assert_eq!(fs::read_link(tree.join("link")).unwrap().to_str(), Some("deep/file"));
+    assert_eq!(fs::read_to_string(tree.join("large")).unwrap().lines().count(), 200_000);
+    assert_eq!(fs::metadata(tree.join("deep")).unwrap().permissions().mode() & 0o7777, 0o750);
+    assert_eq!(fs::metadata(tree.join("empty")).unwrap().len(), 0);
+
+    build(&api, "out", &["--output", "type=tar,dest=files.tar"]).success();
+    let listed =
+        std::process::Command::new("tar").args(["tf", "files.tar"]).current_dir(&scratch).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.lines().any(|line| line.trim_start_matches("./") == "deep/file"), "{listed}");
+    // Nothing but busybox is left here.
+    let images =
+        || api.world.hull(["images", "-a", "--format", "{{.Repository}}"]).success().text().to_owned();
+    assert_eq!(images(), "busybox");
+
+    let metadata = scratch.join("metadata.json");
+    for kind in ["oci", "docker"] {
+        let archive = format!("{kind}.tar");
+        let output = format!("type={kind},dest={archive}");
+        let flags = ["--output", &output, "-t", "named:1", "--metadata-file", metadata.to_str().unwrap()];
+        build(&api, "out", &flags).success();
+        assert_eq!(images(), "busybox");
+        let told: serde_json::Value = serde_json::from_slice(&fs::read(&metadata).unwrap()).unwrap();
+        api.world.hull(["load", "-i", scratch.join(&archive).to_str().unwrap()]).success();
+        let id = api.world.hull(["inspect", "--format", "{{.Id}}", "named:1"]).success();
+        assert_eq!(told["containerimage.config.digest"], id.text());
+        assert_ne!(told["containerimage.digest"], id.text());
+        api.world.hull(["rmi", "named:1"]).success();
+    }
+    // Two at once, one of them an image here.
+    let flags = ["--output", "type=local,dest=second", "--output", "type=docker", "-t", "both"];
+    build(&api, "out", &flags).success();
+    assert!(scratch.join("second/deep/file").exists());
+    assert_eq!(images(), "both\nbusybox");
+}
+
+#[test]
+fn further_contexts_are_directories_and_images() {
+    let api = with_buildx();
+    api.world
+        .file("more/Dockerfile", "FROM swapped\nCOPY --from=extra . /extra/\nRUN ls -A /extra > /list\n");
+    api.world.file("side/kept", "1");
+    api.world.file("side/left.log", "2");
+    api.world.file("side/.dockerignore", "*.log\n");
+    let flags =
+        ["--build-context", "extra=side", "--build-context", "swapped=docker-image://busybox", "-t", "more"];
+    build(&api, "more", &flags).success();
+    assert_eq!(printed(&api, "more", &["cat", "/list"]), ".dockerignore\nkept");
+    // The same by hull's own hand is the same to the cache.
+    let mut own = api.world.command([&["build"], &flags[..], &["more"]].concat());
+    let own = Output::of(own.current_dir(api.world.scratch())).success();
+    assert!(own.stderr.contains("CACHED"), "{}", own.stderr);
+    let flags = ["--build-context", "swapped=https://example.com/x.git"];
+    let refused = build(&api, "more", &flags).status(1);
+    assert!(
+        refused.stderr.contains("context:swapped=https://example.com/x.git is not supported"),
+        "{}",
+        refused.stderr
+    );
 }

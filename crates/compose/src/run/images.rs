@@ -229,6 +229,7 @@ impl Stack<'_> {
                 Dockerfile::Path(path) if path.is_absolute() => DockerfileSource::File(path.clone()),
                 Dockerfile::Path(path) => DockerfileSource::InContext(path.clone()),
             },
+            contexts: BTreeMap::new(),
             tags,
             target: build.target.clone(),
             build_args: args,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use api::buildkit::{Status, code};
-use build::{BuildRequest, RunNetwork};
+use build::{BuildRequest, NamedContext, RunNetwork};
 use image::PullPolicy;
 use oci::image::Platform;
 
@@ -14,6 +14,8 @@ pub struct Attributes {
     /// Names of the client's directories.
     pub context: String,
     pub dockerfile: String,
+    /// Further directories of the client's, by the names the Dockerfile has for them.
+    pub directories: BTreeMap<String, String>,
     /// The Dockerfile's path in its directory.
     pub file_name: String,
     /// Everything but context and Dockerfile.
@@ -39,6 +41,7 @@ impl Attributes {
         let mut all = Self {
             context: "context".to_owned(),
             dockerfile: "dockerfile".to_owned(),
+            directories: BTreeMap::new(),
             file_name: "Dockerfile".to_owned(),
             request: BuildRequest::default(),
             warnings: Vec::new(),
@@ -123,6 +126,21 @@ impl Attributes {
                 Some(("build-arg", name)) => {
                     request.build_args.insert(name.to_owned(), value.to_owned());
                 }
+                Some(("context", name)) => {
+                    match (value.strip_prefix("local:"), value.strip_prefix("docker-image://")) {
+                        (Some(directory), _) => {
+                            self.directories.insert(name.to_owned(), directory.to_owned());
+                        }
+                        (None, Some(image)) => {
+                            request.contexts.insert(name.to_owned(), NamedContext::Image(image.to_owned()));
+                        }
+                        (None, None) => {
+                            let reason =
+                                "a context is a directory of the client's or docker-image://reference";
+                            return Err(unsupported(key, value, reason));
+                        }
+                    }
+                }
                 Some(("label", name)) => {
                     request.labels.insert(name.to_owned(), value.to_owned());
                 }
@@ -174,6 +192,8 @@ mod tests {
     fn what_is_not_honoured_is_refused_by_name() {
         for (key, value, expected) in [
             ("attest:sbom", "", "attest:sbom="),
+            ("context:x", "https://example.com/x.git", "context:x=https://"),
+            ("context:x", "target:y", "context:x=target:y"),
             ("ulimit", "nofile=1", "ulimit=nofile=1"),
             ("cgroup-parent", "x", "cgroup-parent=x"),
             ("no-cache", "stage", "no-cache=stage"),

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::grpc::{self, Messages, failure};
 use super::solve::{self, Solved};
-use super::{Build, CONTROL, session, version, worker};
+use super::{Build, CONTROL, export, session, version, worker};
 use crate::State;
 use crate::reply::Response;
 
@@ -109,7 +109,7 @@ async fn solve(state: &Arc<State>, messages: &mut Messages) -> Result<SolveRespo
         _ => Some(Arc::new(solve::build(state, &build, &request, &request.frontend_attrs).await?)),
     };
     let exporter_response = match solved {
-        Some(solved) => solve::export(state, &build, &request, solved).await?,
+        Some(solved) => export::all(state, &build, request, solved).await?,
         None => Default::default(),
     };
     Ok(SolveResponse { exporter_response })

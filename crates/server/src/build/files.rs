@@ -10,13 +10,17 @@ use api::buildkit::session::{Packet, PacketKind, Stat, mode};
 use api::buildkit::{Status, code};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use sys::fs::{self, OFlags};
+use sys::fs::{self, FileType, OFlags};
 
 use super::grpc::{Call, failure};
 use super::session::Session;
 
 const DIFF_COPY: &str = "/moby.filesync.v1.FileSync/DiffCopy";
 
+/// Where a client takes results, files or one stream.
+pub const SEND: &str = "/moby.filesync.v1.FileSend/DiffCopy";
+/// Bytes sent at once.
+const PIECE: usize = 32 << 10;
 /// Files that are asked for at once: fewer than the client takes (128), and than there are descriptors.
 const MOST_OPEN: usize = 64;
 /// A Dockerfile or ignore file larger than this is something else.
@@ -228,9 +232,11 @@ impl Receiver {
     }
 }
 
+/// Bits besides the permissions, Go's and Linux's.
+const SPECIAL: &[(u32, u32)] = &[(mode::SETUID, 0o4000), (mode::SETGID, 0o2000), (mode::STICKY, 0o1000)];
+
 fn permissions(mode: u32) -> u32 {
-    let special = [(mode::SETUID, 0o4000), (mode::SETGID, 0o2000), (mode::STICKY, 0o1000)];
-    special.iter().filter(|(bit, _)| mode & bit != 0).fold(mode & 0o777, |all, (_, bit)| all | bit)
+    SPECIAL.iter().filter(|(bit, _)| mode & bit != 0).fold(mode & 0o777, |all, (_, bit)| all | bit)
 }
 
 fn time(ns: i64) -> (i64, u32) {
@@ -240,6 +246,117 @@ fn time(ns: i64) -> (i64, u32) {
 
 fn touch(file: impl AsFd, modified_ns: i64) -> io::Result<()> {
     fs::set_times(file, time(modified_ns), time(modified_ns))
+}
+
+/// Sends the files below `root` to the directory that the client has for output number `output`. It waits for the disk.
+///
+/// # Errors
+/// A file that cannot be read, or a client that does not take them.
+pub async fn send(session: &Session, output: usize, root: OwnedFd) -> Result<u64, Status> {
+    let (mut out, mut answers) = session.channel.call(SEND, output_headers(output)).split();
+    let mut files = Vec::new();
+    walk(&root, "", &mut files).map_err(unread)?;
+    for stat in &files {
+        let packet = Packet { kind: PacketKind::Stat.into(), stat: Some(stat.clone()), ..Packet::default() };
+        out.send(&packet).await?;
+    }
+    out.send(&Packet { kind: PacketKind::Stat.into(), ..Packet::default() }).await?;
+    let mut bytes = 0;
+    loop {
+        let gone = || failure(code::UNAVAILABLE, "the client ended the transfer of the result in the middle");
+        let packet: Packet = answers.next().await?.ok_or_else(gone)?;
+        match packet.kind() {
+            PacketKind::Request => {
+                let missing = || {
+                    failure(code::UNKNOWN, format!("the client asks for file {}: there is none", packet.id))
+                };
+                let stat = files.get(packet.id as usize).filter(|stat| stat.mode & mode::KIND == 0);
+                let path = stat.ok_or_else(missing)?.path.as_str();
+                let mut file = File::from(fs::open_plain(&root, path, OFlags::RDONLY, 0).map_err(unread)?);
+                loop {
+                    let mut data = vec![0; PIECE];
+                    let length = file.read(&mut data).map_err(unread)?;
+                    data.truncate(length);
+                    bytes += length as u64;
+                    let kind = PacketKind::Data.into();
+                    out.send(&Packet { kind, id: packet.id, data, ..Packet::default() }).await?;
+                    if length == 0 {
+                        break;
+                    }
+                }
+            }
+            PacketKind::Finish => break,
+            PacketKind::Error => {
+                let text = String::from_utf8_lossy(&packet.data).into_owned();
+                return Err(failure(code::UNKNOWN, format!("error from receiver: {text}")));
+            }
+            PacketKind::Stat | PacketKind::Data => {
+                return Err(failure(code::UNKNOWN, "the client takes us for the receiver of files"));
+            }
+        }
+    }
+    out.send(&Packet { kind: PacketKind::Finish.into(), ..Packet::default() }).await?;
+    drop(out);
+    while answers.next::<Packet>().await?.is_some() {}
+    Ok(bytes)
+}
+
+/// Says for which of its outputs a client gets something.
+pub fn output_headers(output: usize) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("buildkit-attachable-exporter-id", HeaderValue::from(output));
+    headers
+}
+
+fn unread(error: io::Error) -> Status {
+    failure(code::UNKNOWN, format!("cannot read the result: {error}"))
+}
+
+/// The files below `directory`, each directory before what is in it, names in the order of their bytes.
+fn walk(directory: impl AsFd, path: &str, files: &mut Vec<Stat>) -> io::Result<()> {
+    let mut names = fs::read_dir(directory.as_fd())?;
+    names.sort_by(|(one, _), (other, _)| one.cmp(other));
+    for (name, _) in names {
+        let no_text = |_| io::Error::new(io::ErrorKind::InvalidData, format!("{name:?} is no UTF-8 text"));
+        let text = name.to_str().map_err(no_text)?;
+        let path = if path.is_empty() { text.to_owned() } else { format!("{path}/{text}") };
+        let found = fs::stat_at(&directory, &*name)?;
+        let kind = FileType::from_raw_mode(found.st_mode);
+        let (device_major, device_minor) = fs::device_numbers(found.st_rdev);
+        let stat = Stat {
+            path: path.clone(),
+            mode: go_mode(kind, found.st_mode),
+            uid: found.st_uid,
+            gid: found.st_gid,
+            size: if kind == FileType::RegularFile { found.st_size } else { 0 },
+            modified_ns: found.st_mtime * 1_000_000_000 + i64::try_from(found.st_mtime_nsec).unwrap_or(0),
+            link_name: match kind {
+                FileType::Symlink => fs::read_link_at(&directory, &*name)?.to_string_lossy().into_owned(),
+                _ => String::new(),
+            },
+            device_major: device_major.into(),
+            device_minor: device_minor.into(),
+            ..Stat::default()
+        };
+        files.push(stat);
+        if kind == FileType::Directory {
+            walk(fs::open_dir_at(&directory, &*name)?, &path, files)?;
+        }
+    }
+    Ok(())
+}
+
+fn go_mode(kind: FileType, raw: u32) -> u32 {
+    let kind = match kind {
+        FileType::Directory => mode::DIRECTORY,
+        FileType::Symlink => mode::SYMLINK,
+        FileType::Fifo => mode::NAMED_PIPE,
+        FileType::Socket => mode::SOCKET,
+        FileType::CharacterDevice => mode::DEVICE | mode::CHARACTER_DEVICE,
+        FileType::BlockDevice => mode::DEVICE,
+        _ => 0,
+    };
+    SPECIAL.iter().filter(|(_, bit)| raw & bit != 0).fold(kind | raw & 0o777, |all, (bit, _)| all | bit)
 }
 
 /// The text of a received file; `None` when there is none. Links lead nowhere outside of `directory`.

@@ -2,19 +2,21 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 
-use api::buildkit::control::{Exporter, SolveRequest};
+use api::buildkit::control::SolveRequest;
 use api::buildkit::status::{Position, Range, Source as Blame, SourceInfo};
 use api::buildkit::{Status, code};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use build::{BuildContext, BuildError, BuildRequest, Cancel, DockerfileSource, Source};
+use build::{BuildContext, BuildError, BuildRequest, Cancel, DockerfileSource, NamedContext, Source};
 use engine::Engine;
 use oci::Reference;
 use tokio::runtime::Handle;
 
 use super::attributes::Attributes;
+use super::export::{Export, Kind};
 use super::files::{self, Wanted};
 use super::grpc::failure;
 use super::journal::Journal;
@@ -28,7 +30,9 @@ const FRONTEND: &str = "dockerfile.v0";
 
 /// A finished build.
 pub struct Solved {
-    image_id: String,
+    pub image_id: String,
+    /// In nanoseconds since 1970.
+    pub begun_ns: i64,
 }
 
 /// The session has ended while it was needed.
@@ -78,39 +82,6 @@ pub fn check_parts(frontend: &str, definition: bool, inputs: bool, policy: bool)
     }
 }
 
-/// What becomes of a result.
-enum Export {
-    /// An image here, with these names.
-    Image(Vec<String>),
-}
-
-impl Export {
-    fn parse(exporter: &Exporter) -> Result<Self, Status> {
-        let Exporter { kind, attrs } = exporter;
-        let unsupported = |what: String| failure(code::UNKNOWN, format!("{what} is not supported"));
-        let names = attrs.get("name").map(String::as_str).unwrap_or_default();
-        let names = names.split(',').filter(|name| !name.is_empty());
-        match kind.as_str() {
-            "moby" | "image" | "docker" => {
-                for (key, value) in attrs {
-                    // Pushing is done by the client afterwards, with a request of its own.
-                    let is_known =
-                        matches!((key.as_str(), kind.as_str()), ("name" | "load", _) | ("push", "moby"));
-                    if !is_known && value != "false" {
-                        return Err(unsupported(format!("output type={kind},{key}={value}")));
-                    }
-                }
-                for name in names.clone() {
-                    let wrong = |error| failure(code::UNKNOWN, format!("invalid name {name:?}: {error}"));
-                    Reference::parse(name).map_err(wrong)?;
-                }
-                Ok(Self::Image(names.map(str::to_owned).collect()))
-            }
-            other => Err(unsupported(format!("output type={other}"))),
-        }
-    }
-}
-
 /// Cancels a build that nobody waits for any more.
 struct Guard(Cancel);
 
@@ -137,8 +108,9 @@ pub async fn build(
             .push("cache-to type=inline has no effect: hull exports no build cache".to_owned());
     }
     for exporter in &wanted.exporters {
-        match Export::parse(exporter)? {
-            Export::Image(names) => attributes.request.tags.extend(names),
+        let export = Export::parse(exporter)?;
+        if export.kind == Kind::Image {
+            attributes.request.tags.extend(export.names.iter().map(Reference::canonical));
         }
     }
     let cancel = Cancel::default();
@@ -160,40 +132,6 @@ pub async fn build(
     }
 }
 
-/// Makes of the result what the client wants, and says what it is.
-///
-/// # Errors
-/// The client takes no more of it.
-pub async fn export(
-    _state: &Arc<State>,
-    build: &Arc<Build>,
-    wanted: &SolveRequest,
-    solved: Arc<Solved>,
-) -> Result<HashMap<String, String>, Status> {
-    let mut answer = HashMap::new();
-    for exporter in &wanted.exporters {
-        match Export::parse(exporter)? {
-            Export::Image(names) => {
-                let task = build.journal.task("exporting to image");
-                task.part("exporting layers", 0);
-                task.part(&format!("writing image {}", solved.image_id), 0);
-                let names = names.iter().filter_map(|name| Reference::parse(name).ok());
-                let names: Vec<String> = names.map(|name| name.canonical()).collect();
-                for name in &names {
-                    task.part(&format!("naming to {name}"), 0);
-                }
-                task.end(Ok(()))?;
-                answer.insert("containerimage.config.digest".to_owned(), solved.image_id.clone());
-                answer.insert("containerimage.digest".to_owned(), solved.image_id.clone());
-                if !names.is_empty() {
-                    answer.insert("image.name".to_owned(), names.join(","));
-                }
-            }
-        }
-    }
-    Ok(answer)
-}
-
 /// What a build works with, on a thread that may wait.
 struct Work<'a> {
     engine: &'a Engine,
@@ -207,8 +145,19 @@ impl Work<'_> {
         self.handle.block_on(future)
     }
 
+    /// The text of the ignore file of one of the client's directories, empty when it has none.
+    fn ignore_file(&self, directory: &str, of: &str, into: &Path) -> Result<String, Status> {
+        let task = self.journal.task(&format!("[internal] load .dockerignore{of}"));
+        let follow = [".dockerignore".to_owned()];
+        let wanted = Wanted { directory, follow: &follow, ..Wanted::default() };
+        let bytes = self.wait(files::receive(self.session, &wanted, into));
+        task.transferred("context", bytes)?;
+        Ok(files::text(into, ".dockerignore")?.unwrap_or_default())
+    }
+
     fn run(&self, attributes: Attributes) -> Result<Solved, Status> {
-        let Attributes { context, dockerfile, file_name, request, warnings } = attributes;
+        let Attributes { context, dockerfile, directories, file_name, mut request, warnings } = attributes;
+        let begun_ns = monitor::time::now_ns();
         let scratch = self.engine.store().tmp_dir("context").map_err(|error| broken(&error))?;
         let directory = |name: &str| {
             let path = scratch.path().join(name);
@@ -235,25 +184,28 @@ impl Work<'_> {
 
         let ignore = match files::text(&into, &own_ignore)? {
             Some(text) => (own_ignore, text),
-            None => {
-                let task = self.journal.task("[internal] load .dockerignore");
-                let (into, follow) = (directory("ignore")?, [".dockerignore".to_owned()]);
-                let wanted = Wanted { directory: &context, follow: &follow, ..Wanted::default() };
-                let bytes = self.wait(files::receive(self.session, &wanted, &into));
-                task.transferred("context", bytes)?;
-                (".dockerignore".to_owned(), files::text(&into, ".dockerignore")?.unwrap_or_default())
-            }
+            None => (".dockerignore".to_owned(), self.ignore_file(&context, "", &directory("ignore")?)?),
         };
         let (ignore_name, ignore) = ignore;
-        let exclude = build::ignore_patterns(&ignore).map_err(|(line, reason)| {
-            failure(code::UNKNOWN, format!("invalid pattern in {ignore_name}:{line}: {reason}"))
-        })?;
+        let exclude = patterns(&ignore_name, &ignore)?;
 
         let task = self.journal.task("[internal] load build context");
         let into = directory("files")?;
         let wanted = Wanted { directory: &context, exclude: &exclude, ..Wanted::default() };
         let bytes = self.wait(files::receive(self.session, &wanted, &into));
         task.transferred("context", bytes)?;
+
+        for (index, (name, from)) in directories.into_iter().enumerate() {
+            let ignore =
+                self.ignore_file(&from, &format!(" {name}"), &directory(&format!("ignore-{index}"))?)?;
+            let exclude = patterns(".dockerignore", &ignore)?;
+            let task = self.journal.task(&format!("[context {name}] load from client"));
+            let into = directory(&format!("files-{index}"))?;
+            let wanted = Wanted { directory: &from, exclude: &exclude, ..Wanted::default() };
+            let bytes = self.wait(files::receive(self.session, &wanted, &into));
+            task.transferred(&name, bytes)?;
+            request.contexts.insert(name, NamedContext::Dir(into));
+        }
 
         let dockerfile = DockerfileSource::Fetched { name: file_name.clone(), text: text.clone(), ignore };
         let request = BuildRequest { context: Source::Dir(into), dockerfile, ..request };
@@ -267,8 +219,14 @@ impl Work<'_> {
             network: engine.net_context().clone(),
         };
         let built = build::build(&building, request).map_err(|error| explain(&error, &file_name, &text))?;
-        Ok(Solved { image_id: built.image_id })
+        Ok(Solved { image_id: built.image_id, begun_ns })
     }
+}
+
+fn patterns(name: &str, text: &str) -> Result<Vec<String>, Status> {
+    build::ignore_patterns(text).map_err(|(line, reason)| {
+        failure(code::UNKNOWN, format!("invalid pattern in {name}:{line}: {reason}"))
+    })
 }
 
 fn broken(error: &(dyn std::error::Error + 'static)) -> Status {

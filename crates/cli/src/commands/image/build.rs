@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use build::{
-    BuildContext, BuildError, BuildRequest, Cancel, DockerfileSource, Given, NoProgress, Plain, Progress,
-    RunNetwork, Secret, SecretSource, Source,
+    BuildContext, BuildError, BuildRequest, Cancel, DockerfileSource, Given, NamedContext, NoProgress, Plain,
+    Progress, RunNetwork, Secret, SecretSource, Source,
 };
 use clap::ValueEnum;
 use engine::parse as syntax;
@@ -36,6 +36,9 @@ struct Args {
     /// Set build-time variables
     #[arg(long, value_name = "stringArray")]
     build_arg: Vec<String>,
+    /// Additional build contexts (format: "name=directory|docker-image://reference")
+    #[arg(long, value_name = "stringArray")]
+    build_context: Vec<String>,
     /// Name of the Dockerfile (default: "PATH/Dockerfile")
     #[arg(short, long, value_name = "string")]
     file: Option<PathBuf>,
@@ -210,6 +213,7 @@ fn request(
     Ok(BuildRequest {
         context,
         dockerfile,
+        contexts: args.build_context.iter().map(|text| named(text)).collect::<Result<_, _>>()?,
         tags: args.tag.clone(),
         target: args.target.clone(),
         build_args,
@@ -330,4 +334,23 @@ fn ssh_agent(text: &str) -> Result<(String, PathBuf), FlagsError> {
         }
         Err(source) => Err(FlagsError::Read { path: socket.into(), source }),
     }
+}
+
+/// `name=directory` or `name=docker-image://reference`.
+fn named(text: &str) -> Result<(String, NamedContext), FlagsError> {
+    const FLAG: &str = "--build-context";
+    let (name, place) = text
+        .split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| wrong(FLAG, text, "must be name=directory or name=docker-image://reference"))?;
+    let context = match place.split_once("://") {
+        Some(("docker-image", image)) => NamedContext::Image(image.to_owned()),
+        Some(_) => {
+            let instead = "clone or download it first, then name the directory";
+            return Err(FlagsError::Unsupported { flag: format!("{FLAG}={text}"), instead });
+        }
+        None if Path::new(place).is_dir() => NamedContext::Dir(place.into()),
+        None => return Err(FlagsError::NotADirectory { path: place.into() }),
+    };
+    Ok((name.to_owned(), context))
 }

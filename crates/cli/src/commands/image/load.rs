@@ -170,6 +170,6 @@ pub fn save(context: &mut Context, invocation: Invocation) -> Outcome {
         }
     };
     let output = Output::new(args.output.as_deref(), &invocation.path)?;
-    let options = SaveOptions { format, platform };
+    let options = SaveOptions { format, platform, ..SaveOptions::default() };
     output.write(|file| engine.image_save(&args.images, file, &options).map_err(Into::into))
 }
