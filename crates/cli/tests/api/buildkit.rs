@@ -305,3 +305,19 @@ fn further_contexts_are_directories_and_images() {
         refused.stderr
     );
 }
+
+#[test]
+fn http2_is_spoken_without_an_upgrade() {
+    let api = served();
+    let mut client = std::os::unix::net::UnixStream::connect(api.socket()).unwrap();
+    // The preface in two pieces, then an empty SETTINGS frame: the server begins with one of its own (type 4).
+    client.write_all(b"PRI * HTTP/2.0\r\n").unwrap();
+    client.write_all(b"\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    let mut head = [0; 9];
+    client.read_exact(&mut head).unwrap();
+    assert_eq!((head[3], &head[5..]), (4, &[0, 0, 0, 0][..]));
+    // Upgrades to anything else are refused, and so is none.
+    api.request("POST", "/grpc", "Connection: Upgrade\r\nUpgrade: tcp\r\n", b"").expect(400);
+    api.request("POST", "/grpc", "", b"").expect(426);
+    api.request("POST", "/session", "Connection: Upgrade\r\nUpgrade: h2c\r\n", b"").expect(400);
+}

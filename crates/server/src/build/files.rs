@@ -378,3 +378,55 @@ pub fn text(directory: &Path, name: &str) -> Result<Option<String>, Status> {
         _ => Err(wrong(format!("it is longer than {TEXT_LIMIT} bytes"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_a_client_sends_leads_outside() {
+        let directory = std::env::temp_dir().join(format!("hull-files-{}", std::process::id()));
+        let (inside, outside) = (directory.join("in"), directory.join("out"));
+        std::fs::create_dir_all(&inside).unwrap();
+        std::fs::create_dir_all(&outside).unwrap();
+        let root = fs::open_dir(inside.as_path()).unwrap();
+        let mut receiver = Receiver {
+            root,
+            waiting: VecDeque::new(),
+            writing: HashMap::new(),
+            directories: Vec::new(),
+            bytes: 0,
+        };
+        let mut make = |path: &str, mode: u32, link: &str| {
+            let stat = Stat { path: path.to_owned(), mode, link_name: link.to_owned(), ..Stat::default() };
+            receiver.make(stat, 0)
+        };
+        make("up", mode::SYMLINK, "../out").unwrap();
+        make("plain", 0o644, "").unwrap();
+        make("again", 0o644, "plain").unwrap();
+        for (path, mode, link) in [
+            ("", 0o644, ""),
+            ("..", mode::DIRECTORY, ""),
+            ("../out/x", 0o644, ""),
+            ("/etc/x", 0o644, ""),
+            ("a/../../out/x", 0o644, ""),
+            ("up/x", 0o644, ""),
+            ("up/x", mode::DIRECTORY, ""),
+            ("up", 0o644, ""),
+            ("plain", 0o644, ""),
+            ("linked", 0o644, "up/x"),
+            ("linked", 0o644, "../out"),
+            ("linked", 0o644, "/etc/passwd"),
+            ("device", mode::DEVICE, ""),
+        ] {
+            assert!(make(path, mode, link).is_err(), "{path:?} {mode:o} {link:?}");
+        }
+        assert_eq!(text(&inside, "plain"), Ok(Some(String::new())));
+        assert_eq!(text(&inside, "none"), Ok(None));
+        std::fs::write(outside.join("secret"), "x").unwrap();
+        std::os::unix::fs::symlink(outside.join("secret"), inside.join("Dockerfile")).unwrap();
+        assert_eq!(text(&inside, "Dockerfile"), Ok(None));
+        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}
