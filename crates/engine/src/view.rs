@@ -15,7 +15,7 @@ pub use container::container;
 pub use image::{image, image_manifests, image_step, image_summary};
 pub use network::network;
 pub use summary::container_summary;
-pub use system::{disk_usage, info, stats, top, version};
+pub use system::{changes, disk_usage, info, stats, top, version};
 pub use text::{ago, command, duration, ports, status};
 pub use volume::volume;
 

@@ -1,4 +1,5 @@
-//! What hull does not have, answered as an engine does that is no swarm manager and has no plugins.
+//! What hull does not have, answered as an engine does that is no swarm manager and has neither plugins nor
+//! checkpoints.
 
 use axum::http::{Method, StatusCode};
 use serde_json::json;
@@ -36,6 +37,13 @@ pub fn plugins(method: &Method, path: &[&str]) -> Result<Response, Refusal> {
         }
         _ => Err(Refusal::no_page()),
     }
+}
+
+/// Checkpoints, as an engine answers whose experiments are off.
+pub fn checkpoints() -> Refusal {
+    Refusal::unsupported(
+        "This experimental feature is disabled by default. Start the Docker daemon in experimental mode in order to enable it.",
+    )
 }
 
 /// What can be asked of a plugin after its name.

@@ -6,3 +6,4 @@ pub mod create;
 pub mod list;
 pub mod logs;
 pub mod wait;
+pub mod watch;

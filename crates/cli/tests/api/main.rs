@@ -9,6 +9,7 @@ mod listening;
 mod networks;
 mod parity;
 mod requests;
+mod watch;
 
 use testkit::{Api, World};
 

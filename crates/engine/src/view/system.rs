@@ -1,8 +1,9 @@
-//! The bodies of `info`, `version`, `df`, `stats` and `top`.
+//! The bodies of `info`, `version`, `df`, `stats`, `top` and `changes`.
 
 use super::{container_summary, image_summary, volume};
 use crate::model::{ContainerInspect, DiskUsage, Info, Stats, Top, Version};
-use crate::time::rfc3339;
+use crate::time::{ZERO, rfc3339};
+use image::{Change, ChangeKind};
 use serde_json::{Map, Value, json};
 
 /// Docker's `SystemInfo`.
@@ -100,7 +101,20 @@ pub fn top(top: &Top) -> Value {
     json!({"Titles": top.titles, "Processes": top.rows})
 }
 
-/// Docker's `ContainerStatsResponse`: this reading and the one before it.
+/// Docker's list of `FilesystemChange`; null when there is none.
+pub fn changes(changes: &[Change]) -> Value {
+    let kind = |kind| match kind {
+        ChangeKind::Modified => 0,
+        ChangeKind::Added => 1,
+        ChangeKind::Deleted => 2,
+    };
+    let list = changes
+        .iter()
+        .map(|change| json!({"Path": change.path.to_string_lossy(), "Kind": kind(change.kind)}));
+    if changes.is_empty() { Value::Null } else { list.collect() }
+}
+
+/// Docker's `ContainerStatsResponse`: this reading and the one before it, which is all zero when there was none.
 pub fn stats(container: &ContainerInspect, now: &Stats, before: &Stats) -> Value {
     let cpu = |stats: &Stats| {
         json!({
@@ -112,6 +126,7 @@ pub fn stats(container: &ContainerInspect, now: &Stats, before: &Stats) -> Value
                                 "throttled_time": stats.cpu.throttled_ns},
         })
     };
+    let time = |stats: &Stats| if stats.read_ns == 0 { ZERO.to_owned() } else { rfc3339(stats.read_ns) };
     let networks: Map<String, Value> = now
         .interfaces
         .iter()
@@ -138,8 +153,8 @@ pub fn stats(container: &ContainerInspect, now: &Stats, before: &Stats) -> Value
         "num_procs": 0,
         "pids_stats": {"current": now.pids, "limit": now.pids_limit},
         "precpu_stats": cpu(before),
-        "preread": rfc3339(before.read_ns),
-        "read": rfc3339(now.read_ns),
+        "preread": time(before),
+        "read": time(now),
         "storage_stats": {},
     })
 }

@@ -2,7 +2,9 @@
 
 use axum::http::StatusCode;
 use engine::model::{RemoveOptions, StopOptions};
+use serde_json::json;
 
+use crate::networks::none_if_empty;
 use crate::refusal::Refusal;
 use crate::reply::{self, Response};
 use crate::request::Request;
@@ -110,4 +112,12 @@ pub async fn remove(request: Request, id: &str) -> Result<Response, Refusal> {
     let id = id.to_owned();
     request.engine(move |engine| engine.remove(&id, &options)).await?;
     Ok(done())
+}
+
+/// `POST /containers/prune`.
+pub async fn prune(request: Request) -> Result<Response, Refusal> {
+    let filters = request.query.filters()?;
+    let pruned = request.engine(move |engine| engine.prune_containers(&filters)).await?;
+    let deleted = none_if_empty(&pruned.containers);
+    Ok(reply::ok(&json!({"ContainersDeleted": deleted, "SpaceReclaimed": pruned.reclaimed_bytes})))
 }
