@@ -185,6 +185,8 @@ fn pushes_and_pulls_tell_what_docker_tells() {
     api.docker(["pull", &format!("{name}@{digest}")]).success();
     let digests = api.docker(["images", "--digests", "--format", "{{.Repository}} {{.Digest}}"]).success();
     assert_eq!(digests.text(), format!("{name} {digest}"));
+    // The client leaves out the fraction of the second that it is now.
+    std::thread::sleep(std::time::Duration::from_secs(1));
     let events = api.docker([
         "events",
         "--since",

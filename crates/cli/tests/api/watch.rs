@@ -66,6 +66,7 @@ fn processes_and_changes_are_listed() {
     api.world.hull(["exec", "box", "sh", "-c", "touch /new /etc/group; rm /etc/passwd"]).success();
     assert_eq!(api.docker(["diff", "box"]).success().text(), "C /etc\nC /etc/group\nD /etc/passwd\nA /new");
     api.docker(["kill", "box"]).success();
+    api.docker(["wait", "box"]).success();
     let stopped = api.get("/containers/box/top").expect(409).json();
     assert!(stopped["message"].as_str().unwrap().ends_with(" is not running"), "{stopped}");
 }
@@ -74,7 +75,9 @@ fn processes_and_changes_are_listed() {
 fn a_prune_takes_what_its_filters_match() {
     let api = with_sleeper();
     for name in ["keep", "go"] {
-        api.world.hull(["create", "--name", name, "--label", &format!("which={name}"), "busybox"]).success();
+        api.world
+            .hull(["create", "--name", name, "--label", &format!("which={name}"), "busybox", "true"])
+            .success();
     }
     let filters = "filters=%7B%22label%22%3A%5B%22which%3Dgo%22%5D%7D";
     let id = api.get("/containers/go/json").json()["Id"].clone();
