@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use sys::event::{Inotify, PollFlags, WatchFlags, poll_one};
+use sys::event::{Notifier, PollFlags, WatchFlags, poll_one};
 
 /// The size at which the log is turned over.
 pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -167,11 +167,11 @@ pub struct Window {
 /// Opens the log at `path` (which need not exist yet) for reading and following.
 pub fn follow(path: &Path, window: Window) -> io::Result<Follower> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let inotify = Inotify::new()?;
+    let changes = Notifier::new()?;
     // The directory, not the file: that also tells of turn-overs and of a log that does not exist yet.
-    inotify.watch(directory, WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_FROM)?;
+    changes.watch(directory, WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_FROM)?;
     let mut follower =
-        Follower { path: path.to_owned(), window, inotify, file: None, buffer: Vec::new(), parsed: 0 };
+        Follower { path: path.to_owned(), window, changes, file: None, buffer: Vec::new(), parsed: 0 };
     match window.since_ns {
         Some(_) => match File::open(suffixed(path, "1")) {
             Ok(older) => follower.file = Some(older),
@@ -192,7 +192,7 @@ pub fn follow(path: &Path, window: Window) -> io::Result<Follower> {
 pub struct Follower {
     path: PathBuf,
     window: Window,
-    inotify: Inotify,
+    changes: Notifier,
     file: Option<File>,
     buffer: Vec<u8>,
     parsed: usize,
@@ -231,8 +231,8 @@ impl Follower {
                 let left = Duration::from_nanos(left);
                 wait = Some(wait.map_or(left, |w| w.min(left)));
             }
-            let ready = poll_one(self.inotify.as_fd(), PollFlags::IN, wait)?;
-            self.inotify.take()?;
+            let ready = poll_one(self.changes.as_fd(), PollFlags::IN, wait)?;
+            self.changes.take()?;
             if !ready && deadline.is_some_and(|d| Instant::now() >= d) {
                 return Ok(Next::Idle);
             }
@@ -289,7 +289,7 @@ impl Follower {
 impl AsFd for Follower {
     /// Readable when [`Follower::next_within`] may have something new.
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.inotify.as_fd()
+        self.changes.as_fd()
     }
 }
 

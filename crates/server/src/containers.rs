@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod control;
 pub mod create;
+pub mod files;
 pub mod list;
 pub mod logs;
 pub mod wait;

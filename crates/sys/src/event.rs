@@ -1,6 +1,6 @@
 //! Readiness: poll, signalfd, inotify.
 //!
-//! Deadlines are poll's timeout; hull's loops compute the nearest one themselves and need no timer descriptors.
+//! Deadlines are poll's timeout; hull's loops compute the nearest one themselves. The one timer stands in for inotify.
 
 use std::ffi::OsString;
 use std::io;
@@ -98,6 +98,79 @@ pub struct Change {
     pub events: InotifyEvents,
     /// The entry concerned, when a directory is watched.
     pub name: Option<OsString>,
+}
+
+/// Tells that something may have changed: as soon as it has, or, when the user's inotify instances are used up, every
+/// [`TICK`]. Many readers at once then cost time, not their answers.
+#[derive(Debug)]
+pub enum Notifier {
+    Inotify(Inotify),
+    Timer(OwnedFd),
+}
+
+/// How often a [`Notifier`] without inotify has its reader look.
+const TICK: Duration = Duration::from_millis(50);
+
+impl Notifier {
+    /// Opens a non-blocking instance.
+    ///
+    /// # Errors
+    /// No descriptor is to be had.
+    pub fn new() -> io::Result<Self> {
+        match Inotify::new() {
+            Ok(inotify) => Ok(Self::Inotify(inotify)),
+            // inotify_init1(2): the limit of instances per user and that of descriptors share an errno.
+            Err(error) if error.raw_os_error() == Some(libc::EMFILE) => Self::timer(),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn timer() -> io::Result<Self> {
+        use rustix::time::{
+            Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+            timerfd_settime,
+        };
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        let tick = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
+        timerfd_settime(
+            &timer,
+            TimerfdTimerFlags::empty(),
+            &Itimerspec { it_interval: tick, it_value: tick },
+        )?;
+        Ok(Self::Timer(timer))
+    }
+
+    /// Watches `path` for `events`.
+    ///
+    /// # Errors
+    /// As [`Inotify::watch`].
+    pub fn watch(&self, path: &Path, events: WatchFlags) -> io::Result<()> {
+        match self {
+            Self::Inotify(inotify) => inotify.watch(path, events).map(drop),
+            Self::Timer(_) => Ok(()),
+        }
+    }
+
+    /// Takes everything that is pending.
+    ///
+    /// # Errors
+    /// The descriptor cannot be read.
+    pub fn take(&self) -> io::Result<()> {
+        match self {
+            Self::Inotify(inotify) => inotify.take().map(drop),
+            Self::Timer(timer) => read_now(timer.as_fd(), &mut [0; 8]).map(drop),
+        }
+    }
+}
+
+impl AsFd for Notifier {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Inotify(inotify) => inotify.as_fd(),
+            Self::Timer(timer) => timer.as_fd(),
+        }
+    }
 }
 
 /// Changes of files and directories as a readable descriptor; see inotify(7).

@@ -4,6 +4,7 @@ mod buildkit;
 mod builds;
 mod containers;
 mod exec;
+mod files;
 mod images;
 mod listening;
 mod networks;

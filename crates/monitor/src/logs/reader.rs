@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
-use sys::event::{Inotify, PollFlags, WatchFlags, poll_one};
+use sys::event::{Notifier, PollFlags, WatchFlags, poll_one};
 
 use super::{Stream, file_path};
 
@@ -69,7 +69,7 @@ pub struct Reader {
 
 #[derive(Debug)]
 struct Watch {
-    inotify: Inotify,
+    changes: Notifier,
     target: Follow,
     ended: bool,
 }
@@ -85,15 +85,15 @@ impl Reader {
 
     /// Makes the reader wait for more at the end of the log, until the container has ended.
     pub fn follow(mut self, target: Follow) -> io::Result<Self> {
-        let inotify = Inotify::new()?;
+        let changes = Notifier::new()?;
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         let events = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF;
-        inotify.watch(directory, events)?;
-        match inotify.watch(&target.run_dir, WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF) {
+        changes.watch(directory, events)?;
+        match changes.watch(&target.run_dir, WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        self.follow = Some(Watch { inotify, target, ended: false });
+        self.follow = Some(Watch { changes, target, ended: false });
         Ok(self)
     }
 
@@ -131,8 +131,8 @@ impl Reader {
             if let Some(deadline) = deadline {
                 wait = wait.min(deadline.saturating_duration_since(Instant::now()));
             }
-            let ready = poll_one(watch.inotify.as_fd(), PollFlags::IN, Some(wait))?;
-            watch.inotify.take()?;
+            let ready = poll_one(watch.changes.as_fd(), PollFlags::IN, Some(wait))?;
+            watch.changes.take()?;
             if !ready && deadline.is_some_and(|d| Instant::now() >= d) {
                 return Ok(Step::Idle);
             }
@@ -141,7 +141,7 @@ impl Reader {
 
     /// Readable when a following reader may have something new.
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.follow.as_ref().map(|watch| watch.inotify.as_fd())
+        self.follow.as_ref().map(|watch| watch.changes.as_fd())
     }
 
     fn buffered(&mut self) -> Option<LogLine> {

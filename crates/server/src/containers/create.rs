@@ -4,8 +4,9 @@ mod translate;
 
 pub use translate::endpoint;
 
-use api::container::CreateRequest;
+use api::container::{CreateRequest, UpdateRequest};
 use axum::http::StatusCode;
+use engine::model::UpdateSpec;
 use image::PullPolicy;
 use oci::image::Platform;
 use serde_json::json;
@@ -36,4 +37,20 @@ pub async fn create(mut request: Request) -> Result<Response, Refusal> {
         .await?;
     let body = json!({"Id": created.id.as_str(), "Warnings": created.warnings});
     Ok(reply::json(StatusCode::CREATED, &body))
+}
+
+/// `POST /containers/{id}/update`.
+pub async fn update(mut request: Request, id: &str) -> Result<Response, Refusal> {
+    let body: UpdateRequest = request.required().await?;
+    let restart =
+        body.restart_policy.filter(|policy| policy.name.as_ref().is_some_and(|name| !name.is_empty()));
+    translate::refuse_resources(&body.resources)?;
+    translate::refuse_in_update(&body.resources)?;
+    let update = UpdateSpec {
+        limits: translate::limits(body.resources)?,
+        restart: restart.map(|policy| translate::restart(Some(policy))).transpose()?,
+    };
+    let id = id.to_owned();
+    request.engine(move |engine| engine.update(&id, &update)).await?;
+    Ok(reply::ok(&json!({"Warnings": null})))
 }

@@ -72,8 +72,6 @@ pub fn container(request: wire::CreateRequest) -> Result<ContainerSpec> {
 
 fn refuse_unsupported(config: &wire::ContainerConfig, host: &wire::HostConfig) -> Result<()> {
     let given = |value: &Option<String>| value.as_ref().is_some_and(|text| !text.is_empty());
-    let some = |value: Option<i64>| value.is_some_and(|number| number != 0);
-    let limits = &host.resources;
     refuse(
         "HostConfig.Links",
         host.links.as_ref().is_some_and(|links| !links.is_empty()),
@@ -102,6 +100,13 @@ fn refuse_unsupported(config: &wire::ContainerConfig, host: &wire::HostConfig) -
         host.isolation.as_ref().is_some_and(|name| !matches!(name.as_str(), "" | "default")),
         "it is for Windows",
     )?;
+    refuse_resources(&host.resources)?;
+    refuse("ArgsEscaped", config.args_escaped.unwrap_or_default(), "it is for Windows")
+}
+
+/// Refuses limits that hull does not have.
+pub(super) fn refuse_resources(limits: &wire::Resources) -> Result<()> {
+    let some = |value: Option<i64>| value.is_some_and(|number| number != 0);
     refuse(
         "HostConfig.BlkioWeightDevice",
         limits.blkio_weight_device.as_ref().is_some_and(|list| !list.is_empty()),
@@ -123,8 +128,17 @@ fn refuse_unsupported(config: &wire::ContainerConfig, host: &wire::HostConfig) -
         "HostConfig.IOMaximumBandwidth",
         limits.io_maximum_bandwidth.is_some_and(|n| n != 0),
         "it is for Windows",
-    )?;
-    refuse("ArgsEscaped", config.args_escaped.unwrap_or_default(), "it is for Windows")
+    )
+}
+
+/// Refuses what cannot be changed once a container exists.
+pub(super) fn refuse_in_update(limits: &wire::Resources) -> Result<()> {
+    let listed = |list: bool, name: &str| refuse(name, list, "it is fixed when a container is created");
+    listed(limits.devices.as_ref().is_some_and(|list| !list.is_empty()), "Devices")?;
+    listed(limits.device_cgroup_rules.as_ref().is_some_and(|list| !list.is_empty()), "DeviceCgroupRules")?;
+    listed(limits.ulimits.as_ref().is_some_and(|list| !list.is_empty()), "Ulimits")?;
+    listed(limits.cgroup_parent.as_ref().is_some_and(|parent| !parent.is_empty()), "CgroupParent")?;
+    listed(limits.init.unwrap_or_default(), "Init")
 }
 
 fn process(config: wire::ContainerConfig, host: &mut wire::HostConfig, init: bool) -> Result<ProcessSpec> {
