@@ -150,7 +150,8 @@ mod tests {
             let refusal = read(&Query::parse(Some(query))).err().unwrap_or_else(|| panic!("{query}"));
             assert!(refusal.status == 501 && refusal.message.starts_with(name), "{refusal:?}");
         }
-        for query in ["buildargs=7", "labels=%7B", "memory=much", "extrahosts=here", "platform=1"] {
+        for query in ["buildargs=7", "labels=%7B", "memory=much", "extrahosts=here", "platform=a%2Fb%2Fc%2Fd"]
+        {
             assert_eq!(
                 read(&Query::parse(Some(query))).err().map(|refusal| refusal.status.as_u16()),
                 Some(400),
