@@ -15,7 +15,7 @@ fuzz_target!(|json: &[u8]| {
         // No terminal is connected here, which would end every one that asks for it.
         process.terminal = false;
     }
-    let _ = runtime::warnings(&spec.process.clone().unwrap_or_default());
+    let _ = runtime::warnings(&spec.process.clone().unwrap_or_default(), spec.linux.as_ref());
     let _ = runtime::check(Launch {
         id: "fuzz",
         spec: &spec,
