@@ -82,7 +82,9 @@ fn test(filter: &[String]) -> Result<(), String> {
     // All of them: a run on another machine is too dear to tell one failure at a time.
     let mut words = vec!["test", "--workspace", "--no-fail-fast"];
     words.extend(filter.iter().map(String::as_str));
-    let tested = cargo(&words);
+    // Whoever was started in the background of a script ignores the interrupts that some tests send, and passes that on.
+    let mut command = Command::new("env");
+    let tested = run(command.arg("--default-signal=INT,QUIT").arg(program()).args(&words));
     let left = testkit::Snapshot::of_host().since(&before);
     tested?;
     match left.is_empty() {
@@ -92,7 +94,12 @@ fn test(filter: &[String]) -> Result<(), String> {
 }
 
 fn cargo(words: &[&str]) -> Result<(), String> {
-    run(Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args(words))
+    run(Command::new(program()).args(words))
+}
+
+/// The cargo that runs this.
+fn program() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 /// Runs `command` with our own standard streams; its failure is an error that names it.
