@@ -169,7 +169,9 @@ fn what_happens_to_images_is_told() {
     };
     neighbour.hull(["tag", "busybox", &name]).success();
     neighbour.hull(["push", "-q", &name]).success();
-    assert_eq!(told(&neighbour), [format!("tag {name}"), format!("push {name}")]);
+    let [import, others @ ..] = &told(&neighbour)[..] else { panic!("nothing is told") };
+    assert!(import.starts_with("import sha256:"), "{import}");
+    assert_eq!(others, [format!("tag {name}"), format!("push {name}")]);
     let third = World::new(env!("CARGO_BIN_EXE_hull"));
     third.file("Dockerfile", &format!("FROM {name}\n"));
     third.file("compose.yaml", &format!("name: p\nservices:\n  a: {{image: '{name}'}}\n"));
