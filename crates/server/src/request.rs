@@ -106,6 +106,10 @@ impl Request {
             let text = format!("malformed Content-Type header ({media_type}): must be 'application/json'");
             return Err(Refusal::invalid(text));
         }
+        // Lists would be taken for documents whose first members they are.
+        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            return Err(Refusal::invalid("invalid JSON: the body is no object"));
+        }
         let mut reader = serde_json::Deserializer::from_slice(&bytes);
         let document = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let (path, cause) = (error.path().to_string(), error.inner());

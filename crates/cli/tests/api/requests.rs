@@ -31,6 +31,7 @@ fn documents_that_cannot_be_read_are_told_where() {
         answer.json()["message"].as_str().unwrap().to_owned()
     };
     assert!(create(json, "{").starts_with("invalid JSON: "));
+    assert!(create(json, "[]").starts_with("invalid JSON: the body is no object"));
     assert!(create(json, "").starts_with("invalid JSON: got EOF"));
     assert!(create(json, r#"{"Image":"busybox"} trailing"#).contains("unexpected content after JSON"));
     assert!(create("", r#"{"Image":"busybox"}"#).contains("malformed Content-Type header"));

@@ -16,6 +16,9 @@ impl Given {
     /// # Errors
     /// What is wrong with the document.
     pub fn entry(host: &str, document: &str) -> Result<Self, &'static str> {
+        if !document.trim_start().starts_with('{') {
+            return Err("it is no object");
+        }
         let credential = entry::read(document)?;
         Ok(Self(credential.map(|credential| (host.to_owned(), credential)).into_iter().collect()))
     }
