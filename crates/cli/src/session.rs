@@ -11,10 +11,9 @@ use monitor::logs::Stream;
 use sys::event::{PollFd, PollFlags, SignalFd, poll, read_now};
 use sys::terminal::{RawMode, WindowSize, window_size};
 
-mod detach;
 pub mod process;
 
-pub use detach::DetachKeys;
+pub use engine::detach::DetachKeys;
 
 /// How a session ended.
 pub enum End {
@@ -164,7 +163,7 @@ pub fn run(mut stream: AttachStream, signals: &SignalFd, options: &Options<'_>) 
 fn take_input(
     stdin: BorrowedFd<'_>,
     stream: &mut AttachStream,
-    keys: &mut detach::Matcher,
+    keys: &mut engine::detach::Matcher,
     open: &mut bool,
 ) -> io::Result<bool> {
     let mut buffer = [0; 16 * 1024];

@@ -18,6 +18,7 @@ pub mod changes;
 pub mod commit;
 pub mod control;
 pub mod create;
+pub mod detach;
 pub mod disk;
 pub mod engine;
 mod events;

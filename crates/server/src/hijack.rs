@@ -10,6 +10,7 @@ use api::{Version, stream};
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use bytes::{Bytes, BytesMut};
+use engine::detach::{DetachKeys, Matcher};
 use http_body_util::BodyExt as _;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -19,11 +20,20 @@ use monitor::protocol::Control;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
+use crate::refusal::Refusal;
 use crate::reply::{self, Response};
 use crate::request::Request;
 
 /// Bytes moved at once.
 const PIECE: usize = 32 << 10;
+
+/// What finds the keys that a client detaches with in its input: there are none but at a terminal.
+///
+/// # Errors
+/// Keys that are none.
+pub fn detach_keys(keys: Option<&str>, is_terminal: bool) -> Result<Matcher, Refusal> {
+    Ok(DetachKeys::from_flag(keys)?.matcher(is_terminal))
+}
 
 /// How a hijacked connection carries output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,11 +172,17 @@ impl Attached {
         Ok(Self { socket: UnixStream::from_std(socket)?, read })
     }
 
-    /// Moves bytes both ways until the container, or its output, has ended.
+    /// Moves bytes both ways until the container, or its output, has ended, or the client has detached with its keys.
     ///
     /// # Errors
     /// The client went away.
-    pub async fn bridge(self, client: Client, framing: Framing, takes_input: bool) -> io::Result<()> {
+    pub async fn bridge(
+        self,
+        client: Client,
+        framing: Framing,
+        takes_input: bool,
+        mut keys: Matcher,
+    ) -> io::Result<()> {
         let Self { mut socket, read } = self;
         let (mut from_container, mut to_container) = socket.split();
         let (mut from_client, mut to_client) = tokio::io::split(client);
@@ -194,26 +210,29 @@ impl Attached {
             let mut piece = vec![0; PIECE];
             loop {
                 let length = from_client.read(&mut piece).await?;
+                if !takes_input && length > 0 {
+                    continue;
+                }
                 let mut frames = Vec::new();
+                let (bytes, has_detached) = keys.feed(&piece[..length]);
                 match length {
                     0 => encode_control(&mut frames, &Control::CloseStdin),
-                    length if takes_input => encode_stdin(&mut frames, &piece[..length]),
-                    _ => continue,
+                    _ => encode_stdin(&mut frames, &bytes),
                 }
                 if takes_input {
                     to_container.write_all(&frames).await?;
                 }
-                if length == 0 {
-                    return Ok::<(), io::Error>(());
+                if length == 0 || has_detached {
+                    return Ok::<bool, io::Error>(has_detached);
                 }
             }
         };
         let mut output = std::pin::pin!(output);
-        tokio::select! {
+        let has_detached = tokio::select! {
             biased;
             ended = &mut output => return ended,
-            failed = input => failed?,
-        }
-        output.await
+            ended = input => ended?,
+        };
+        if has_detached { Ok(()) } else { output.await }
     }
 }

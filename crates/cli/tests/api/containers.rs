@@ -126,3 +126,44 @@ fn killing_the_server_hurts_no_container() {
     assert_eq!(logs.text(), "tick");
     api.docker(["rm", "-f", "lives"]).success();
 }
+
+#[test]
+fn an_attach_looks_back_or_forward_or_both() {
+    let api = served();
+    let script = "echo before; echo wrong >&2; read x; echo after-$x";
+    api.docker(["run", "-d", "-i", "--name", "box", "busybox", "sh", "-c", script]).success();
+    testkit::eventually("it has begun", 20, || {
+        api.docker(["logs", "box"]).stderr.contains("wrong").then_some(())
+    });
+    let back = |query: &str| {
+        let answer = api.request("POST", &format!("/containers/box/attach?{query}"), "", b"").expect(200);
+        answer.text()
+    };
+    let both = back("logs=1&stdout=1&stderr=1");
+    assert!(both.contains("before\n") && both.contains("wrong\n"), "{both:?}");
+    assert!(!back("logs=1&stdout=1").contains("wrong"));
+    assert_eq!(back("stdout=1"), "");
+    let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
+    let target = "/containers/box/attach?logs=1&stream=1&stdin=1&stdout=1";
+    let mut client = api.begin("POST", target, upgrade, b"");
+    client.write_all(b"now\n").unwrap();
+    let mut all = Vec::new();
+    client.read_to_end(&mut all).unwrap();
+    let all = String::from_utf8_lossy(&all);
+    assert!(all.contains("before\n") && all.contains("after-now\n"), "{all:?}");
+    let wrong =
+        api.request("POST", "/containers/box/attach?stream=1&detachKeys=shift-q", upgrade, b"").expect(400);
+    assert!(wrong.text().contains("shift-q"), "{}", wrong.text());
+}
+
+#[test]
+fn the_detach_keys_leave_a_terminal_alone() {
+    let api = served();
+    api.docker(["run", "-dit", "--name", "box", "busybox", "sh"]).success();
+    let mut terminal = api.terminal(["attach", "--detach-keys", "ctrl-a,d", "box"]);
+    terminal.send("echo here-$((1+1))\r");
+    terminal.expect("here-2");
+    terminal.send("\x01d");
+    assert_eq!(terminal.finish().0, Some(1), "docker tells a detach by it");
+    assert_eq!(api.world.inspect("box", "{{.State.Running}}"), "true");
+}
