@@ -9,7 +9,8 @@ use diag::{Class, Diagnose, Failure};
 use net::NetworkError;
 use std::io;
 use std::path::{Path, PathBuf};
-use store::StoreError;
+use std::time::{Duration, Instant};
+use store::{ExclusiveLock, StoreError};
 use sys::fs::{FileLock, LockKind};
 
 /// Why something may be left.
@@ -52,6 +53,9 @@ impl Diagnose for ResetError {
     }
 }
 
+/// How long a reset waits for others to let go of the store.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 impl Engine {
     /// Kills and removes every container, then networks, firewall table, control groups, images, volumes, and all files below
     /// both roots. Directories that a volume only points to stay.
@@ -69,8 +73,7 @@ impl Engine {
             return Err(ResetError::Containers { total: ids.len(), failures });
         }
         lazy::end_services(self.store())?;
-        let lock =
-            self.store().try_lock_exclusive()?.ok_or_else(|| ResetError::Busy { data: data.clone() })?;
+        let lock = self.lock_exclusively()?.ok_or_else(|| ResetError::Busy { data: data.clone() })?;
         // Whoever brings pulled images to the disk is about to end.
         let settled = FileLock::acquire(settle_lock(self.store()), LockKind::Exclusive);
         drop(settled.map_err(|source| ResetError::Remove { path: settle_lock(self.store()), source })?);
@@ -83,6 +86,19 @@ impl Engine {
             empty(&root)?;
         }
         Ok(())
+    }
+
+    /// Waits a little for the store's lock: processes that were just ended, and commands that collect what others left, hold it for
+    /// moments.
+    fn lock_exclusively(&self) -> Result<Option<ExclusiveLock>, StoreError> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let lock = self.store().try_lock_exclusive()?;
+            if lock.is_some() || Instant::now() > end {
+                return Ok(lock);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Removes control groups that killed processes left. They are empty by now; one that is not is reported by the next start.
