@@ -2,8 +2,9 @@
 
 use crate::model::ContainerId;
 use crate::record::Container;
+use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use store::{Roots, Store, StoreError};
@@ -19,6 +20,9 @@ pub struct Engine {
     pub(crate) registry: OnceLock<registry::Client>,
     hierarchy: OnceLock<cgroup::Hierarchy>,
 }
+
+/// Under which number a hidden command finds what [`Engine::spawn_hidden`] passes on.
+pub(crate) const INHERITED_FD: i32 = 3;
 
 impl Engine {
     /// Opens the roots, making what is missing; leftovers of killed processes are cleaned up as they are met.
@@ -77,6 +81,19 @@ impl Engine {
                 Ok(self.program.get_or_init(|| sealed).as_fd())
             }
         }
+    }
+
+    /// Starts one of hull's hidden commands, `args` and the descriptor that it finds as [`INHERITED_FD`], and leaves it to itself.
+    pub(crate) fn spawn_hidden(&self, args: &[&OsStr], inherited: BorrowedFd<'_>) -> io::Result<()> {
+        // Not under the number that becomes the other's before the exec.
+        let program = sys::spawn::duplicate_above(self.program()?, INHERITED_FD + 1)?;
+        sys::spawn::spawn_forgotten(&sys::spawn::Spawn {
+            program: Path::new(&format!("/proc/self/fd/{}", program.as_raw_fd())),
+            args: &[&[OsStr::new("hull")], args].concat(),
+            fds: &[(inherited, INHERITED_FD)],
+            new_session: true,
+        })
+        .map(drop)
     }
 
     /// Name of a container's control group.

@@ -1,7 +1,7 @@
 //! One more process in a running container.
 
 use crate::create::{InvalidSpec, env_key};
-use crate::engine::Engine;
+use crate::engine::{Engine, INHERITED_FD};
 use crate::events;
 use crate::launch;
 use crate::lookup::LookupError;
@@ -14,8 +14,7 @@ use monitor::plan::LaunchPlan;
 use monitor::state::{State, Status};
 use runtime::{Exec, LaunchError, Process, Stdio, UserSpec};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use sys::event::PollFlags;
 
@@ -174,29 +173,19 @@ impl Engine {
     }
 }
 
-/// Where the hidden command `hold-terminal` finds the terminal.
-const TERMINAL_FD: i32 = 3;
-
 impl Engine {
     /// Leaves the terminal of an exec to a process of its own: the kernel hangs up on whom nobody holds the terminal of.
     ///
     /// # Errors
     /// That process cannot be started.
     pub fn hold_terminal(&self, terminal: &OwnedFd) -> io::Result<()> {
-        let program = sys::spawn::duplicate_above(self.program()?, TERMINAL_FD + 1)?;
-        sys::spawn::spawn_forgotten(&sys::spawn::Spawn {
-            program: Path::new(&format!("/proc/self/fd/{}", program.as_raw_fd())),
-            args: &["hull".as_ref(), "hold-terminal".as_ref()],
-            fds: &[(terminal.as_fd(), TERMINAL_FD)],
-            new_session: true,
-        })
-        .map(drop)
+        self.spawn_hidden(&["hold-terminal".as_ref()], terminal.as_fd())
     }
 }
 
 /// The hidden command `hold-terminal`: reads what nobody looks at any more, until the last process on the terminal has ended.
 pub fn hold_terminal_main() -> ExitCode {
-    let Ok(terminal) = sys::spawn::claim_inherited(TERMINAL_FD) else {
+    let Ok(terminal) = sys::spawn::claim_inherited(INHERITED_FD) else {
         return ExitCode::from(diag::EXIT_USAGE);
     };
     let mut buffer = [0; 4096];

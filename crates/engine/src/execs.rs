@@ -11,7 +11,7 @@
 //! Each has a small process of its own, its *holder*, which is its parent and lives as long as it does: the server that was asked
 //! for it, and that one's client, may go at any time.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, INHERITED_FD};
 use crate::events;
 use crate::exec::ExecError;
 use crate::ids;
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -62,8 +62,6 @@ struct State {
     exit_code: Option<i32>,
 }
 
-/// Under which number a holder finds the connection to its client.
-const CLIENT_FD: i32 = 3;
 /// How long an instance that has ended can still be looked at.
 const KEPT: Duration = Duration::from_secs(300);
 
@@ -125,22 +123,10 @@ impl Engine {
     }
 
     fn spawn_holder(&self, id: &str) -> io::Result<UnixStream> {
-        let program = sys::spawn::duplicate_above(self.program()?, CLIENT_FD + 1)?;
         let (ours, theirs) = UnixStream::pair()?;
-        let theirs_fd = sys::spawn::duplicate_above(theirs.as_fd(), CLIENT_FD + 1)?;
         let roots = self.store().roots();
-        sys::spawn::spawn_forgotten(&sys::spawn::Spawn {
-            program: Path::new(&format!("/proc/self/fd/{}", program.as_raw_fd())),
-            args: &[
-                "hull".as_ref(),
-                "hold-exec".as_ref(),
-                roots.data.as_os_str(),
-                roots.run.as_os_str(),
-                id.as_ref(),
-            ],
-            fds: &[(theirs_fd.as_fd(), CLIENT_FD)],
-            new_session: true,
-        })?;
+        let args = ["hold-exec".as_ref(), roots.data.as_os_str(), roots.run.as_os_str(), id.as_ref()];
+        self.spawn_hidden(&args, theirs.as_fd())?;
         Ok(ours)
     }
 
@@ -296,7 +282,9 @@ fn state(directory: &Path) -> State {
 pub fn hold_exec_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let [data, run, id] = args.as_slice() else { return ExitCode::from(diag::EXIT_USAGE) };
-    let Ok(client) = sys::spawn::claim_inherited(CLIENT_FD) else { return ExitCode::from(diag::EXIT_USAGE) };
+    let Ok(client) = sys::spawn::claim_inherited(INHERITED_FD) else {
+        return ExitCode::from(diag::EXIT_USAGE);
+    };
     let _ = sys::process::set_name(c"hull-exec");
     let _ = std::env::set_current_dir("/");
     sys::process::set_umask(0o022);

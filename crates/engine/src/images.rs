@@ -1,6 +1,6 @@
 //! Images as users list and inspect them.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, INHERITED_FD};
 use crate::events;
 use crate::list::ListError;
 use crate::model::{Filters, FiltersError, ImageInspect, ImageSummary, ListOptions};
@@ -16,8 +16,8 @@ use registry::{Client, ClientOptions, Credentials, Found, RegistryError};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use store::db::manifests::ManifestRecord;
@@ -186,7 +186,7 @@ impl Engine {
         reference: &Reference,
         options: &PullOptions,
     ) -> Result<Pulled, PullError> {
-        let pulled = self.settling(|| self.images().pull(client, reference, options))?;
+        let pulled = self.images().pull(client, reference, options)?;
         self.pulled(reference);
         Ok(pulled)
     }
@@ -226,7 +226,8 @@ impl Engine {
         input: &mut (dyn Read + Send),
         platform: Option<&Platform>,
     ) -> Result<Vec<Loaded>, LoadError> {
-        let loaded = self.settling(|| self.images().load(input, platform))?;
+        let loaded = self.images().load(input, platform)?;
+        self.settle();
         for image in &loaded {
             let id = image.image.to_string();
             self.emit(&events::image(&id, &id, "load"));
@@ -300,32 +301,21 @@ impl Engine {
         policy: PullPolicy,
         options: &PullOptions,
     ) -> Result<Image, PullError> {
-        self.settling(|| self.images().ensure(self, name, policy, options))
+        self.images().ensure(self, name, policy, options)
     }
 
-    /// Does `work` and has a process of its own bring to the disk what that only made complete: see [`store::db::unsettled`].
-    fn settling<T>(&self, work: impl FnOnce() -> T) -> T {
-        let newest = || self.store().database().read(unsettled::newest_ns).unwrap_or_default();
-        let before = newest();
-        let done = work();
-        if newest() > before {
+    /// Has a process of its own bring to the disk what is only complete yet: see [`store::db::unsettled`].
+    fn settle(&self) {
+        if self.store().database().read(unsettled::any).is_ok_and(|any| any) {
             // Where it cannot be started, the next sync of anybody's does it.
             let _ = self.start_settling();
         }
-        done
     }
 
     fn start_settling(&self) -> io::Result<()> {
         let lock = FileLock::acquire(settle_lock(self.store()), LockKind::Shared)?;
-        let program = sys::spawn::duplicate_above(self.program()?, LOCK_FD + 1)?;
         let roots = self.store().roots();
-        sys::spawn::spawn_forgotten(&sys::spawn::Spawn {
-            program: Path::new(&format!("/proc/self/fd/{}", program.as_raw_fd())),
-            args: &["hull".as_ref(), "settle".as_ref(), roots.data.as_os_str(), roots.run.as_os_str()],
-            fds: &[(lock.as_fd(), LOCK_FD)],
-            new_session: true,
-        })
-        .map(drop)
+        self.spawn_hidden(&["settle".as_ref(), roots.data.as_os_str(), roots.run.as_os_str()], lock.as_fd())
     }
 
     /// Bytes that each image, by its id, has in common with others.
@@ -374,9 +364,6 @@ impl Engine {
     }
 }
 
-/// Under which number the hidden command `settle` holds the lock that says it is at work.
-const LOCK_FD: i32 = 3;
-
 /// A lock that is held by whoever syncs.
 pub(crate) fn settle_lock(store: &Store) -> PathBuf {
     store.run().join("settle.lock")
@@ -388,7 +375,9 @@ pub fn settle_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (Some(data), Some(run), None) = (args.next(), args.next(), args.next()) else {
         return ExitCode::from(diag::EXIT_USAGE);
     };
-    let Ok(_lock) = sys::spawn::claim_inherited(LOCK_FD) else { return ExitCode::from(diag::EXIT_USAGE) };
+    let Ok(_lock) = sys::spawn::claim_inherited(INHERITED_FD) else {
+        return ExitCode::from(diag::EXIT_USAGE);
+    };
     let settled = Store::open(&Roots::new(data, run)).and_then(|store| store.settle());
     if settled.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -407,6 +396,7 @@ impl Registries for Engine {
     fn pulled(&self, reference: &Reference) {
         let name = reference.familiar();
         self.emit(&events::image(&name, &name, "pull"));
+        self.settle();
     }
 }
 

@@ -24,10 +24,9 @@ pub fn contains(reader: &Reader<'_>, image: &Digest) -> Result<bool, DatabaseErr
     Ok(reader.one(TABLE, sql, [image.to_string()], |_| Ok(()))?.is_some())
 }
 
-/// When the last note was made.
-pub fn newest_ns(reader: &Reader<'_>) -> Result<Option<i64>, DatabaseError> {
-    let newest = reader.one(TABLE, "SELECT MAX(noted_ns) FROM unsettled", [], |row| row.get(0))?;
-    Ok(newest.flatten())
+/// Whether anything is noted.
+pub fn any(reader: &Reader<'_>) -> Result<bool, DatabaseError> {
+    Ok(reader.one(TABLE, "SELECT 1 FROM unsettled LIMIT 1", [], |_| Ok(()))?.is_some())
 }
 
 /// Notes that content named before `since_ns` is on the disk: what [`crate::Store::sync`] returned.
