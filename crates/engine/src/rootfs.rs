@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use store::Store;
-use sys::mount::{Attributes, Context};
+use sys::mount::Attributes;
 
 /// The root of an image with these layers, base first; nothing can be written to it.
 pub fn read_only(store: &Store, layers: &[DiffId]) -> io::Result<OwnedFd> {
@@ -32,17 +32,7 @@ pub fn merged(store: &Store, layers: &[DiffId], data_dir: &Path) -> io::Result<O
 
 /// Mounts `lower`, topmost first, with the writable layer of `data_dir` on top.
 fn overlay(lower: &[PathBuf], data_dir: Option<&Path>, attributes: Attributes) -> io::Result<OwnedFd> {
-    let context = Context::open("overlay")?;
-    let complain = |error: io::Error| match context.complaint() {
-        Some(text) => io::Error::new(error.kind(), format!("{text} ({error})")),
-        None => error,
-    };
-    for directory in lower {
-        context.set("lowerdir+", directory).map_err(complain)?;
-    }
-    if let Some(data_dir) = data_dir {
-        context.set("upperdir", data_dir.join("upper")).map_err(complain)?;
-        context.set("workdir", data_dir.join("work")).map_err(complain)?;
-    }
-    context.mount(attributes).map(sys::mount::Tree::into_fd).map_err(complain)
+    let over = data_dir.map(|data_dir| (data_dir.join("upper"), data_dir.join("work")));
+    let over = over.as_ref().map(|(upper, work)| (upper.as_path(), work.as_path()));
+    runtime::overlay::detached(lower, over, attributes).map(sys::mount::Tree::into_fd)
 }

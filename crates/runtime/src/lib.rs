@@ -31,7 +31,7 @@ mod launch;
 mod listener;
 mod mountinfo;
 mod outside;
-mod overlay;
+pub mod overlay;
 mod plan;
 mod process;
 pub mod seal;

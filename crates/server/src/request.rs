@@ -106,6 +106,10 @@ impl Request {
             let text = format!("malformed Content-Type header ({media_type}): must be 'application/json'");
             return Err(Refusal::invalid(text));
         }
+        // Clients that have nothing to say spell it out.
+        if bytes.trim_ascii() == b"null" {
+            return Ok(None);
+        }
         // Lists would be taken for documents whose first members they are.
         if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
             return Err(Refusal::invalid("invalid JSON: the body is no object"));

@@ -25,12 +25,12 @@ pub fn is_note(name: &[u8]) -> bool {
     name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }
 
-/// What a mount option list begins with so that upper directories stay layers by themselves: `redirect_dir`, `metacopy` and
-/// `index` would make them unreadable without the very layers below.
-pub fn options() -> &'static [u8] {
+/// The mount options, with their values, that keep upper directories layers by themselves: `redirect_dir`, `metacopy` and `index`
+/// would make them unreadable without the very layers below.
+pub fn options() -> &'static [(&'static str, Option<&'static str>)] {
     match is_in_subordinate_namespace() {
         // It turns the other two off by itself, and refuses to be told.
-        true => b"index=off,userxattr,",
-        false => b"index=off,redirect_dir=off,metacopy=off,",
+        true => &[("index", Some("off")), ("userxattr", None)],
+        false => &[("index", Some("off")), ("redirect_dir", Some("off")), ("metacopy", Some("off"))],
     }
 }

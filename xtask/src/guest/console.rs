@@ -125,7 +125,10 @@ impl Report {
         });
         match passed {
             true => self.passed.push(format!("{name}: {summary}")),
-            false => self.failed.push(format!("==== {name} ====\n{}", output.join("\n"))),
+            false => {
+                println!("==== {name} ====\n{}", output.join("\n"));
+                self.failed.push(format!("failed: {name}: {summary}"));
+            }
         }
     }
 
@@ -135,7 +138,7 @@ impl Report {
             self.end(false);
         }
         self.passed.iter().for_each(|line| println!("passed: {line}"));
-        self.failed.iter().for_each(|text| println!("{text}"));
+        self.failed.iter().for_each(|line| println!("{line}"));
         if let Some(left) = &self.left {
             return Err(format!("the tests left in the guest: {left}"));
         }

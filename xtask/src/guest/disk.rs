@@ -12,6 +12,7 @@ use super::{make_directory, output};
 
 /// The tools that tests use; they come with all they depend on, as installed here.
 const TOOLS: &[&str] = &[
+    "apache2-utils",
     "bash",
     "bsdutils",
     "busybox-static",
@@ -21,10 +22,12 @@ const TOOLS: &[&str] = &[
     "docker.io",
     "findutils",
     "grep",
+    "gzip",
     "iproute2",
     "mawk",
     "mount",
     "nftables",
+    "openssl",
     "perl-base",
     "podman",
     "procps",
@@ -36,6 +39,7 @@ const TOOLS: &[&str] = &[
     "tar",
     "uidmap",
     "util-linux",
+    "zstd",
 ];
 
 /// Of the kernel's modules, those for hardware the guest lacks are left out; tests open loop-control.

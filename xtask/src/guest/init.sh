@@ -17,6 +17,8 @@ busybox mount -t bpf -o nosuid,nodev,noexec,mode=700 bpf /sys/fs/bpf
 busybox ln -s /proc/self/fd /dev/fd
 # Who wants a module while BusyBox loads it for somebody else is told that it is there, and then that it is not.
 busybox modprobe overlay
+# Opening its device loads it, where udev or systemd has made the device.
+busybox modprobe fuse
 busybox chmod 1777 /tmp /var/tmp
 busybox mount --make-rshared /
 busybox ip link set lo up

@@ -33,6 +33,7 @@ fn documents_that_cannot_be_read_are_told_where() {
     assert!(create(json, "{").starts_with("invalid JSON: "));
     assert!(create(json, "[]").starts_with("invalid JSON: the body is no object"));
     assert!(create(json, "").starts_with("invalid JSON: got EOF"));
+    assert!(create(json, " null ").starts_with("invalid JSON: got EOF"));
     assert!(create(json, r#"{"Image":"busybox"} trailing"#).contains("unexpected content after JSON"));
     assert!(create("", r#"{"Image":"busybox"}"#).contains("malformed Content-Type header"));
     let wrong = create(json, r#"{"Image":"busybox","HostConfig":{"Mounts":[{"Target":5}]}}"#);

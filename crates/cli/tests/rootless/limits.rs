@@ -23,8 +23,13 @@ impl Part {
         if !mount.join("cgroup.controllers").exists() {
             return None;
         }
-        fs::write(mount.join("cgroup.subtree_control"), "+cpu +memory +pids").expect("tests run as root");
-        let part = Self(mount.join(format!("hull-part-{uid}")));
+        // Above it others may have enabled more controllers; what is between hands down these alone.
+        let above = mount.join(format!("hull-part-{uid}"));
+        fs::create_dir(&above).expect("tests run as root");
+        for group in [mount, &above] {
+            fs::write(group.join("cgroup.subtree_control"), "+cpu +memory +pids").expect("tests run as root");
+        }
+        let part = Self(above.join("user"));
         fs::create_dir(&part.0).expect("tests run as root");
         for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
             chown(part.0.join(file), Some(uid), Some(uid)).expect("tests run as root");
@@ -64,6 +69,7 @@ impl Drop for Part {
         while self.0.exists() && result.is_ok() {
             result = self.leaves().iter().try_for_each(|leaf| fs::remove_dir(self.0.join(leaf)));
         }
+        let result = result.and_then(|()| self.0.parent().map_or(Ok(()), fs::remove_dir));
         if !std::thread::panicking() {
             result.expect("nobody is in it any more");
         }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use sys::fs::OFlags;
-use sys::mount::{Attributes, Context, Depth, Tree};
+use sys::mount::{Depth, Tree};
 use sys::namespace::Kind;
 
 use crate::Rootfs;
@@ -57,8 +57,8 @@ fn mount_overlay(lower: &[PathBuf], upper: &Path, work: &Path, volatile: bool) -
     let over = Some((upper.as_os_str().as_bytes(), work.as_os_str().as_bytes()));
     let mut options = overlay::options(&names, over, volatile);
     if options.len() > OPTIONS_MAX {
-        enter_links(lower)?;
-        let names: Vec<Vec<u8>> = (0..lower.len()).map(|n| n.to_string().into_bytes()).collect();
+        let names = overlay::enter_links(lower)
+            .at(Step::Overlay, || "the directory of links to the layers".to_owned())?;
         options = overlay::options(&names, over, volatile);
     } else if let Some(base) = base {
         std::env::set_current_dir(base).at(Step::Overlay, || base.display().to_string())?;
@@ -75,20 +75,6 @@ fn short_names(lower: &[PathBuf]) -> (Vec<Vec<u8>>, Option<&Path>) {
         return (lower.iter().filter_map(|path| path.file_name()).map(bytes).collect(), base);
     }
     (lower.iter().map(|path| bytes(path.as_os_str())).collect(), None)
-}
-
-/// Moves to a directory that is mounted nowhere, where the layers are links called `0`, `1`, ...: hundreds fit the page.
-///
-/// Works on every kernel, where the `lowerdir+` option of the new mount API needs Linux 6.5.
-fn enter_links(lower: &[PathBuf]) -> Result<(), Fault> {
-    let object = || "the directory of links to the layers".to_owned();
-    let tree = Context::open("tmpfs")
-        .and_then(|context| context.mount(Attributes::NONE))
-        .at(Step::Overlay, object)?;
-    for (number, path) in lower.iter().enumerate() {
-        sys::fs::symlink_at(path.as_path(), &tree, number.to_string()).at(Step::Overlay, object)?;
-    }
-    sys::process::change_directory(&tree).at(Step::Overlay, object)
 }
 
 #[cfg(test)]

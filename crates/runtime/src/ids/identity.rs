@@ -127,9 +127,8 @@ impl Identity {
             LaunchError::Setup { step: Step::IdMaps | Step::MapOwners | Step::Overlay, .. }
                 | LaunchError::Clone { .. }
         );
-        self.lease.is_some()
-            && self.namespace.is_none()
-            && users == (Users::Own { required: false })
-            && about_ids
+        // The first run of a container could, when a later one joins its namespace.
+        let is_later_run = self.lease.is_some() && self.namespace.is_some();
+        self.first.is_some() && !is_later_run && users == (Users::Own { required: false }) && about_ids
     }
 }

@@ -131,29 +131,14 @@ impl Overlay<'_> {
         let root = world.and_then(World::root);
         let ids = root.map(|(uid, gid)| sys::process::own_files_as(uid, gid)).transpose();
         let _ids = ids.at(Step::Overlay, object)?;
-        // Before there is no `lowerdir+`, and a value of the new mount API holds 256 bytes.
-        match sys::features::kernel_version() >= (6, 5) {
-            true => self.mount_detached(&lower, over).at(Step::Overlay, object),
+        match overlay::takes_layers_one_by_one() {
+            true => {
+                let lower: Vec<&OsStr> = lower.iter().map(|name| OsStr::from_bytes(name)).collect();
+                let over = over.map(|(upper, work)| (OsStr::from_bytes(upper), OsStr::from_bytes(work)));
+                overlay::one_by_one(&lower, over, self.volatile, Attributes::NONE).at(Step::Overlay, object)
+            }
             false => self.mount_and_copy(desk, &lower, over),
         }
-    }
-
-    fn mount_detached(&self, lower: &[Vec<u8>], over: Option<(&[u8], &[u8])>) -> io::Result<Tree> {
-        let context = Context::open("overlay")?;
-        for option in ["index", "redirect_dir", "metacopy"] {
-            context.set(option, "off")?;
-        }
-        if self.volatile {
-            context.flag("volatile")?;
-        }
-        for name in lower {
-            context.set("lowerdir+", OsStr::from_bytes(name))?;
-        }
-        if let Some((upper, work)) = over {
-            context.set("upperdir", OsStr::from_bytes(upper))?;
-            context.set("workdir", OsStr::from_bytes(work))?;
-        }
-        context.mount(Attributes::NONE)
     }
 
     /// Mounts it on the desk for a moment. Taking it away waits for all processors, which is why this is the second choice.
