@@ -13,10 +13,10 @@ mod compose;
 mod container;
 mod image;
 mod inspect;
+mod manifest;
 mod many;
 mod network;
 mod prompt;
-mod refused;
 mod registry;
 mod serve;
 mod system;
@@ -116,10 +116,6 @@ const fn group(name: &'static str, about: &'static str, table: &'static [Command
     Command { name, section: Section::Management, about, action: Action::Group(table) }
 }
 
-const fn refused(name: &'static str, about: &'static str) -> Command {
-    run(name, Section::Hidden, about, refused::registry)
-}
-
 /// Every command, in the order `--help` lists them.
 pub static TABLE: &[Command] = &[
     run("run", Section::Common, container::ABOUT_RUN, container::run::run),
@@ -134,6 +130,7 @@ pub static TABLE: &[Command] = &[
     run("compose", Section::Management, "Define and run multi-container applications", compose::run),
     group("container", "Manage containers", container::GROUP),
     group("image", "Manage images", image::GROUP),
+    group("manifest", "Manage image manifests and manifest lists", manifest::GROUP),
     group("network", "Manage networks", network::GROUP),
     group("registry", "Serve images to others", registry::GROUP),
     group("system", "Manage hull", system::GROUP),
@@ -171,7 +168,6 @@ pub static TABLE: &[Command] = &[
     run("unpause", Section::Plain, container::ABOUT_UNPAUSE, container::control::unpause),
     run("update", Section::Plain, container::ABOUT_UPDATE, container::update::run),
     run("wait", Section::Plain, container::ABOUT_WAIT, container::control::wait),
-    refused("manifest", "Manage image manifests and manifest lists"),
 ];
 
 /// Commands that use nothing of the engine's. Programs that keep passwords, in particular, talk to their user's own session.

@@ -2,6 +2,7 @@
 
 pub mod file;
 pub mod human;
+pub mod json;
 pub mod listing;
 pub mod pull;
 pub mod push;

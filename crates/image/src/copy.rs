@@ -11,7 +11,7 @@ pub(crate) mod layout;
 mod local;
 mod place;
 mod remote;
-mod repository;
+pub(crate) mod repository;
 mod verify;
 mod write_archive;
 
@@ -25,8 +25,8 @@ use registry::Client;
 
 use crate::Images;
 use crate::crew::{Crew, lock};
-use crate::documents::Part;
-use crate::push::{Platforms, PushEvent, PushProgress, PushState};
+use crate::documents::{MAX_DOCUMENT, Part};
+use crate::push::{Platforms, PushEvent, PushProgress, PushState, SilentPush};
 use verify::{Failure, Verified};
 
 pub use error::CopyError;
@@ -53,7 +53,7 @@ pub struct Copied {
 type Open<'a> = &'a mut dyn FnMut() -> io::Result<Box<dyn Read + Send>>;
 
 /// Where an image is.
-trait Source: Sync {
+pub(crate) trait Source: Sync {
     /// What the place's name stands for.
     fn root(&self) -> Result<Part, CopyError>;
 
@@ -165,6 +165,43 @@ impl Images<'_> {
     }
 }
 
+/// Brings a manifest of the registry, and the blobs it names, from the repository of `from` into that of `to`, which both name it
+/// by its digest.
+pub(crate) fn manifest(
+    client: &Client,
+    (from, to): (&oci::Reference, &oci::Reference),
+    part: &Part,
+) -> Result<(), CopyError> {
+    let crew = Crew::new();
+    let client = &client.until(crew.stop());
+    let source = repository::Repository { client, reference: from };
+    let sink = Box::new(repository::Repository { client, reference: to });
+    source.check(&[part.descriptor.digest])?;
+    let documents = std::slice::from_ref(part);
+    let copier = Copier { source: &source, sink: &*sink, progress: &SilentPush, crew };
+    copier.run(&blobs_of(documents)?)?;
+    sink.finish(documents)
+}
+
+/// The bytes of a blob that is a document.
+pub(crate) fn small_blob(source: &dyn Source, descriptor: &Descriptor) -> Result<Vec<u8>, CopyError> {
+    let Descriptor { digest, size, .. } = *descriptor;
+    if size > MAX_DOCUMENT {
+        let too_large = format!("it has {size} bytes, and no more than {MAX_DOCUMENT} are taken");
+        return Err(CopyError::Blob {
+            digest,
+            source: io::Error::new(io::ErrorKind::InvalidData, too_large),
+        });
+    }
+    let failure = Failure::default();
+    let mut stream = Verified::new(source.blob(descriptor)?, descriptor, Arc::default(), failure.clone());
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(told) => Err(CopyError::source(descriptor, lock(&failure).take().unwrap_or(told))),
+    }
+}
+
 /// Every blob the documents need, once.
 fn blobs_of(documents: &[Part]) -> Result<Vec<Descriptor>, CopyError> {
     let mut seen = HashSet::new();
@@ -183,7 +220,7 @@ fn blobs_of(documents: &[Part]) -> Result<Vec<Descriptor>, CopyError> {
     Ok(blobs)
 }
 
-fn parsed(part: &Part) -> Result<Document, CopyError> {
+pub(crate) fn parsed(part: &Part) -> Result<Document, CopyError> {
     let Descriptor { digest, media_type, .. } = &part.descriptor;
     parse_document(&part.bytes, media_type).map_err(|source| CopyError::Document { digest: *digest, source })
 }

@@ -5,6 +5,9 @@ use oci::image::{Descriptor, Document, DocumentError, parse_document};
 use serde::{Deserialize, Serialize};
 use store::{Store, StoreError};
 
+/// Bytes of a manifest, an index or a config; real ones have a few thousand.
+pub(crate) const MAX_DOCUMENT: u64 = 8 << 20;
+
 /// Indexes may name indexes; nobody has a use for more.
 pub(crate) const MAX_NESTING: usize = 4;
 

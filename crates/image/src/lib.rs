@@ -32,6 +32,7 @@ mod images;
 mod import;
 mod layer;
 mod load;
+mod manifest_lists;
 mod pull;
 mod push;
 mod receive;
@@ -52,6 +53,7 @@ pub use images::{Image, Images};
 pub use import::{ImportError, ImportOptions};
 pub use layer::Layer;
 pub use load::{LoadError, Loaded, read_layout};
+pub use manifest_lists::{ListEntry, Listed, ManifestListError, ManifestLists, PushedList};
 pub use pull::{
     LayerState, NoProgress, Outline, PullError, PullEvent, PullOptions, PullPolicy, PullPolicyError,
     PullProgress, Pulled, Registries,

@@ -246,16 +246,10 @@ impl Images<'_> {
                 return Ok(parts);
             }
         }
-        if let Some(wanted) = &options.platform {
-            let own = Platform {
-                architecture: image.config.architecture.clone(),
-                os: image.config.os.clone(),
-                variant: image.config.variant.clone(),
-                ..Platform::default()
-            };
-            if wanted.rank(&own).is_none() {
-                return self.other_platform(index.as_ref(), wanted, reference, image);
-            }
+        if let Some(wanted) = &options.platform
+            && wanted.rank(&image.platform()).is_none()
+        {
+            return self.other_platform(index.as_ref(), wanted, reference, image);
         }
         Ok(vec![Part::read(self.store, &image.manifest, media::OCI_MANIFEST)?])
     }

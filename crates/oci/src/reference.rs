@@ -134,6 +134,11 @@ impl Reference {
         Self { digest: Some(digest), tag: None, ..self.clone() }
     }
 
+    /// The same reference pinned: `busybox:latest@sha256:...`.
+    pub fn at_digest(&self, digest: Digest) -> Self {
+        Self { digest: Some(digest), ..self.clone() }
+    }
+
     /// What a registry is asked for: the digest alone where there is one, because it decides.
     pub fn pullable(&self) -> Self {
         self.digest.map_or_else(|| self.clone(), |digest| self.with_digest(digest))

@@ -8,7 +8,8 @@ use engine::view;
 use serde_json::Value;
 
 use crate::commands::{Ended, Invocation, Outcome, parse};
-use crate::context::{Context, note, print};
+use crate::context::{Context, note, print, print_line};
+use crate::output::json::indented;
 use crate::template::Template;
 
 /// Return low-level information on hull objects
@@ -80,7 +81,7 @@ fn show(names: &[String], format: Option<&str>, find: impl Fn(&str) -> Result<Va
         }
     }
     match template {
-        None => print(&format!("{}\n", indented(&Value::Array(found)))),
+        None => print_line(indented(&Value::Array(found).to_string(), "    ")),
         Some(template) => {
             for value in &found {
                 match template.render(value) {
@@ -114,13 +115,4 @@ fn one(context: &Context, kind: Kind, name: &str, size: bool) -> Result<Value, E
         Kind::Network => view::network(&engine.network_inspect(name)?),
         Kind::Volume => view::volume(&engine.volume_inspect(name)?),
     })
-}
-
-/// JSON as Docker's client prints it: indented by four spaces.
-fn indented(value: &Value) -> String {
-    let mut out = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
-    serde::Serialize::serialize(value, &mut serializer).expect("a JSON value can be written to memory");
-    String::from_utf8(out).expect("JSON is UTF-8")
 }

@@ -2,6 +2,7 @@
 
 mod copy;
 mod failures;
+mod manifest;
 mod multi;
 mod push;
 mod save;

@@ -14,9 +14,7 @@ use sys::fs::OFlags;
 use super::layout::{checked, select};
 use super::{CopyError, Source};
 use crate::archive::{Compression, Kind, Reader, decode};
-use crate::documents::{DockerImage, Part};
-
-const MAX_DOCUMENT: u64 = 8 << 20;
+use crate::documents::{DockerImage, MAX_DOCUMENT, Part};
 
 /// An OCI archive or a docker-archive, and the image of it that is meant.
 pub struct ArchiveFile {

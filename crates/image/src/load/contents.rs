@@ -7,10 +7,10 @@ use oci::{DiffId, Digest};
 
 use super::LoadError;
 use crate::archive::{Compression, Kind, Reader};
+use crate::documents::MAX_DOCUMENT;
 use crate::receive::{Arrived, receive};
 use crate::{Images, Layer, LayerError};
 
-const MAX_DOCUMENT: u64 = 8 << 20;
 const MAX_DOCUMENTS: u64 = 64 << 20;
 
 /// What an archive contains, by clean path.

@@ -7,8 +7,7 @@ use oci::image::Descriptor;
 use registry::RegistryError;
 
 use super::{PullError, Source};
-
-const LIMIT: u64 = 8 << 20;
+use crate::documents::MAX_DOCUMENT;
 
 impl Source<'_> {
     /// The bytes `descriptor` stands for, from the store or else by `fetch`.
@@ -19,8 +18,8 @@ impl Source<'_> {
         fetch: impl FnOnce() -> Result<Vec<u8>, PullError>,
     ) -> Result<Vec<u8>, PullError> {
         let Descriptor { digest, size, .. } = *descriptor;
-        if size > LIMIT {
-            return Err(PullError::TooLarge { what, digest, size, limit: LIMIT });
+        if size > MAX_DOCUMENT {
+            return Err(PullError::TooLarge { what, digest, size, limit: MAX_DOCUMENT });
         }
         let blobs = self.images.store.blobs();
         let bytes = if blobs.contains(&digest) { blobs.read(&digest)? } else { fetch()? };

@@ -13,11 +13,9 @@ use store::{DatabaseError, StoreError, db};
 use super::accept::RefusedManifest;
 use super::{Serving, trouble};
 use crate::create::parse_time;
+use crate::documents::MAX_DOCUMENT;
 use crate::receive::{Received, receive_into};
-use crate::{Layer, LayerError};
-
-/// No config is larger.
-const CONFIG_LIMIT: u64 = 8 << 20;
+use crate::{Image, Layer, LayerError};
 
 /// A layer that was found to be what the config says.
 enum Checked {
@@ -41,17 +39,12 @@ impl Serving {
             return Ok(None);
         }
         let id = manifest.config.digest;
-        if self.store.blobs().size(&id).map_err(trouble)? > CONFIG_LIMIT {
-            return Err(RefusedManifest::ConfigSize(CONFIG_LIMIT).into());
+        if self.store.blobs().size(&id).map_err(trouble)? > MAX_DOCUMENT {
+            return Err(RefusedManifest::ConfigSize(MAX_DOCUMENT).into());
         }
         let bytes = self.store.blobs().read(&id).map_err(trouble)?;
         let config: ImageConfig = serde_json::from_slice(&bytes).map_err(RefusedManifest::Config)?;
-        let platform = Platform {
-            architecture: config.architecture.clone(),
-            os: config.os.clone(),
-            variant: config.variant.clone(),
-            ..Platform::default()
-        };
+        let platform = Image::platform_of(&config);
         let diff_ids = &config.rootfs.diff_ids;
         // A config that lists no layers describes no image, whatever its media type says.
         let is_bare = diff_ids.is_empty() && !manifest.layers.is_empty();

@@ -8,16 +8,30 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::lenient::is_default;
+use super::lenient::{is_default, null_default};
 
-/// What an image runs on.
+/// What an image runs on; spec: `image-index.md`, "platform".
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Platform {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_default")]
     pub architecture: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_default")]
     pub os: String,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(
+        default,
+        rename = "os.version",
+        deserialize_with = "null_default",
+        skip_serializing_if = "is_default"
+    )]
+    pub os_version: String,
+    #[serde(
+        default,
+        rename = "os.features",
+        deserialize_with = "null_default",
+        skip_serializing_if = "is_default"
+    )]
+    pub os_features: Vec<String>,
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_default")]
     pub variant: String,
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
@@ -32,7 +46,7 @@ impl Platform {
     fn new(os: &str, architecture: &str, variant: &str) -> Self {
         let text = str::to_owned;
         let (os, architecture, variant) = (text(os), text(architecture), text(variant));
-        Self { os, architecture, variant, extra: BTreeMap::new() }
+        Self { os, architecture, variant, ..Self::default() }
     }
 
     /// What programs of this host run on.
@@ -67,7 +81,7 @@ impl Platform {
         Ok(platform.normalized())
     }
 
-    /// The same platform by its usual name: `amd64` for `x86_64`, no variant where there is only one.
+    /// The usual name of what programs are compiled for: `amd64` for `x86_64`, no variant where there is only one.
     fn normalized(&self) -> Self {
         let os = if self.os == "macos" { "darwin" } else { &self.os };
         let (architecture, variant) = match (&*self.architecture, &*self.variant) {
@@ -83,7 +97,7 @@ impl Platform {
             ("powerpc64", variant) => ("ppc64le", variant),
             (architecture, variant) => (architecture, variant),
         };
-        Self { extra: self.extra.clone(), ..Self::new(os, architecture, variant) }
+        Self::new(os, architecture, variant)
     }
 
     /// How well an image for `offered` serves who wants this platform: 0 is best, `None` not at all.

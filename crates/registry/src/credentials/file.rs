@@ -37,6 +37,11 @@ impl DockerConfig {
         Self { directory }
     }
 
+    /// Where it is; `None` for who has neither variable.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
     /// The configuration in `directory`.
     pub fn in_directory(directory: impl Into<PathBuf>) -> Self {
         Self { directory: Some(directory.into()) }
