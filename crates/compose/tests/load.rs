@@ -327,6 +327,10 @@ fn contradictions_are_named() {
         "error: compose.yaml:1:23: services.a.image: required variable TAG is missing a value: give a tag",
     );
     refuse(
+        "services: {a: {image: x, network_mode: host, links: ['b:c']}, b: {image: x}}",
+        "error: compose.yaml:1:53: services.a.links need a network of the project",
+    );
+    refuse(
         "services: {a: {image: '${'}}",
         "error: compose.yaml:1:23: services.a.image: invalid interpolation format \"${\"\n  hint: write `$$` for a dollar sign",
     );

@@ -186,6 +186,7 @@ pub(crate) fn endpoint_plan(
         mac: endpoint.mac,
         interface: endpoint.interface.clone(),
         names,
+        links: endpoint.links.clone(),
         default_route,
         may_forge: configures_its_network(container),
     })

@@ -246,6 +246,7 @@ impl Engine {
                 endpoint_id: String::new(),
                 mac: if running { endpoint.mac.to_string() } else { String::new() },
                 aliases: endpoint.aliases.clone(),
+                links: endpoint.links.clone(),
                 dns_names: if is_default { Vec::new() } else { dns_names(container, endpoint) },
                 wanted_address: endpoint.wanted,
                 gateway_priority: endpoint.gateway_priority,

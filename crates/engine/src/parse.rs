@@ -12,7 +12,7 @@ mod size;
 
 pub use idmap::owners;
 pub use mount::{mount, tmpfs, volume};
-pub use network::{extra_host, network, subnet};
+pub use network::{extra_host, link, network, subnet};
 pub use port::{expose, ports};
 pub(crate) use process::RLIMITS;
 pub use process::{

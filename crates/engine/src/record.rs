@@ -9,6 +9,7 @@ use crate::model::{
 use oci::{DiffId, Digest};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use store::db::containers::ContainerRecord as Row;
@@ -133,6 +134,8 @@ pub struct Endpoint {
     /// `eth0`, `eth1`, …
     pub interface: String,
     pub aliases: Vec<String>,
+    #[serde(default)]
+    pub links: BTreeMap<String, String>,
     pub wanted: Option<Ipv4Addr>,
     pub gateway_priority: i64,
 }

@@ -335,7 +335,9 @@ impl Network {
             .endpoints
             .iter()
             .filter(|endpoint| endpoint.network.dns)
-            .map(|endpoint| NamesDir::new(&self.context, &endpoint.network.id, &endpoint.network.name))
+            .map(|EndpointPlan { network, links, .. }| {
+                NamesDir::new(&self.context, &network.id, &network.name).with_links(links)
+            })
             .collect();
         let upstream = if self.endpoints.iter().all(|endpoint| endpoint.network.internal) {
             dns::Upstream::None

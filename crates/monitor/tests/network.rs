@@ -95,6 +95,7 @@ fn endpoint(network: &NetworkPlan, n: u32, name: &str) -> EndpointPlan {
         mac: Mac::for_address(address),
         interface: "eth0".to_owned(),
         names: vec![name.to_owned()],
+        links: Default::default(),
         default_route: true,
         may_forge: false,
     }

@@ -120,6 +120,7 @@ fn endpoint(network: &NetworkPlan, n: u32) -> EndpointPlan {
         mac: Mac::for_address(address),
         interface: "eth0".into(),
         names: vec!["web".into(), "0123456789ab".into()],
+        links: Default::default(),
         default_route: true,
         may_forge: false,
     }

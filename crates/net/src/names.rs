@@ -6,6 +6,7 @@
 //! ```
 //! Monitors register their own container and read everybody's; nobody keeps a copy, so nothing can be stale.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
@@ -20,16 +21,28 @@ use crate::plan::{Context, EndpointPlan};
 pub struct NamesDir {
     path: PathBuf,
     network: String,
+    links: BTreeMap<String, String>,
 }
 
 impl NamesDir {
     /// The names of the network `id`, which answer also with `.name` appended.
     pub fn new(context: &Context, id: &str, name: &str) -> Self {
-        Self { path: context.network_dir(id), network: name.to_ascii_lowercase() }
+        let links = BTreeMap::new();
+        Self { path: context.network_dir(id), network: name.to_ascii_lowercase(), links }
+    }
+
+    /// The same for somebody who calls some of them otherwise: each of `links` stands for a name of the network, and comes before it.
+    pub fn with_links(self, links: &BTreeMap<String, String>) -> Self {
+        let lower =
+            |(alias, name): (&String, &String)| (alias.to_ascii_lowercase(), name.to_ascii_lowercase());
+        Self { links: links.iter().map(lower).collect(), ..self }
     }
 
     /// The addresses that answer to `name`, which is lower-case and has no final dot.
     pub fn addresses(&self, name: &str) -> Vec<Ipv4Addr> {
+        if let Some(name) = self.links.get(name) {
+            return self.read(name);
+        }
         let found = self.read(name);
         match name.strip_suffix(&self.network).and_then(|rest| rest.strip_suffix('.')) {
             Some(bare) if found.is_empty() => self.read(bare),

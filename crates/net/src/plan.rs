@@ -1,5 +1,6 @@
 //! What to realise: networks, endpoints and published ports, resolved by the engine and carried to the monitor.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -65,6 +66,9 @@ pub struct EndpointPlan {
     pub interface: String,
     /// What resolves to this endpoint; the first is its primary name, which reverse look-ups answer.
     pub names: Vec<String>,
+    /// Names of this container's own for names of the network.
+    #[serde(default)]
+    pub links: BTreeMap<String, String>,
     /// Whether this endpoint's gateway is the container's default route; ignored on internal networks.
     pub default_route: bool,
     /// Whether it may send under addresses that are not its own: for who was given the right to configure its network.

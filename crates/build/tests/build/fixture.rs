@@ -232,6 +232,7 @@ impl EndpointSource for Endpoints {
             mac: Mac::for_address(address),
             interface: "eth0".to_owned(),
             names: Vec::new(),
+            links: Default::default(),
             default_route: true,
             may_forge: false,
             network,

@@ -139,6 +139,9 @@ pub struct ContainerFlags {
     /// Read in a line delimited file of labels
     #[arg(long, value_name = "list")]
     label_file: Vec<std::path::PathBuf>,
+    /// Add link to another container
+    #[arg(long, value_name = "list")]
+    link: Vec<String>,
     /// Logging driver for the container (json-file|local|none)
     #[arg(long, value_name = "string")]
     log_driver: Option<String>,
@@ -259,9 +262,6 @@ pub struct ContainerFlags {
     /// Working directory inside the container
     #[arg(short, long, value_name = "string")]
     workdir: Option<String>,
-    /// Link to another container: not supported, use a network
-    #[arg(long, value_name = "list", hide = true)]
-    link: Vec<String>,
     /// Print usage
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,

@@ -43,8 +43,12 @@ fn a_network_from_its_creation_to_its_end() {
     .success();
     assert!(inspect("{{range .Containers}}{{.Name}} {{.IPv4Address}}{{end}}").contains("one 10.123.45.9/24"));
     api.docker(["run", "-d", "--name", "two", "busybox", "sleep", "1000"]).success();
-    api.docker(["network", "connect", "--alias", "second", "lan", "two"]).success();
+    api.docker(["network", "connect", "--alias", "second", "--link", "one:first", "lan", "two"]).success();
     api.world.hull(["exec", "one", "ping", "-c", "1", "second"]).success();
+    api.world.hull(["exec", "two", "ping", "-c", "1", "first"]).success();
+    let linked = ["run", "--rm", "--network", "lan", "--link", "one:other", "busybox", "ping", "-c", "1"];
+    api.docker([&linked[..], &["other"]].concat()).success();
+    api.docker([&linked[..], &["first"]].concat()).status(1);
     let busy = api.request("DELETE", "/networks/lan", "", b"").expect(403).json();
     assert!(busy["message"].as_str().unwrap().contains("has active endpoints"), "{busy}");
     api.docker(["network", "disconnect", "lan", "two"]).success();

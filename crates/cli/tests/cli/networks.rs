@@ -48,6 +48,38 @@ fn published_ports_answer_on_every_address() {
 }
 
 #[test]
+fn links_are_names_that_one_container_alone_has_for_others() {
+    let world = world();
+    for network in ["back", "front"] {
+        world.hull(["network", "create", network]).success();
+    }
+    serve(&world, "web", &["--network", "back"]);
+    serve(&world, "other", &["--network", "back", "--network-alias", "shop"]);
+    let client = |name: &str, flags: &[&str]| {
+        let words =
+            [&["run", "-d", "--name", name, "--network"], flags, &["busybox", "sleep", "1000"]].concat();
+        world.hull(words).success();
+    };
+    client("linked", &["back", "--link", "web:shop", "--link", "web"]);
+    client("plain", &["back"]);
+    client("later", &["front"]);
+    world.hull(["network", "connect", "--link", "web:Shop", "back", "later"]).success();
+    let shop_of = |client: &str| {
+        eventually("a page", 10, || {
+            let got = world.hull(["exec", client, "wget", "-qO-", "http://shop/"]);
+            (got.status == Some(0)).then_some(got.text().to_owned())
+        })
+    };
+    assert_eq!(shop_of("linked"), "from web");
+    assert_eq!(shop_of("plain"), "from other");
+    assert_eq!(shop_of("later"), "from web");
+    world.hull(["restart", "-t", "0", "linked"]).success();
+    assert_eq!(shop_of("linked"), "from web");
+    let links = world.inspect("linked", "{{json .NetworkSettings.Networks.back.Links}}");
+    assert_eq!(links, r#"["web:shop","web:web"]"#);
+}
+
+#[test]
 fn names_are_found_on_a_network_of_ones_own() {
     let world = world();
     world.hull(["network", "create", "back"]).success();

@@ -169,7 +169,6 @@ fn refuse(section: &Section) -> Result<(), LoadError> {
         ("cpu_rt_runtime", "real-time scheduling groups are not there yet"),
         ("credential_spec", "it is for Windows"),
         ("develop", "there is no `compose watch` yet"),
-        ("external_links", "put both containers on one network instead"),
         ("gpus", "devices of accelerators are not there yet; name device nodes under `devices`"),
         ("models", "hull runs no language models"),
         ("post_start", "lifecycle hooks are not there yet"),

@@ -57,6 +57,9 @@ pub fn lease(
     if is_default && !spec.aliases.is_empty() {
         return Err(NetworkError::AliasOnDefault);
     }
+    if is_default && !spec.links.is_empty() {
+        return Err(NetworkError::LinkOnDefault);
+    }
     if let Some(address) = spec.ipv4 {
         if is_default || doc.spec.subnet.is_none() {
             return Err(NetworkError::AddressNotConfigurable);
@@ -94,6 +97,7 @@ pub fn lease(
         mac: spec.mac.unwrap_or_else(|| net::Mac::for_address(lease.address)),
         interface,
         aliases: spec.aliases.clone(),
+        links: spec.links.clone(),
         wanted: spec.ipv4,
         gateway_priority: spec.gateway_priority,
     })

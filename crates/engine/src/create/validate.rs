@@ -353,7 +353,9 @@ fn networking(spec: &ContainerSpec) -> Checked {
                         endpoint.network
                     )));
                 }
-                refuse_if(endpoint.aliases.iter().any(|a| a.is_empty() || a.contains(['/', '\0'])), || {
+                let mut names =
+                    endpoint.aliases.iter().chain(endpoint.links.keys()).chain(endpoint.links.values());
+                refuse_if(names.any(|name| name.is_empty() || name.contains(['/', '\0'])), || {
                     format!("invalid network alias on network {}", endpoint.network)
                 })?;
             }

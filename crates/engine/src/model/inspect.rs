@@ -182,6 +182,8 @@ pub struct EndpointInfo {
     pub mac: String,
     /// Aliases asked for.
     pub aliases: Vec<String>,
+    /// Names of its own for others, each with one of theirs.
+    pub links: BTreeMap<String, String>,
     /// Every name it answers to.
     pub dns_names: Vec<String>,
     /// The address that was asked for.

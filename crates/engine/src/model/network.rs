@@ -54,6 +54,9 @@ pub struct EndpointSpec {
     pub network: String,
     /// `--network-alias`; user-defined networks only.
     pub aliases: Vec<String>,
+    /// `--link`: names that the container, and nobody else, calls others of the network by, each for one of theirs; user-defined
+    /// networks only.
+    pub links: BTreeMap<String, String>,
     /// `--ip`; networks with a configured subnet only.
     pub ipv4: Option<Ipv4Addr>,
     /// `--mac-address`.

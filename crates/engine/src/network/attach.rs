@@ -133,6 +133,7 @@ impl Engine {
                 let spec = EndpointSpec {
                     network: row.name.clone(),
                     aliases: old.aliases.clone(),
+                    links: old.links.clone(),
                     ipv4: old.wanted,
                     // One that was made from the address goes with the address.
                     mac: Some(old.mac).filter(|mac| *mac != net::Mac::for_address(old.address)),

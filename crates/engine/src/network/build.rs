@@ -44,6 +44,7 @@ impl Engine {
             mac: endpoint.mac,
             interface: endpoint.interface,
             names: Vec::new(),
+            links: Default::default(),
             default_route: true,
             may_forge: false,
         })

@@ -44,6 +44,8 @@ pub enum NetworkError {
     ForeignMode { container: String, mode: String },
     #[error("network-scoped alias is supported only for containers in user defined networks")]
     AliasOnDefault,
+    #[error("links are supported only for containers in user defined networks")]
+    LinkOnDefault,
     #[error(
         "user specified IP address is supported only when connecting to networks with user configured subnets"
     )]
@@ -92,6 +94,7 @@ impl Diagnose for NetworkError {
             | Self::Config { .. }
             | Self::ForeignMode { .. }
             | Self::AliasOnDefault
+            | Self::LinkOnDefault
             | Self::AddressNotConfigurable
             | Self::AddressOutside { .. } => Class::Invalid,
             Self::Option { .. } => Class::Unsupported,
@@ -114,7 +117,9 @@ impl Diagnose for NetworkError {
             Self::NotFound { name } => Some(format!("create it with `network create {name}`")),
             Self::InUse { .. } => Some("stop or disconnect these containers first".into()),
             Self::AddressNotConfigurable => Some("create the network with --subnet".into()),
-            Self::AliasOnDefault => Some("create a network with `network create` and join that".into()),
+            Self::AliasOnDefault | Self::LinkOnDefault => {
+                Some("create a network with `network create` and join that".into())
+            }
             Self::Lease(error) => error.hint(),
             Self::Kernel(error) => error.hint(),
             Self::Container(error) => error.hint(),

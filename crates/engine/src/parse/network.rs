@@ -51,6 +51,17 @@ fn endpoint(text: &str) -> Result<EndpointSpec, FlagError> {
     Ok(spec)
 }
 
+/// `name` or `name:alias`: the alias, and the name it stands for.
+pub fn link(text: &str) -> Result<(String, String), FlagError> {
+    let (name, alias) = text.split_once(':').unwrap_or((text, text));
+    match [name, alias].map(|part| part.trim_start_matches('/')) {
+        [name, alias] if !name.is_empty() && !alias.is_empty() && !alias.contains(':') => {
+            Ok((alias.to_owned(), name.to_owned()))
+        }
+        _ => Err(FlagError::new(format!("bad format for links: {text}"))),
+    }
+}
+
 /// `name:address`, `name=address`; the address may be `host-gateway`.
 pub fn extra_host(text: &str) -> Result<(String, String), FlagError> {
     let (name, address) = text
@@ -84,6 +95,16 @@ pub fn subnet(text: &str) -> Result<Subnet, FlagError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_are_names_for_names() {
+        let pair = |alias: &str, name: &str| Ok((alias.to_owned(), name.to_owned()));
+        assert_eq!(link("db"), pair("db", "db"));
+        assert_eq!(link("/shop-db-1:db"), pair("db", "shop-db-1"));
+        for wrong in ["", ":db", "db:", "/", "shop:db:x"] {
+            assert!(link(wrong).is_err(), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn network_modes() {

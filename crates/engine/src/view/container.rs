@@ -235,6 +235,7 @@ fn network_settings(inspect: &ContainerInspect) -> Value {
 pub(super) fn endpoint(info: &EndpointInfo) -> Value {
     let some = |list: &[String]| if list.is_empty() { Value::Null } else { json!(list) };
     let shown = info.address.is_some();
+    let links: Vec<String> = info.links.iter().map(|(alias, name)| format!("{name}:{alias}")).collect();
     json!({
         "Aliases": some(&info.aliases),
         "DNSNames": some(&info.dns_names),
@@ -248,7 +249,7 @@ pub(super) fn endpoint(info: &EndpointInfo) -> Value {
         "IPAddress": info.address.map(|ip| ip.to_string()).unwrap_or_default(),
         "IPPrefixLen": if shown { info.prefix } else { 0 },
         "IPv6Gateway": "",
-        "Links": null,
+        "Links": some(&links),
         "MacAddress": if shown { info.mac.clone() } else { String::new() },
         "NetworkID": info.network_id.as_str(),
     })

@@ -106,7 +106,7 @@ pub fn size(request: &Request) -> Result<(u16, u16), Refusal> {
 /// `DELETE /containers/{id}`.
 pub async fn remove(request: Request, id: &str) -> Result<Response, Refusal> {
     if request.query.flag("link") {
-        return Err(Refusal::unsupported("link: links between containers are not supported"));
+        return Err(Refusal::unsupported("link: the default network has no links"));
     }
     let options = RemoveOptions { force: request.query.flag("force"), volumes: request.query.flag("v") };
     let id = id.to_owned();

@@ -29,7 +29,7 @@ struct Args {
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
     if args.link {
-        return Err(usage(&invocation.path, "--link is not supported: hull has no links"));
+        return Err(usage(&invocation.path, "--link is not supported: the default network has no links"));
     }
     let options = RemoveOptions { force: args.force, volumes: args.volumes };
     let results = context.engine()?.remove_many(&args.containers, &options);

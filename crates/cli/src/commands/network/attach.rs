@@ -6,7 +6,7 @@ use engine::model::EndpointSpec;
 
 use crate::commands::{Invocation, Outcome, parse};
 use crate::context::Context;
-use crate::flags::value::{FlagsError, map};
+use crate::flags::value::{each, map};
 
 /// Connect a container to a network
 #[derive(clap::Parser)]
@@ -23,8 +23,8 @@ struct Connect {
     /// IPv4 address (e.g., "172.30.100.104")
     #[arg(long, value_name = "string")]
     ip: Option<std::net::Ipv4Addr>,
-    /// Add link to another container: not supported
-    #[arg(long, value_name = "list", hide = true)]
+    /// Add link to another container
+    #[arg(long, value_name = "list")]
     link: Vec<String>,
     network: String,
     container: String,
@@ -32,13 +32,10 @@ struct Connect {
 
 pub fn connect(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Connect = parse(&invocation)?;
-    if !args.link.is_empty() {
-        let instead = "containers on one network find each other by name; add `--alias` on the other one";
-        return Err(FlagsError::Unsupported { flag: "--link".into(), instead }.into());
-    }
     let endpoint = EndpointSpec {
         network: args.network.clone(),
         aliases: args.alias,
+        links: each("--link", &args.link, engine::parse::link)?.into_iter().collect(),
         ipv4: args.ip,
         driver_opts: map("--driver-opt", &args.driver_opt)?,
         gateway_priority: args.gw_priority.unwrap_or_default(),

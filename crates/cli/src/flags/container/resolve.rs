@@ -66,12 +66,6 @@ impl ContainerFlags {
 
     fn refuse_unsupported(&self) -> Result<(), FlagsError> {
         let refuse = |flag: String, instead| Err(FlagsError::Unsupported { flag, instead });
-        if !self.link.is_empty() {
-            return refuse(
-                "--link".into(),
-                "put both containers on one network: `hull network create`, then `--network`",
-            );
-        }
         match self.runtime.as_deref() {
             None | Some("" | "hull" | "runc" | "io.containerd.runc.v2") => {}
             Some(other) => return refuse(format!("--runtime={other}"), "hull runs containers itself"),
@@ -239,6 +233,7 @@ impl ContainerFlags {
             (address.is_some(), "--ip"),
             (!self.network_alias.is_empty(), "--network-alias"),
             (mac.is_some(), "--mac-address"),
+            (!self.link.is_empty(), "--link"),
         ];
         let belonging = of_one_network.iter().find(|(given, _)| *given).map(|(_, flag)| *flag);
 
@@ -270,6 +265,7 @@ impl ContainerFlags {
         }
         let first = &mut endpoints[0];
         first.aliases.extend(self.network_alias.iter().cloned());
+        first.links.extend(each("--link", &self.link, parse::link)?);
         first.ipv4 = first.ipv4.or(address);
         first.mac = first.mac.take().or(mac);
         Ok(NetworkMode::Networks(endpoints))

@@ -19,7 +19,7 @@ pub(super) fn read(
 ) -> Result<Vec<String>, LoadError> {
     let mut keys = Vec::new();
     let mac = section.parsed("mac_address", str::parse)?;
-    let mode = match section.text("network_mode")? {
+    let mut mode = match section.text("network_mode")? {
         Some(mode) => {
             if section.node("networks").is_some() {
                 return Err(section.invalid("network_mode", "and `networks` exclude each other"));
@@ -63,12 +63,17 @@ pub(super) fn read(
     if mac.is_some() && !matches!(mode, NetworkMode::Networks(_)) {
         return Err(section.invalid("mac_address", "needs a network of the project"));
     }
-    section.parsed_list("links", |text| match text.split_once(':') {
-        Some((service, alias)) if service != alias => {
-            Err("an alias of its own is not supported: give the other service the alias in its `networks`")
+    let mut links = section.parsed_list("links", engine::parse::link)?;
+    links.extend(section.parsed_list("external_links", engine::parse::link)?);
+    match &mut mode {
+        NetworkMode::Networks(endpoints) => {
+            // Without an alias they are names of the network anyhow.
+            links.retain(|(alias, name)| alias != name);
+            endpoints.iter_mut().for_each(|endpoint| endpoint.links.extend(links.iter().cloned()));
         }
-        _ => Ok(()),
-    })?;
+        _ if links.is_empty() => {}
+        _ => return Err(section.invalid("links", "need a network of the project")),
+    }
     container.network = Networking {
         mode,
         publish: ports(section)?,
@@ -101,6 +106,7 @@ fn endpoint(item: &Section, service: &str, network: &str) -> Result<(i64, Endpoi
         mac: item.parsed("mac_address", str::parse)?,
         driver_opts: item.dictionary("driver_opts")?,
         gateway_priority: item.int("gw_priority", any)?.unwrap_or(0),
+        ..EndpointSpec::default()
     };
     item.finish()?;
     Ok((priority, endpoint))

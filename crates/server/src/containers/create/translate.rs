@@ -72,11 +72,6 @@ pub fn container(request: wire::CreateRequest) -> Result<ContainerSpec> {
 
 fn refuse_unsupported(config: &wire::ContainerConfig, host: &wire::HostConfig) -> Result<()> {
     let given = |value: &Option<String>| value.as_ref().is_some_and(|text| !text.is_empty());
-    refuse(
-        "HostConfig.Links",
-        host.links.as_ref().is_some_and(|links| !links.is_empty()),
-        "put both containers on one network",
-    )?;
     refuse("HostConfig.Cgroup", given(&host.cgroup), "it is not supported")?;
     refuse(
         "HostConfig.VolumeDriver",
@@ -474,23 +469,33 @@ fn mode(
     host: &mut wire::HostConfig,
     wire: wire::NetworkingConfig,
 ) -> Result<NetworkMode> {
-    if config.network_disabled.unwrap_or_default() {
-        return Ok(NetworkMode::None);
-    }
     let mut endpoints = wire.endpoints_config.unwrap_or_default();
     let name = text(host.network_mode.take()).unwrap_or_else(|| "default".to_owned());
-    let mode =
-        field("HostConfig.NetworkMode", parse::network(if name == "bridge" { "default" } else { &name }))?;
+    let mode = match config.network_disabled.unwrap_or_default() {
+        true => NetworkMode::None,
+        false => {
+            field("HostConfig.NetworkMode", parse::network(if name == "bridge" { "default" } else { &name }))?
+        }
+    };
+    let links = host.links.take().unwrap_or_default();
+    refuse(
+        "HostConfig.Links",
+        !links.is_empty() && !matches!(mode, NetworkMode::Networks(_)),
+        "put both containers on one network of your own",
+    )?;
     let first = match &mode {
         NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => return Ok(mode),
         NetworkMode::Default => ["default", "bridge"].into_iter().find_map(|name| endpoints.remove(name)),
         NetworkMode::Networks(_) => endpoints.remove(&name),
     };
-    if endpoints.is_empty() && first.is_none() && config.mac_address.is_none() {
+    if endpoints.is_empty() && first.is_none() && config.mac_address.is_none() && links.is_empty() {
         return Ok(mode);
     }
     let name = if mode == NetworkMode::Default { "bridge".to_owned() } else { name };
-    let mut wanted = vec![endpoint(name, first.flatten().unwrap_or_default())?];
+    let mut first = first.flatten().unwrap_or_default();
+    // Clients say it in both places; the first network's is where it counts.
+    first.links.get_or_insert_default().extend(links);
+    let mut wanted = vec![endpoint(name, first)?];
     if let Some(mac) = text(config.mac_address.clone()) {
         wanted[0].mac = Some(mac_address(&mac)?);
     }
@@ -502,11 +507,8 @@ fn mode(
 
 /// A place in a network.
 pub fn endpoint(network: String, wire: wire::EndpointSettings) -> Result<EndpointSpec> {
-    refuse(
-        "EndpointsConfig.Links",
-        wire.links.is_some_and(|links| !links.is_empty()),
-        "links are not supported",
-    )?;
+    let links = wire.links.unwrap_or_default();
+    let links = links.iter().map(|text| field("EndpointsConfig.Links", parse::link(text)));
     let ipam = wire.ipam_config.unwrap_or_default();
     refuse("IPAMConfig.IPv6Address", text(ipam.ipv6_address).is_some(), "IPv6 is not supported")?;
     refuse(
@@ -520,6 +522,7 @@ pub fn endpoint(network: String, wire: wire::EndpointSettings) -> Result<Endpoin
     Ok(EndpointSpec {
         network,
         aliases: wire.aliases.unwrap_or_default(),
+        links: links.collect::<Result<_>>()?,
         ipv4: ipv4.transpose()?,
         mac: text(wire.mac_address).map(|mac| mac_address(&mac)).transpose()?,
         driver_opts: wire.driver_opts.unwrap_or_default(),
