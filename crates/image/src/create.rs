@@ -49,8 +49,15 @@ impl Images<'_> {
         let id = Digest::of(config_bytes);
         let known = database.read(|r| db::images::get(r, &id).map_err(CreateError::from))?;
         let is_known = known.is_some();
+        let mut is_synced = is_known;
         let record = match known {
-            Some(record) => record,
+            Some(record) => match manifest.filter(|bytes| self.is_whole(bytes)) {
+                Some(bytes) if Digest::of(bytes) != record.manifest => {
+                    is_synced = false;
+                    ImageRecord { manifest: self.store.blobs().put(bytes)?, ..record }
+                }
+                _ => record,
+            },
             None => {
                 self.store.blobs().put(config_bytes)?;
                 let manifest = match manifest {
@@ -67,10 +74,11 @@ impl Images<'_> {
                 }
             }
         };
-        // A known image was synced, or noted, when its row was written.
+        // A known image was synced, or noted, when its row was written; a manifest that is new to it was not.
         let synced_ns = match origin {
-            Origin::Here if !is_known => Some(self.store.sync()?),
-            _ => None,
+            _ if is_synced => None,
+            Origin::Elsewhere if !is_known => None,
+            _ => Some(self.store.sync()?),
         };
         // Tags are the user's doing.
         let durability = match origin {
@@ -87,11 +95,17 @@ impl Images<'_> {
                 _ => {}
             }
             for reference in references {
-                db::images::tag(w, reference, &id)?;
+                db::images::tag(w, reference, &id, &record.manifest)?;
             }
             db::images::references_of(w, &id).map_err(CreateError::from)
         })?;
         Ok(self.image(record, references)?)
+    }
+
+    /// Whether the layers that a manifest names are here; an image may be here by others of the same content.
+    fn is_whole(&self, manifest: &[u8]) -> bool {
+        let is_here = |layer: &Descriptor| self.store.blobs().contains(&layer.digest);
+        serde_json::from_slice::<Manifest>(manifest).is_ok_and(|manifest| manifest.layers.iter().all(is_here))
     }
 }
 

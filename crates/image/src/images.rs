@@ -23,6 +23,7 @@ pub struct Images<'a> {
 pub struct Image {
     /// Digest of the config.
     pub id: Digest,
+    /// The one it was pulled or made with under the name it was looked up by.
     pub manifest: Digest,
     pub config: ImageConfig,
     /// Base first.
@@ -100,14 +101,14 @@ impl<'a> Images<'a> {
         Ok(images)
     }
 
-    /// Gives the image `source` another reference, away from any image that has it.
+    /// Gives the image `source` another reference, away from any image that has it; it has the same manifest there.
     ///
     /// # Errors
     /// As [`Images::resolve`].
     pub fn tag(&self, source: &str, target: &Reference) -> Result<Digest, ResolveError> {
         self.store.database().write(Durability::Full, |writer| {
             let record = find(writer, source)?;
-            db::images::tag(writer, target, &record.id)?;
+            db::images::tag(writer, target, &record.id, &record.manifest)?;
             Ok(record.id)
         })
     }
@@ -172,12 +173,14 @@ pub(crate) fn find(reader: &Reader<'_>, name: &str) -> Result<ImageRecord, Resol
     }
     // Beside a digest a tag says nothing, as in Docker.
     if let Some(digest) = reference.digest() {
-        let image = match db::manifests::get(reader, &reference.name(), digest)?.and_then(|row| row.image) {
-            Some(id) => db::images::get(reader, &id)?,
-            None => by_manifest(reader, &reference, digest)?,
+        let kept = db::manifests::get(reader, &reference.name(), digest)?;
+        let (id, is_index) = match kept.as_ref().and_then(|kept| Some((kept.image?, &kept.media_type))) {
+            Some((id, media_type)) => (Some(id), media::is_index(media_type)),
+            None => (by_manifest(reader, &reference, digest)?, false),
         };
-        if let Some(record) = image {
-            return Ok(record);
+        if let Some(record) = id.map(|id| db::images::get(reader, &id)).transpose()?.flatten() {
+            let manifest = if is_index { record.manifest } else { *digest };
+            return Ok(ImageRecord { manifest, ..record });
         }
     }
     if is_id_prefix(bare)
@@ -193,16 +196,9 @@ fn by_manifest(
     reader: &Reader<'_>,
     reference: &Reference,
     manifest: &Digest,
-) -> Result<Option<ImageRecord>, DatabaseError> {
-    for (known, id) in db::images::references(reader)? {
-        if known.name() == reference.name() {
-            let record = db::images::get(reader, &id)?.filter(|record| record.manifest == *manifest);
-            if record.is_some() {
-                return Ok(record);
-            }
-        }
-    }
-    Ok(None)
+) -> Result<Option<Digest>, DatabaseError> {
+    let tags = db::images::tags_in(reader, &reference.name())?;
+    Ok(tags.into_iter().find(|(_, _, known)| known == manifest).map(|(_, id, _)| id))
 }
 
 /// Whether `name` may be the beginning of an id, and not only a name.

@@ -288,16 +288,10 @@ impl Images<'_> {
             r.digest().is_some() || name.rsplit('/').next().is_some_and(|last| last.contains(':'))
         });
         if let (Some(typed), false) = (&typed, has_tag) {
-            let mut images = Vec::new();
-            for image in self.list()? {
-                let tags = image.references.iter().filter(|r| r.name() == typed.name());
-                let tags: Vec<_> = tags.cloned().collect();
-                if !tags.is_empty() {
-                    images.push((image, tags));
-                }
-            }
-            if !images.is_empty() {
-                return Ok(images);
+            let tags = self.store.database().read(|reader| db::images::tags_in(reader, &typed.name()))?;
+            if !tags.is_empty() {
+                let tagged = |tag: Reference| Ok((self.resolve(&tag.canonical())?, vec![tag]));
+                return tags.into_iter().map(|(tag, ..)| tagged(tag)).collect();
             }
         }
         let image = self.resolve(name)?;

@@ -109,7 +109,9 @@ impl Store {
         for image in db::images::list(reader)? {
             usage.blobs.insert(image.id);
             usage.snapshots.extend(image.layers);
-            self.use_manifest(&image.manifest, media::OCI_MANIFEST, &mut visited, &mut usage.blobs);
+            for manifest in db::images::manifests_of(reader, &image.id)?.iter().chain([&image.manifest]) {
+                self.use_manifest(manifest, media::OCI_MANIFEST, &mut visited, &mut usage.blobs);
+            }
         }
         for manifest in db::manifests::list(reader)? {
             self.use_manifest(&manifest.digest, &manifest.media_type, &mut visited, &mut usage.blobs);

@@ -340,7 +340,7 @@ fn a_power_cut_takes_images_that_were_not_settled() {
         let reference = Reference::parse(name).unwrap();
         let write = store.database().write(Durability::Full, |w| {
             db::images::put(w, &record)?;
-            db::images::tag(w, &reference, &id)?;
+            db::images::tag(w, &reference, &id, &id)?;
             db::unsettled::note(w, &id)
         });
         write.map(|()| id).unwrap()

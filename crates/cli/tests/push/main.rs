@@ -6,6 +6,7 @@ mod manifest;
 mod multi;
 mod push;
 mod save;
+mod tags;
 
 use std::process::Command;
 

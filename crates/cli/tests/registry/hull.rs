@@ -78,6 +78,28 @@ fn what_was_made_here_and_comes_back_changes_nothing() {
 }
 
 #[test]
+fn each_tag_is_served_with_the_manifest_it_was_pulled_with() {
+    let (first, second) = (Server::start(&[]), Server::start(&[]));
+    let image = Image::of_host("twice");
+    let mut annotated = manifest(&image.config, &[&image.layer]);
+    annotated["annotations"] = json!({"built": "again"});
+    let annotated = annotated.to_string().into_bytes();
+    first.push("app", "v1", &image).status(201);
+    first.put_manifest("/v2/app/manifests/v2", OCI_MANIFEST, &annotated).status(201);
+    for tag in ["v1", "v2"] {
+        let name = format!("{}/app:{tag}", first.address);
+        second.world.hull(["pull", &name]).success();
+        second.world.hull(["tag", &name, &format!("here:{tag}")]).success();
+    }
+    assert_eq!(second.get("/v2/here/manifests/v1").status(200).body, image.manifest);
+    assert_eq!(second.get("/v2/here/manifests/v2").status(200).body, annotated);
+    // Once the other one is gone the image has this one alone.
+    second.delete("/v2/here/manifests/v2").status(202);
+    second.get(&format!("/v2/here/manifests/{}", Digest::of(&annotated))).status(404);
+    assert_eq!(second.get("/v2/here/manifests/v1").status(200).body, image.manifest);
+}
+
+#[test]
 fn the_image_of_a_pulled_index_is_passed_on() {
     let (first, second) = (Server::start(&[]), Server::start(&[]));
     let (mine, other) = (Image::of_host("mine"), Image::new("other", "s390x"));

@@ -150,18 +150,22 @@ impl Taker<'_> {
         for ManifestRecord { digest, media_type, size, .. } in &manifests {
             self.inventory.document(*digest, kind_of(media_type), Some(*size), &had);
         }
-        let manifest: Option<Manifest> = self.parsed(&image.manifest);
-        self.inventory.document(image.manifest, "manifest", None, &had);
-        let config_size = manifest.as_ref().map(|manifest| manifest.config.size);
-        self.inventory.document(image.id, "config", config_size, &had);
-        let listed = manifest.map(|manifest| manifest.layers).unwrap_or_default();
-        for (index, &diff_id) in image.layers.iter().enumerate() {
-            match listed.get(index).filter(|_| listed.len() == image.layers.len()) {
-                Some(layer) => {
-                    self.inventory.blob(layer.digest, layer.size, Some(diff_id), &had);
-                    self.inventory.snapshot(diff_id, Some(layer.digest), &had);
+        let mut named = db::images::manifests_of(self.reader, &image.id)?;
+        named.retain(|manifest| *manifest != image.manifest);
+        for digest in std::iter::once(image.manifest).chain(named) {
+            let manifest: Option<Manifest> = self.parsed(&digest);
+            self.inventory.document(digest, "manifest", None, &had);
+            let config_size = manifest.as_ref().map(|manifest| manifest.config.size);
+            self.inventory.document(image.id, "config", config_size, &had);
+            let listed = manifest.map(|manifest| manifest.layers).unwrap_or_default();
+            for (index, &diff_id) in image.layers.iter().enumerate() {
+                match listed.get(index).filter(|_| listed.len() == image.layers.len()) {
+                    Some(layer) => {
+                        self.inventory.blob(layer.digest, layer.size, Some(diff_id), &had);
+                        self.inventory.snapshot(diff_id, Some(layer.digest), &had);
+                    }
+                    None => self.layer(diff_id, &had),
                 }
-                None => self.layer(diff_id, &had),
             }
         }
         Ok(())

@@ -24,7 +24,7 @@ pub fn record(
 ) -> Result<(Image, bool), PullError> {
     let store = source.images.store;
     let id = chosen.id();
-    let known = store.database().read(|reader| Known::read(source, reader, root, &id))?;
+    let known = store.database().read(|reader| Known::read(source, reader, root, chosen))?;
     let is_known = known.image.is_some();
     let image = |record: ImageRecord, references| Ok(source.images.image(record, references)?);
     if let Known { image: Some(record), named: true } = known
@@ -32,6 +32,7 @@ pub fn record(
         && others.documents.iter().all(|bytes| store.blobs().contains(&Digest::of(bytes)))
     {
         let references = store.database().read(|r| db::images::references_of(r, &id))?;
+        let record = ImageRecord { manifest: chosen.manifest_digest, ..record };
         return image(record, references).map(|image| (image, false));
     }
     let documents = [&root.bytes, &chosen.manifest_bytes, &chosen.config_bytes];
@@ -71,7 +72,7 @@ pub fn record(
         }
         db::manifests::put(w, &manifest)?;
         if source.reference.digest().is_none() {
-            db::images::tag(w, source.reference, &id)?;
+            db::images::tag(w, source.reference, &id, &chosen.manifest_digest)?;
             if matches!(root.document, Document::Index(_)) {
                 db::manifests::tag(w, source.reference, &root.digest)?;
             }
@@ -104,19 +105,22 @@ impl Known {
         source: &Source<'_>,
         reader: &Reader<'_>,
         root: &Fetch,
-        id: &Digest,
+        chosen: &Chosen,
     ) -> Result<Self, DatabaseError> {
-        let image = db::images::get(reader, id)?;
+        let id = chosen.id();
+        let image = db::images::get(reader, &id)?;
         let repository = source.reference.name();
         let manifest = db::manifests::get(reader, &repository, &root.digest)?;
-        let by_digest = manifest.is_some_and(|manifest| manifest.image == Some(*id));
+        let by_digest = manifest.is_some_and(|manifest| manifest.image == Some(id));
         let by_tag = match source.reference.digest() {
             Some(_) => true,
             None => {
                 let named = db::images::by_reference(reader, source.reference)?;
                 let index = db::manifests::tagged(reader, source.reference)?;
                 let expected = matches!(root.document, Document::Index(_)).then_some(root.digest);
-                named.is_some_and(|named| named.id == *id) && index == expected
+                let is_chosen =
+                    |named: ImageRecord| named.id == id && named.manifest == chosen.manifest_digest;
+                named.is_some_and(is_chosen) && index == expected
             }
         };
         Ok(Self { image, named: by_digest && by_tag })

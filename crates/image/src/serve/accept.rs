@@ -239,12 +239,14 @@ fn write(writer: &Writer<'_>, record: &ManifestRecord, tags: &[Reference]) -> Re
     // Its image was removed since it was looked up.
     let record = ManifestRecord { image: image.as_ref().map(|image| image.id), ..record.clone() };
     db::manifests::put(writer, &record)?;
+    let is_index = media::is_index(&record.media_type);
     for tag in tags {
         match &image {
-            Some(image) => db::images::tag(writer, tag, &image.id)?,
+            Some(image) if is_index => db::images::tag(writer, tag, &image.id, &image.manifest)?,
+            Some(image) => db::images::tag(writer, tag, &image.id, &record.digest)?,
             None => drop(db::images::untag(writer, tag)?),
         }
-        if image.as_ref().is_none_or(|image| image.manifest != record.digest) {
+        if is_index || image.is_none() {
             db::manifests::tag(writer, tag, &record.digest)?;
         }
     }

@@ -11,6 +11,7 @@ use super::{DatabaseError, Reader, Writer, manifests};
 pub struct ImageRecord {
     /// Digest of the config: what Docker calls the image id.
     pub id: Digest,
+    /// The manifest it has under the name it was found by, or else the one it came by last.
     pub manifest: Digest,
     /// When the image says it was made.
     pub created_ns: i64,
@@ -80,12 +81,16 @@ pub fn remove(writer: &Writer<'_>, id: &Digest) -> Result<(), DatabaseError> {
     writer.execute(TABLE, "DELETE FROM images WHERE id = ?", [id.to_string()]).map(drop)
 }
 
-/// Points `reference` at `id` and its manifest, away from whatever it named before.
-pub fn tag(writer: &Writer<'_>, reference: &Reference, id: &Digest) -> Result<(), DatabaseError> {
+/// Points `reference` at `id` and one of its manifests, away from whatever it named before.
+pub fn tag(
+    writer: &Writer<'_>,
+    reference: &Reference,
+    id: &Digest,
+    manifest: &Digest,
+) -> Result<(), DatabaseError> {
     manifests::untag(writer, reference)?;
-    let sql = "INSERT INTO image_references(name, image, tagged_ns) VALUES(?,?,?)
-        ON CONFLICT(name) DO UPDATE SET image=excluded.image, tagged_ns=excluded.tagged_ns";
-    let values = params![reference.canonical(), id.to_string(), super::now_ns()];
+    let sql = "INSERT OR REPLACE INTO image_references(name, image, manifest, tagged_ns) VALUES(?,?,?,?)";
+    let values = params![reference.canonical(), id.to_string(), manifest.to_string(), super::now_ns()];
     writer.execute(REFERENCES, sql, values).map(drop)
 }
 
@@ -96,15 +101,14 @@ pub fn untag(writer: &Writer<'_>, reference: &Reference) -> Result<bool, Databas
     Ok(writer.execute(REFERENCES, sql, [reference.canonical()])? > 0)
 }
 
-/// The image a reference names.
+/// The image a reference names, with the manifest it has there.
 pub fn by_reference(
     reader: &Reader<'_>,
     reference: &Reference,
 ) -> Result<Option<ImageRecord>, DatabaseError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM images WHERE id = (SELECT image FROM image_references WHERE name = ?)"
-    );
-    reader.one(TABLE, &sql, [reference.canonical()], image)
+    let sql = "SELECT id, image_references.manifest, created_ns, stored_ns, size, layers
+        FROM image_references JOIN images ON id = image WHERE name = ?";
+    reader.one(TABLE, sql, [reference.canonical()], image)
 }
 
 /// The references that name one image, sorted.
@@ -113,14 +117,19 @@ pub fn references_of(reader: &Reader<'_>, id: &Digest) -> Result<Vec<Reference>,
     reader.all(REFERENCES, sql, [id.to_string()], |row| parsed(row, 0))
 }
 
-/// The tags of `repository` (its whole name) that name images, each with its image and that one's manifest.
+/// The manifests that an image has under its names, each once.
+pub fn manifests_of(reader: &Reader<'_>, id: &Digest) -> Result<Vec<Digest>, DatabaseError> {
+    let sql = "SELECT DISTINCT manifest FROM image_references WHERE image = ? ORDER BY manifest";
+    reader.all(REFERENCES, sql, [id.to_string()], |row| parsed(row, 0))
+}
+
+/// The tags of `repository` (its whole name) that name images, each with its image and the manifest it has there.
 pub fn tags_in(
     reader: &Reader<'_>,
     repository: &str,
 ) -> Result<Vec<(Reference, Digest, Digest)>, DatabaseError> {
     let (from, to) = manifests::tag_range(repository);
-    let sql = "SELECT name, image, manifest FROM image_references JOIN images ON id = image
-        WHERE name >= ? AND name < ? ORDER BY name";
+    let sql = "SELECT name, image, manifest FROM image_references WHERE name >= ? AND name < ? ORDER BY name";
     reader.all(REFERENCES, sql, [from, to], |row| Ok((parsed(row, 0)?, parsed(row, 1)?, parsed(row, 2)?)))
 }
 

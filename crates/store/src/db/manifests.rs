@@ -1,7 +1,7 @@
 //! Manifests by repository: what a registry answers for a name, beside the images this host can run.
 //!
-//! A reference that an image has needs no row here: it names that image's manifest. A row of `tags` says that it names more,
-//! an index of several platforms, or something that is no image of this host's at all.
+//! A reference that an image has needs no row here: its own row says which manifest it names. A row of `tags` says that it names
+//! more, an index of several platforms, or something that is no image of this host's at all.
 
 use oci::{Digest, Reference};
 use rusqlite::{Row, params};

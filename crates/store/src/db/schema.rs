@@ -62,6 +62,10 @@ const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE unsettled(image TEXT PRIMARY KEY, boot TEXT NOT NULL, noted_ns INTEGER NOT NULL) WITHOUT ROWID;
 ",
+    "
+    ALTER TABLE image_references ADD COLUMN manifest TEXT;
+    UPDATE image_references SET manifest = (SELECT manifest FROM images WHERE id = image);
+",
 ];
 
 pub const CURRENT: i64 = MIGRATIONS.len() as i64;
@@ -86,4 +90,28 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), DatabaseE
         transaction.commit().map_err(error)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_older_databases_have_the_manifest_of_their_image() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for migration in &MIGRATIONS[..4] {
+            connection.execute_batch(migration).unwrap();
+        }
+        let rows = "
+            PRAGMA user_version = 4;
+            INSERT INTO images VALUES('image', 'manifest', 0, 0, 0, '');
+            INSERT INTO image_references VALUES('name', 'image', 0);
+        ";
+        connection.execute_batch(rows).unwrap();
+        migrate(&mut connection, Path::new("test")).unwrap();
+        let manifest = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+        let found = connection.query_row("SELECT manifest FROM image_references", [], manifest);
+        assert_eq!(found.unwrap(), "manifest");
+        assert_eq!(version(&connection).unwrap(), CURRENT);
+    }
 }
