@@ -1,7 +1,7 @@
 //! What is on the disk, and giving it back.
 
 use crate::engine::Engine;
-use crate::images::ImagesError;
+use crate::images::{ImagesError, damage};
 use crate::list::ListError;
 use crate::model::{DiskUsage, Filters, FiltersError, ListOptions, Pruned, RemoveOptions, UsageItem};
 use crate::parse;
@@ -9,9 +9,10 @@ use crate::remove::RemoveError;
 use crate::time::now_ns;
 use crate::volume::VolumeError;
 use diag::{Class, Diagnose};
-use image::Removed;
+use image::{ListedImage, Removed};
+use std::cell::RefCell;
 use std::collections::HashSet;
-use store::db::{build_cache, layers};
+use store::db::{build_cache, images, layers};
 use store::{DatabaseError, Durability, StoreError};
 
 /// Why disk usage could not be told or space not be given back.
@@ -94,8 +95,9 @@ impl Engine {
         })
     }
 
-    fn layers_of_images(&self) -> Result<HashSet<oci::DiffId>, ImagesError> {
-        Ok(self.images().list()?.into_iter().flat_map(|image| image.diff_ids).collect())
+    fn layers_of_images(&self) -> Result<HashSet<oci::DiffId>, DatabaseError> {
+        let images: Result<_, DatabaseError> = self.store().database().read(images::list);
+        Ok(images?.into_iter().flat_map(|image| image.layers).collect())
     }
 
     /// Removes containers that do not run.
@@ -130,11 +132,22 @@ impl Engine {
         filters.allow(&["dangling", "label", "label!", "until"])?;
         let all = all || filters.flag("dangling")? == Some(false);
         let until = until(filters)?;
-        let select = |image: &image::Image| {
-            filters.labels(&image.config.config.labels) && until.is_none_or(|until| image.created_ns < until)
+        let by_label = filters.has("label") || filters.has("label!");
+        let skipped = RefCell::new(Vec::new());
+        let select = |image: &ListedImage| {
+            let has_labels = match &image.config {
+                Ok(config) => filters.labels(&config.config.labels),
+                Err(error) if by_label => {
+                    skipped.borrow_mut().push(damage(error));
+                    false
+                }
+                Err(_) => true,
+            };
+            has_labels && until.is_none_or(|until| image.record.created_ns < until)
         };
         let done = self.images().prune(all, &select)?;
-        let mut pruned = Pruned { reclaimed_bytes: done.reclaimed_bytes, ..Pruned::default() };
+        let mut pruned =
+            Pruned { reclaimed_bytes: done.reclaimed_bytes, skipped: skipped.take(), ..Pruned::default() };
         for line in done.removed {
             match line {
                 Removed::Untagged(reference) => pruned.untagged.push(reference.familiar()),

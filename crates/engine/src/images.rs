@@ -7,19 +7,21 @@ use crate::model::{Filters, FiltersError, ImageInspect, ImageSummary, ListOption
 use crate::rootfs;
 use diag::{Class, Diagnose};
 use image::{
-    Image, ImportError, ImportOptions, LoadError, Loaded, PullError, PullOptions, PullPolicy, Pulled,
-    PushError, PushOptions, Pushed, Registries, ResolveError, SaveError, SaveOptions,
+    Image, ImportError, ImportOptions, ListedImage, LoadError, Loaded, PullError, PullOptions, PullPolicy,
+    Pulled, PushError, PushOptions, Pushed, Registries, ResolveError, SaveError, SaveOptions,
 };
 use oci::Reference;
 use oci::image::Platform;
 use registry::{Client, ClientOptions, Credentials, Found, RegistryError};
 use std::collections::{HashMap, HashSet};
+use std::error::Error as _;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use store::db::images::{self, ImageRecord};
 use store::db::manifests::ManifestRecord;
 use store::db::{containers, layers, manifests, unsettled};
 use store::{DatabaseError, Roots, Store};
@@ -97,15 +99,16 @@ impl Engine {
         let until = until.transpose()?;
         let mut found = Vec::new();
         for image in self.images().list()? {
-            let shown = dangling.is_none_or(|wanted| wanted == image.references.is_empty())
-                && before.is_none_or(|before| image.created_ns < before)
-                && since.is_none_or(|since| image.created_ns > since)
-                && until.is_none_or(|until| image.created_ns < until)
-                && filters.labels(&image.config.config.labels);
+            let mut summary = self.image_summary(&image)?;
+            let created_ns = summary.created_ns;
+            let shown = dangling.is_none_or(|wanted| wanted == summary.tags.is_empty())
+                && before.is_none_or(|before| created_ns < before)
+                && since.is_none_or(|since| created_ns > since)
+                && until.is_none_or(|until| created_ns < until)
+                && filters.labels(&summary.labels);
             if !shown {
                 continue;
             }
-            let mut summary = self.image_summary(&image)?;
             if let Some(name) = name {
                 summary.tags.retain(|tag| names_match(tag, name));
             }
@@ -126,10 +129,12 @@ impl Engine {
     /// # Errors
     /// [`ImagesError::Resolve`].
     pub fn image_inspect(&self, name: &str) -> Result<ImageInspect, ImagesError> {
-        let image = self.images().resolve(name)?;
+        let listed = self.images().look_up(name)?;
+        let summary = self.image_summary(&listed)?;
+        let image = listed.image()?;
         let (manifest, content_bytes) = self.images().descriptor(&image)?;
         Ok(ImageInspect {
-            summary: self.image_summary(&image)?,
+            summary,
             manifest,
             layers: self.store().snapshots().lower_dirs(&image.diff_ids),
             content_bytes,
@@ -321,17 +326,19 @@ impl Engine {
     /// Bytes that each image, by its id, has in common with others.
     ///
     /// # Errors
-    /// [`ImagesError`].
-    pub fn image_shared_bytes(&self) -> Result<HashMap<String, u64>, ImagesError> {
-        let images = self.images().list()?;
-        let rows = self.store().database().read(layers::list)?;
+    /// [`DatabaseError`].
+    pub fn image_shared_bytes(&self) -> Result<HashMap<String, u64>, DatabaseError> {
+        let (images, rows) = self
+            .store()
+            .database()
+            .read(|reader| Ok::<_, DatabaseError>((images::list(reader)?, layers::list(reader)?)))?;
         let sizes: HashMap<_, _> = rows.into_iter().map(|row| (row.diff_id, row.size)).collect();
         let mut users: HashMap<_, usize> = HashMap::new();
-        for layer in images.iter().flat_map(|image| image.diff_ids.iter().collect::<HashSet<_>>()) {
+        for layer in images.iter().flat_map(|image| image.layers.iter().collect::<HashSet<_>>()) {
             *users.entry(*layer).or_default() += 1;
         }
-        let shared = |image: &Image| {
-            let layers: HashSet<_> = image.diff_ids.iter().filter(|layer| users[layer] > 1).collect();
+        let shared = |image: &ImageRecord| {
+            let layers: HashSet<_> = image.layers.iter().filter(|layer| users[layer] > 1).collect();
             layers.into_iter().filter_map(|layer| sizes.get(layer)).sum()
         };
         Ok(images.iter().map(|image| (image.id.to_string(), shared(image))).collect())
@@ -347,20 +354,30 @@ impl Engine {
         sys::fs::open_in_root(&root, ".", OFlags::RDONLY | OFlags::DIRECTORY, 0)
     }
 
-    fn image_summary(&self, image: &Image) -> Result<ImageSummary, DatabaseError> {
+    fn image_summary(&self, image: &ListedImage) -> Result<ImageSummary, DatabaseError> {
+        let ListedImage { record, references, config } = image;
         let (containers, manifests) = self.store().database().read(|reader| {
-            let containers = containers::using_image(reader, &image.id)?;
-            Ok::<_, DatabaseError>((containers, manifests::of_image(reader, &image.id)?))
+            let containers = containers::using_image(reader, &record.id)?;
+            Ok::<_, DatabaseError>((containers, manifests::of_image(reader, &record.id)?))
         })?;
         Ok(ImageSummary {
-            id: image.id.to_string(),
-            tags: image.references.iter().map(Reference::familiar).collect(),
+            id: record.id.to_string(),
+            tags: references.iter().map(Reference::familiar).collect(),
             digests: manifests.iter().filter_map(repository_digest).collect(),
-            created_ns: image.created_ns,
-            size_bytes: image.size,
-            labels: image.config.config.labels.clone(),
+            created_ns: record.created_ns,
+            size_bytes: record.size,
+            labels: config.as_ref().map(|config| config.config.labels.clone()).unwrap_or_default(),
             containers,
+            damage: config.as_ref().err().map(damage),
         })
+    }
+}
+
+/// What is wrong with a damaged image, in one line.
+pub(crate) fn damage(error: &ResolveError) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 

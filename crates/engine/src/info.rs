@@ -6,10 +6,11 @@ use crate::lookup::LookupError;
 use crate::model::{ContainerSummary, Info, ListOptions, Status, Version};
 use crate::stats::host_memory_bytes;
 use diag::{Class, Diagnose};
-use image::ResolveError;
 use runtime::ids::{Policy, Pool};
 use std::fs;
 use std::path::Path;
+use store::DatabaseError;
+use store::db::images;
 
 /// Why the engine could not tell about itself.
 #[derive(Debug, thiserror::Error)]
@@ -18,21 +19,21 @@ pub enum InfoError {
     #[error(transparent)]
     List(#[from] ListError),
     #[error(transparent)]
-    Images(#[from] ResolveError),
+    Database(#[from] DatabaseError),
 }
 
 impl Diagnose for InfoError {
     fn class(&self) -> Class {
         match self {
             Self::List(error) => error.class(),
-            Self::Images(error) => error.class(),
+            Self::Database(error) => error.class(),
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::List(error) => error.hint(),
-            Self::Images(error) => error.hint(),
+            Self::Database(error) => error.hint(),
         }
     }
 }
@@ -78,7 +79,7 @@ impl Engine {
             running: count(&|status| matches!(status, Status::Running | Status::Restarting)),
             paused: count(&|status| status == Status::Paused),
             stopped: count(&|status| !status.is_running()),
-            images: self.images().list()?.len(),
+            images: self.store().database().read(images::list)?.len(),
             host_name: word("/proc/sys/kernel/hostname"),
             kernel: word("/proc/sys/kernel/osrelease"),
             operating_system: field(&release, "PRETTY_NAME"),

@@ -1,10 +1,16 @@
 //! Errors that several operations share.
 
+use std::error::Error;
+
 use diag::{Class, Diagnose};
 use oci::{DiffId, Digest, ReferenceError};
 use store::{DatabaseError, StoreError};
 
 use crate::archive::{PackError, UnpackError};
+
+/// What to do about a damaged image.
+pub const HINT_DAMAGED: &str =
+    "see what is damaged with `hull image check`, and mend it with `hull image check --repair`";
 
 /// A name did not lead to an image.
 #[derive(Debug, thiserror::Error)]
@@ -13,8 +19,9 @@ pub enum ResolveError {
     NotFound(String),
     #[error(transparent)]
     Reference(#[from] ReferenceError),
-    #[error("image {id} has an unreadable config")]
-    Config { id: Digest, source: serde_json::Error },
+    /// Its config is missing, or is not what its name says.
+    #[error("image {id} is damaged")]
+    Config { id: Digest, source: Box<dyn Error + Send + Sync> },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -38,8 +45,9 @@ impl Diagnose for ResolveError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotFound(_) => Some("list what is here with `hull images`".to_owned()),
+            Self::Config { .. } => Some(HINT_DAMAGED.to_owned()),
             Self::Store(e) => e.hint(),
-            _ => None,
+            Self::Reference(_) => None,
         }
     }
 }

@@ -18,6 +18,34 @@ pub struct Images<'a> {
     pub(crate) store: &'a Store,
 }
 
+/// An image as its rows have it, also when its config is damaged.
+#[derive(Debug)]
+pub struct ListedImage {
+    pub record: ImageRecord,
+    /// Sorted.
+    pub references: Vec<Reference>,
+    /// Or why it cannot be read.
+    pub config: Result<ImageConfig, ResolveError>,
+}
+
+impl ListedImage {
+    /// # Errors
+    /// [`ResolveError::Config`] when it is damaged.
+    pub fn image(self) -> Result<Image, ResolveError> {
+        let Self { record, references, config } = self;
+        Ok(Image {
+            id: record.id,
+            manifest: record.manifest,
+            config: config?,
+            diff_ids: record.layers,
+            references,
+            size: record.size,
+            created_ns: record.created_ns,
+            stored_ns: record.stored_ns,
+        })
+    }
+}
+
 /// One image as it was when it was looked up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
@@ -64,21 +92,29 @@ impl<'a> Images<'a> {
     /// Finds an image by reference, by id, or by the beginning of its id, in this order.
     ///
     /// # Errors
-    /// [`ResolveError::NotFound`] in Docker's words; [`ResolveError::Reference`] when `name` cannot be a name.
+    /// As [`Images::look_up`], and [`ResolveError::Config`] when it is damaged.
     pub fn resolve(&self, name: &str) -> Result<Image, ResolveError> {
+        self.look_up(name)?.image()
+    }
+
+    /// As [`Images::resolve`], also for a damaged image.
+    ///
+    /// # Errors
+    /// [`ResolveError::NotFound`] in Docker's words; [`ResolveError::Reference`] when `name` cannot be a name.
+    pub fn look_up(&self, name: &str) -> Result<ListedImage, ResolveError> {
         let (record, references) = self.store.database().read(|reader| {
             let record = find(reader, name)?;
             let references = db::images::references_of(reader, &record.id)?;
             Ok::<_, ResolveError>((record, references))
         })?;
-        self.image(record, references)
+        Ok(self.listed(record, references))
     }
 
     /// All images, newest first.
     ///
     /// # Errors
-    /// [`ResolveError::Store`] or [`ResolveError::Config`].
-    pub fn list(&self) -> Result<Vec<Image>, ResolveError> {
+    /// [`ResolveError::Store`].
+    pub fn list(&self) -> Result<Vec<ListedImage>, ResolveError> {
         let (records, references) = self.store.database().read(|reader| {
             Ok::<_, DatabaseError>((db::images::list(reader)?, db::images::references(reader)?))
         })?;
@@ -89,13 +125,15 @@ impl<'a> Images<'a> {
         let mut images = Vec::with_capacity(records.len());
         for record in records {
             let (id, references) = (record.id, by_image.remove(&record.id).unwrap_or_default());
-            match self.image(record, references) {
-                // Somebody removed it since the rows were read, and may have brought it back.
-                Err(ResolveError::Store(StoreError::Missing(_))) => match self.resolve(&id.hex()) {
-                    Err(ResolveError::NotFound(_)) => {}
-                    image => images.push(image?),
-                },
-                image => images.push(image?),
+            let listed = self.listed(record, references);
+            if listed.config.is_ok() {
+                images.push(listed);
+                continue;
+            }
+            // Somebody may have removed it since the rows were read, and brought it back.
+            match self.look_up(&id.hex()) {
+                Err(ResolveError::NotFound(_)) => {}
+                listed => images.push(listed?),
             }
         }
         Ok(images)
@@ -138,19 +176,21 @@ impl<'a> Images<'a> {
         record: ImageRecord,
         references: Vec<Reference>,
     ) -> Result<Image, ResolveError> {
-        let bytes = self.store.blobs().read(&record.id)?;
-        let config = serde_json::from_slice(&bytes)
-            .map_err(|source| ResolveError::Config { id: record.id, source })?;
-        Ok(Image {
-            id: record.id,
-            manifest: record.manifest,
-            config,
-            diff_ids: record.layers,
-            references,
-            size: record.size,
-            created_ns: record.created_ns,
-            stored_ns: record.stored_ns,
-        })
+        self.listed(record, references).image()
+    }
+
+    fn listed(&self, record: ImageRecord, references: Vec<Reference>) -> ListedImage {
+        let config = self.config(&record.id);
+        ListedImage { record, references, config }
+    }
+
+    fn config(&self, id: &Digest) -> Result<ImageConfig, ResolveError> {
+        let damaged = |source| ResolveError::Config { id: *id, source };
+        let bytes = self.store.blobs().read(id).map_err(|e| damaged(e.into()))?;
+        match Digest::of(&bytes) {
+            found if found == *id => serde_json::from_slice(&bytes).map_err(|e| damaged(e.into())),
+            found => Err(damaged(StoreError::Mismatch { expected: *id, found }.into())),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use store::db::{self, Reader, Writer};
 use store::{DatabaseError, Durability, StoreError};
 
 use crate::images::{digests, find};
-use crate::{Image, Images, ResolveError};
+use crate::{Images, ListedImage, ResolveError};
 
 /// How an image is removed.
 pub struct RemoveOptions<'a> {
@@ -103,12 +103,12 @@ impl Images<'_> {
     ///
     /// # Errors
     /// [`RemoveError`].
-    pub fn prune(&self, all: bool, select: &dyn Fn(&Image) -> bool) -> Result<Pruned, RemoveError> {
+    pub fn prune(&self, all: bool, select: &dyn Fn(&ListedImage) -> bool) -> Result<Pruned, RemoveError> {
         let candidates: Vec<Digest> = self
             .list()?
             .iter()
             .filter(|image| (all || image.references.is_empty()) && select(image))
-            .map(|image| image.id)
+            .map(|image| image.record.id)
             .collect();
         self.store.mark_pending()?;
         let removed = self.store.database().write_removal(Durability::Full, |writer| {

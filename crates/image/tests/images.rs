@@ -370,7 +370,7 @@ fn shared_layers_survive_and_prune_takes_the_rest() {
     assert!(pruned.reclaimed_bytes > 0);
     assert_eq!(world.images().list().unwrap().len(), 1);
     assert_eq!(world.images().prune(true, &|_| false).unwrap().removed, []);
-    assert!(!world.images().prune(true, &|image| image.id == newer.id).unwrap().removed.is_empty());
+    assert!(!world.images().prune(true, &|image| image.record.id == newer.id).unwrap().removed.is_empty());
     assert!(world.content().is_empty());
 }
 
@@ -389,7 +389,7 @@ fn content_being_made_is_not_collected() {
     let made = world.images().create_image(ImageConfig::default(), &[layer], &[]).unwrap();
     drop(lock);
     drop(tmp);
-    world.images().prune(false, &|image| image.id != made.id).unwrap();
+    world.images().prune(false, &|image| image.record.id != made.id).unwrap();
     assert_eq!(world.images().resolve(&made.id.to_string()).unwrap().diff_ids.len(), 1);
     assert!(!world.store.snapshots().contains(&base.diff_ids[0]));
 }
@@ -558,7 +558,7 @@ fn killed_at_any_moment_the_store_is_whole() {
         let images = Images::new(&store);
         let mut named = 0;
         for image in images.list().unwrap() {
-            let layers = images.layers(&image).unwrap();
+            let layers = images.layers(&image.image().unwrap()).unwrap();
             for layer in &layers {
                 let tree = store.snapshots().path(&layer.diff_id);
                 assert_eq!(

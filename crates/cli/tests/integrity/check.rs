@@ -21,6 +21,46 @@ fn world_with_app() -> World {
 }
 
 #[test]
+fn a_damaged_config_hides_no_other_image() {
+    let world = world_with_app();
+    let id = world.inspect("app", "{{.Id}}");
+    let path = world.data_root().join("blobs/sha256").join(id.trim_start_matches("sha256:"));
+    let whole = fs::read(&path).unwrap();
+    let changed = String::from_utf8(whole.clone()).unwrap().replacen("linux", "linuX", 1).into_bytes();
+    let harms: [(&str, &dyn Fn()); 3] = [
+        ("is missing from the store", &|| fs::remove_file(&path).unwrap()),
+        ("wrong content: expected ", &|| fs::write(&path, &whole[..10]).unwrap()),
+        ("wrong content: expected ", &|| fs::write(&path, &changed).unwrap()),
+    ];
+    for (why, harm) in harms {
+        harm();
+        let listed = world.hull(["images"]).success();
+        assert!(listed.stdout.contains("\nbusybox ") && listed.stdout.contains("\napp "), "{listed}");
+        let warning = format!("WARNING: app:latest: image {id} is damaged: ");
+        assert!(listed.stderr.starts_with(&warning) && listed.stderr.contains(why), "{listed}");
+        assert!(listed.stderr.contains("hull image check"), "{listed}");
+        assert_eq!(world.hull(["images", "-q"]).success().stdout.lines().count(), 2);
+        world.hull(["system", "df", "-v"]).success();
+        world.hull(["info"]).success();
+        world.hull(["image", "prune", "--force"]).success();
+        for args in [&["run", "--rm", "app"][..], &["image", "inspect", "app"], &["save", "-o", "x", "app"]] {
+            let failed = world.hull(args);
+            assert!(failed.stderr.contains(&format!("image {id} is damaged")), "{failed}");
+        }
+        world.hull(["run", "--rm", "busybox", "true"]).success();
+        fs::write(&path, &whole).unwrap();
+    }
+    // Nobody can tell what labels it has, but that it is not used.
+    world.hull(["tag", "busybox", "app"]).success();
+    fs::remove_file(&path).unwrap();
+    let kept = world.hull(["image", "prune", "--force", "--filter", "label!=x"]).success();
+    assert!(kept.stderr.contains(&format!("WARNING: image {id} is damaged")), "{kept}");
+    let gone = world.hull(["image", "prune", "--force"]).success();
+    assert!(gone.stdout.contains(&format!("deleted: {id}")), "{gone}");
+    assert_eq!(world.hull(["images"]).success().stderr, "");
+}
+
+#[test]
 fn every_kind_of_damage_is_found_and_mended() {
     let world = world_with_app();
     let check = || world.hull(["image", "check", "-q"]);

@@ -253,6 +253,8 @@ pub struct ImageSummary {
     pub labels: Labels,
     /// Ids of the containers made from it.
     pub containers: Vec<String>,
+    /// What is wrong with it, when its config cannot be read and its labels are not known.
+    pub damage: Option<String>,
 }
 
 /// Everything about one image.

@@ -68,6 +68,8 @@ pub struct Pruned {
     pub images: Vec<String>,
     /// Build cache entries deleted.
     pub build_cache: Vec<String>,
+    /// Damaged images of which it cannot be told whether the filters mean them, each with what is wrong.
+    pub skipped: Vec<String>,
     pub reclaimed_bytes: u64,
 }
 

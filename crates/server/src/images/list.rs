@@ -34,7 +34,7 @@ pub async fn list(request: Request) -> Result<Response, Refusal> {
                 if let Some(bytes) = shared.as_ref().and_then(|shared| shared.get(&summary.id)) {
                     image["SharedSize"] = (*bytes).into();
                 }
-                if manifests {
+                if manifests && summary.damage.is_none() {
                     image["Manifests"] = view::image_manifests(&engine.image_inspect(&summary.id)?);
                 }
                 images.push(image);

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::commands::inspect::{Kind, of_kind};
 use crate::commands::{Invocation, Outcome, parse};
-use crate::context::{Context, print};
+use crate::context::{Context, note, print};
 use crate::output::human;
 use crate::output::listing::{self, Column, column};
 
@@ -64,7 +64,18 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         .map(|c| column(c.heading, c.field))
         .collect();
     print(&listing::render(&format, &columns, &rows)?);
+    for image in &images {
+        if let Some(damage) = &image.damage {
+            let name = image.tags.first().map_or_else(|| human::short_id(&image.id), String::as_str);
+            warn_of_damage(&format!("{name}: {damage}"));
+        }
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells of an image that can be listed, and no more than that.
+pub fn warn_of_damage(damage: &str) {
+    note(format_args!("WARNING: {damage}\n  hint: {}", image::HINT_DAMAGED));
 }
 
 /// One row for each name of the image, or one without a name.

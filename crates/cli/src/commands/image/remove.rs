@@ -6,6 +6,7 @@ use diag::{Class, Failure};
 use engine::model::{Filters, Pruned};
 use image::Removed;
 
+use super::list::warn_of_damage;
 use crate::commands::many::Report;
 use crate::commands::prompt::confirm;
 use crate::commands::{Invocation, Outcome, parse};
@@ -73,6 +74,7 @@ pub fn prune(context: &mut Context, invocation: Invocation) -> Outcome {
     let pruned = context.engine()?.prune_images(&filters, args.all)?;
     print(&images_text(&pruned));
     print(&format!("Total reclaimed space: {}\n", human::size(pruned.reclaimed_bytes)));
+    pruned.skipped.iter().for_each(|damage| warn_of_damage(damage));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,6 +6,7 @@ use engine::model::{DiskUsage, Filters};
 use engine::view;
 use serde_json::{Map, Value, json};
 
+use crate::commands::image::list::warn_of_damage;
 use crate::commands::prompt::confirm;
 use crate::commands::{Invocation, Outcome, parse};
 use crate::context::{Context, print};
@@ -181,6 +182,7 @@ pub fn prune(context: &mut Context, invocation: Invocation) -> Outcome {
         deleted("Volumes", volumes.volumes, volumes.reclaimed_bytes);
     }
     let images = engine.prune_images(&filters, args.all)?;
+    images.skipped.iter().for_each(|damage| warn_of_damage(damage));
     let mut lines: Vec<_> = images.untagged.iter().map(|name| format!("untagged: {name}")).collect();
     lines.extend(images.images.iter().map(|id| format!("deleted: {id}")));
     deleted("Images", lines, images.reclaimed_bytes);
