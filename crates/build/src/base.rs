@@ -25,8 +25,8 @@ pub struct Bases<'a> {
     pub cancel: Cancel,
     /// By the names the Dockerfile has for them.
     pub found: HashMap<String, BaseImage>,
-    /// How many were pulled: steps of their own, before all others.
-    pub pulls: u32,
+    /// How many steps there were. Each pull is one, before all stages.
+    pub steps: u32,
 }
 
 impl Bases<'_> {
@@ -54,14 +54,14 @@ impl Bases<'_> {
         let Some(registries) = self.registries else { return Ok(self.images.resolve(name)?) };
         let step = Arc::new(PullStep {
             progress: self.progress.clone(),
-            step: StepId(self.pulls + 1),
+            step: StepId(self.steps + 1),
             title: format!("pull {name}"),
             begun: Mutex::new(None),
         });
         let options =
             PullOptions { progress: step.clone(), stop: self.cancel.flag(), ..PullOptions::default() };
         let result = self.images.ensure(registries, name, self.policy, &options);
-        self.pulls += u32::from(step.end(result.as_ref().err()));
+        self.steps += u32::from(step.end(result.as_ref().err()));
         result
     }
 }

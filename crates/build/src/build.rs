@@ -1,5 +1,7 @@
 //! One build from request to image.
 
+mod caches;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
@@ -10,13 +12,15 @@ use oci::image::ImageConfig;
 use store::Store;
 
 use crate::base::Bases;
-use crate::cache::{Cache, KeyBuilder};
+use crate::cache::transfer;
+use crate::cache::{Cache, CacheTarget, KeyBuilder};
 use crate::context::Context;
 use crate::dockerfile::{self, Dockerfile};
 use crate::error::{BuildError, Location, StepError};
 use crate::plan::{self, Plan, PlanError, SourceRef};
 use crate::progress::Event;
 use crate::request::{BuildOutput, BuildRequest, NamedContext};
+use crate::run::HOSTNAME;
 use crate::scope::Globals;
 use crate::solve::{Finished, Solve, SolveOptions, SolveParts};
 use crate::stop::Stop;
@@ -35,10 +39,18 @@ pub struct BuildContext<'a> {
 
 /// Builds an image.
 ///
+/// Two build arguments are the builder's own, as they are BuildKit's: `BUILDKIT_INLINE_CACHE=1` is an inline cache to export, and
+/// `BUILDKIT_SANDBOX_HOSTNAME` the host name of steps.
+///
 /// # Errors
 /// [`BuildError`] with the file, the line and the instruction where there is one. Steps that were finished stay in the cache;
 /// nothing else is left.
-pub fn build(context: &BuildContext<'_>, request: BuildRequest) -> Result<BuildOutput, BuildError> {
+pub fn build(context: &BuildContext<'_>, mut request: BuildRequest) -> Result<BuildOutput, BuildError> {
+    let hostname = request.build_args.remove("BUILDKIT_SANDBOX_HOSTNAME");
+    let hostname = hostname.unwrap_or_else(|| HOSTNAME.to_owned());
+    if let Some("1" | "true") = request.build_args.remove("BUILDKIT_INLINE_CACHE").as_deref() {
+        request.cache_to.push(CacheTarget::Inline);
+    }
     let references = request
         .tags
         .iter()
@@ -79,6 +91,7 @@ pub fn build(context: &BuildContext<'_>, request: BuildRequest) -> Result<BuildO
         let text = format!("build argument {name} was not consumed by any ARG");
         request.progress.event(Event::Warning { text: &text });
     }
+    let imports = caches::import(context, &request.cache_from, &request.cancel, &request.progress);
     let mut bases = Bases {
         images: context.images,
         registries: context.registries,
@@ -86,7 +99,7 @@ pub fn build(context: &BuildContext<'_>, request: BuildRequest) -> Result<BuildO
         progress: request.progress.clone(),
         cancel: request.cancel.clone(),
         found: HashMap::new(),
-        pulls: 0,
+        steps: u32::try_from(request.cache_from.len()).unwrap_or(u32::MAX),
     };
     let mut named = HashMap::new();
     for (name, context_of) in &request.contexts {
@@ -119,8 +132,8 @@ pub fn build(context: &BuildContext<'_>, request: BuildRequest) -> Result<BuildO
         context: &files,
         named: &named,
         base_images: &bases.found,
-        steps_before: bases.pulls,
-        cache: Cache::new(context.store, context.images),
+        steps_before: bases.steps,
+        cache: Cache::new(context.store, context.images, imports),
         workspace: &workspace,
         options: SolveOptions {
             no_cache: request.no_cache,
@@ -128,7 +141,10 @@ pub fn build(context: &BuildContext<'_>, request: BuildRequest) -> Result<BuildO
             users: runtime::ids::Policy::from_environment()?,
             attachments: request.attachments,
             shm_size_bytes: request.shm_size_bytes,
-            hosts: hosts(&request.add_hosts),
+            resources: request.resources,
+            rlimits: request.rlimits,
+            hosts: hosts(&hostname, &request.add_hosts),
+            hostname,
         },
         progress: &*request.progress,
         stop,
@@ -140,10 +156,21 @@ pub fn build(context: &BuildContext<'_>, request: BuildRequest) -> Result<BuildO
     let (cached_steps, executed_steps) = solve.counts();
     let mut config = finished.image.clone();
     config.config.labels.extend(request.labels);
+    let results = match request.cache_to.is_empty() {
+        true => BTreeMap::new(),
+        false => solve.cache.results().map_err(BuildError::storage("read the build cache"))?,
+    };
+    if request.cache_to.contains(&CacheTarget::Inline) {
+        let layers: Vec<_> = finished.filesystem.layers.iter().map(|layer| layer.diff_id).collect();
+        transfer::describe(&mut config, &results, &layers);
+    }
     let image = finish(context, &solve, &finished, config, &references)?;
     let names: Vec<String> = references.iter().map(Reference::canonical).collect();
     let image_id = image.id.to_string();
     request.progress.event(Event::Image { id: &image_id, references: &names });
+    for target in &request.cache_to {
+        caches::export(context, &solve, &finished, &results, target)?;
+    }
     Ok(BuildOutput { image_id, references: names, cached_steps, executed_steps })
 }
 
@@ -189,9 +216,9 @@ fn global_error(file: &Dockerfile, name: &str, line: usize, reason: String) -> B
 }
 
 /// /etc/hosts of RUN steps.
-fn hosts(extra: &[(String, IpAddr)]) -> Vec<String> {
+fn hosts(hostname: &str, extra: &[(String, IpAddr)]) -> Vec<String> {
     let mut lines = vec![
-        "127.0.0.1\tlocalhost build\n".to_owned(),
+        format!("127.0.0.1\tlocalhost {hostname}\n"),
         "::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned(),
     ];
     lines.extend(extra.iter().map(|(name, address)| format!("{address}\t{name}\n")));

@@ -4,7 +4,10 @@
 //! resolved, and the contents it reads. The filesystem enters as the chain of layers, not as the instructions that made it,
 //! so two ways to the same files share what follows.
 
-use std::collections::{HashMap, HashSet};
+mod place;
+pub mod transfer;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,6 +19,8 @@ use store::db::build_cache::{self, CacheRecord};
 use store::{DatabaseError, Durability, Store, StoreError};
 
 use crate::select::field;
+pub use place::{CacheMode, CachePlaceError, CacheSource, CacheTarget};
+use transfer::Import;
 
 /// Changing what keys contain, or what results mean, changes this.
 const VERSION: &[u8] = b"1";
@@ -100,6 +105,7 @@ const ROW_VERSION: u32 = 1;
 pub struct Cache<'a> {
     store: &'a Store,
     images: &'a Images<'a>,
+    imports: Vec<Import>,
     state: Mutex<State>,
     done: Condvar,
 }
@@ -125,8 +131,9 @@ pub enum Claimed<'c, 'a> {
 }
 
 impl<'a> Cache<'a> {
-    pub fn new(store: &'a Store, images: &'a Images<'a>) -> Self {
-        Self { store, images, state: Mutex::default(), done: Condvar::new() }
+    /// This host's cache, and what `imports` have, in this order.
+    pub fn new(store: &'a Store, images: &'a Images<'a>, imports: Vec<Import>) -> Self {
+        Self { store, images, imports, state: Mutex::default(), done: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -150,13 +157,41 @@ impl<'a> Cache<'a> {
         }
         drop(state);
         let claim = Claim { cache: self, key: key.clone() };
-        if use_stored && let Some(outcome) = self.stored(key)? {
+        if use_stored && let Some(outcome) = self.find(key)? {
             let mut state = self.state();
             state.used.push(key.0.clone());
             state.known.insert(key.clone(), outcome.clone());
             return Ok(Claimed::Known(outcome));
         }
         Ok(Claimed::Ours(claim))
+    }
+
+    /// A result that is here, or else one of another host's, which is here then.
+    fn find(&self, key: &Key) -> Result<Option<Outcome>, StoreError> {
+        if let Some(outcome) = self.stored(key)? {
+            return Ok(Some(outcome));
+        }
+        for import in &self.imports {
+            if let Some(outcome) = import.outcome(self.images, key)? {
+                self.keep(key, &outcome)?;
+                return Ok(Some(outcome));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the steps of this build came to, by their keys; without results that are not what their keys say.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn results(&self) -> Result<BTreeMap<String, Outcome>, StoreError> {
+        let known: Vec<Key> = self.state().known.keys().cloned().collect();
+        let mut results = BTreeMap::new();
+        for key in known {
+            let outcome = self.stored(&key)?;
+            results.extend(outcome.map(|outcome| (key.0, outcome)));
+        }
+        Ok(results)
     }
 
     /// A stored outcome whose layer still exists.
@@ -197,6 +232,11 @@ impl<'a> Cache<'a> {
         self.put(key, None, Row { v: ROW_VERSION, created: String::new(), text: text.to_owned() })
     }
 
+    fn keep(&self, key: &Key, outcome: &Outcome) -> Result<(), DatabaseError> {
+        let row = Row { v: ROW_VERSION, created: outcome.created.clone(), text: String::new() };
+        self.put(key, outcome.layer.as_ref(), row)
+    }
+
     fn put(&self, key: &Key, layer: Option<&Layer>, row: Row) -> Result<(), DatabaseError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
@@ -232,8 +272,7 @@ impl Claim<'_, '_> {
     /// [`DatabaseError`].
     pub fn fulfil(self, outcome: &Outcome, certain: bool) -> Result<(), DatabaseError> {
         if certain {
-            let row = Row { v: ROW_VERSION, created: outcome.created.clone(), text: String::new() };
-            self.cache.put(&self.key, outcome.layer.as_ref(), row)?;
+            self.cache.keep(&self.key, outcome)?;
         }
         self.cache.state().known.insert(self.key.clone(), outcome.clone());
         Ok(())

@@ -43,6 +43,7 @@ mod users;
 mod workspace;
 
 pub use build::{BuildContext, build};
+pub use cache::{CacheMode, CachePlaceError, CacheSource, CacheTarget};
 pub use error::{BuildError, Location, StepError};
 pub use ignore::ignore_patterns;
 pub use progress::{Event, NoProgress, Progress, StepId, plain::Plain};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use oci::image::{Healthcheck as ImageHealthcheck, ImageConfig};
 
+use crate::cache::transfer::FIELD;
 use crate::dockerfile::{Command, Healthcheck, Instruction, expand};
 use crate::scope::{Arguments, Globals, architecture, env_value, set_env};
 
@@ -34,6 +35,10 @@ impl StageImage {
             image.config.working_dir = "/".to_owned();
             image
         });
+        // What they say of layers is about that image: see `cache::transfer`, and BuildKit's own.
+        for field in [FIELD, "moby.buildkit.cache.v0"] {
+            image.extra.remove(field);
+        }
         if env_value(&image.config.env, "PATH").is_none() {
             image.config.env.push(format!("PATH={DEFAULT_PATH}"));
         }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use image::PullPolicy;
+use oci::runtime::{LinuxResources, Rlimit};
 
+use crate::cache::{CacheSource, CacheTarget};
 use crate::progress::{NoProgress, Progress};
 
 /// Where the files that COPY and ADD name come from.
@@ -174,6 +176,10 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     /// Runs every step, whatever the cache says; the results still enter the cache.
     pub no_cache: bool,
+    /// `--cache-from`: where results are looked for that are not here, in this order. One that has none is a warning.
+    pub cache_from: Vec<CacheSource>,
+    /// `--cache-to`: where results go when the image is there.
+    pub cache_to: Vec<CacheTarget>,
     /// When registries are asked for the images that FROM and COPY --from name.
     pub pull: PullPolicy,
     pub network: RunNetwork,
@@ -182,6 +188,10 @@ pub struct BuildRequest {
     pub attachments: Arc<dyn Attachments>,
     /// Size of /dev/shm in RUN steps; 64 MiB when `None`.
     pub shm_size_bytes: Option<u64>,
+    /// What RUN steps may use of memory and processors; the rest of it does not count. It does not change the cache key.
+    pub resources: LinuxResources,
+    /// Resource limits of RUN steps, in place of the default's of the same type. They change the cache key.
+    pub rlimits: Vec<Rlimit>,
     pub progress: Arc<dyn Progress>,
     pub cancel: Cancel,
 }
@@ -197,11 +207,15 @@ impl Default for BuildRequest {
             build_args: BTreeMap::new(),
             labels: BTreeMap::new(),
             no_cache: false,
+            cache_from: Vec::new(),
+            cache_to: Vec::new(),
             pull: PullPolicy::default(),
             network: RunNetwork::Default,
             add_hosts: Vec::new(),
             attachments: Arc::new(Given::default()),
             shm_size_bytes: None,
+            resources: LinuxResources::default(),
+            rlimits: Vec::new(),
             progress: Arc::new(NoProgress),
             cancel: Cancel::default(),
         }

@@ -36,7 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a running step looks at the wish to stop.
 const GLANCE: Duration = Duration::from_millis(50);
 
-const HOSTNAME: &str = "build";
+/// The name of the host that steps are on.
+pub const HOSTNAME: &str = "build";
 
 /// One RUN, resolved.
 pub struct Invocation<'a> {
@@ -163,12 +164,18 @@ fn prepare_upper(upper: &Path, work: &Path, lower: &Tree) -> io::Result<()> {
 
 fn specification(solve: &Solve<'_>, invocation: &Invocation<'_>, real: &Realised) -> Result<Spec, StepError> {
     let mut spec = runtime::default_spec();
-    spec.hostname = Some(HOSTNAME.to_owned());
+    spec.hostname = Some(solve.options.hostname.clone());
     let process = spec.process.get_or_insert_default();
     process.args.clone_from(&invocation.argv);
     process.cwd = PathBuf::from(&invocation.working_dir);
     process.env =
         [&invocation.env[..], &invocation.hidden_env, &real.env].into_iter().flatten().cloned().collect();
+    for limit in &solve.options.rlimits {
+        process.set_rlimit(limit.clone());
+    }
+    let resources = spec.linux.get_or_insert_default().resources.get_or_insert_default();
+    resources.memory.clone_from(&solve.options.resources.memory);
+    resources.cpu.clone_from(&solve.options.resources.cpu);
     if invocation.network == RunNetwork::Host {
         let linux = spec.linux.get_or_insert_default();
         linux.namespaces.retain(|namespace| namespace.r#type != NamespaceType::Network);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use image::{Image, Images};
 use oci::image::ImageConfig;
+use oci::runtime::{LinuxResources, Rlimit};
 use store::Store;
 
 use crate::RunNetwork;
@@ -97,6 +98,10 @@ pub struct SolveOptions {
     pub users: Policy,
     pub attachments: Arc<dyn Attachments>,
     pub shm_size_bytes: Option<u64>,
+    pub resources: LinuxResources,
+    pub rlimits: Vec<Rlimit>,
+    /// Of RUN steps.
+    pub hostname: String,
     /// Host names and addresses as they stand in /etc/hosts.
     pub hosts: Vec<String>,
 }

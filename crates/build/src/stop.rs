@@ -16,6 +16,11 @@ impl Stop {
         Self { wish, failed: AtomicBool::new(false) }
     }
 
+    /// The caller's wish alone.
+    pub fn wish(&self) -> &Cancel {
+        &self.wish
+    }
+
     /// Notes that a stage failed: what the others do no longer matters.
     pub fn fail(&self) {
         self.failed.store(true, Ordering::SeqCst);

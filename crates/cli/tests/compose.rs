@@ -1,6 +1,6 @@
 //! `hull compose` as it is typed: output, exit statuses, signals.
 
-use testkit::{World, eventually};
+use testkit::{Output, World, eventually};
 
 const HULL: &str = env!("CARGO_BIN_EXE_hull");
 
@@ -112,6 +112,37 @@ fn mistakes_are_named() {
         .status(1)
         .says("error: no such image: nosuch (service \"a\")");
     world.hull(["compose", "logs", "b"]).status(1).says("error: no such service: b");
+}
+
+#[test]
+fn builds_have_contexts_limits_and_caches() {
+    let world = world(
+        "services:
+  a:
+    build:
+      context: .
+      additional_contexts: {side: ./side, base: 'docker-image://busybox'}
+      ulimits: {nofile: {soft: 77, hard: 88}}
+      cache_to: ['type=inline']
+",
+    );
+    world.file("side/word", "beside\n");
+    world.file("Dockerfile", "FROM base\nCOPY --from=side word /\nRUN ulimit -n >> /word\nCMD cat /word\n");
+    let up = world.hull(["compose", "up"]).success();
+    assert!(up.stdout.contains("| beside\n") && up.stdout.contains("| 77\n"), "{up}");
+    world.hull(["compose", "down"]).success();
+    for (build, said) in [
+        ("{additional_contexts: {x: 'service:b'}}", "must be a directory or docker-image://reference"),
+        ("{additional_contexts: {x: 'https://example.com/x.git'}}", "must be a directory"),
+        ("{ulimits: {wat: 1}}", "invalid ulimit type: wat"),
+        ("{cache_from: ['type=gha']}", "type=gha is not supported"),
+        ("{ssh: [default]}", "SSH_AUTH_SOCK is not set"),
+    ] {
+        world.file("compose.yaml", &format!("services: {{a: {{build: {build}}}}}\n"));
+        let mut command = world.command(["compose", "build"]);
+        let refused = Output::of(command.current_dir(world.scratch()).env_remove("SSH_AUTH_SOCK")).status(1);
+        assert!(refused.stderr.contains(said), "{refused}");
+    }
 }
 
 #[test]

@@ -158,6 +158,20 @@ pub fn render(failure: &Failure) -> String {
     out
 }
 
+/// An error and its causes in one line. A cause whose text the line already ends with is not repeated.
+pub fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            let _ = write!(text, ": {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
 /// Which table of exit codes a command follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitTable {

@@ -9,7 +9,7 @@ mod spec;
 pub(crate) mod users;
 
 pub(crate) use limits::{default_pids, resources};
-pub(crate) use process::{capabilities, process};
+pub(crate) use process::{capabilities, process, rlimit};
 pub(crate) use users::reason_for_host;
 
 use crate::engine::Engine;

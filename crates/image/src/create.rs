@@ -62,7 +62,11 @@ impl Images<'_> {
                 self.store.blobs().put(config_bytes)?;
                 let manifest = match manifest {
                     Some(bytes) => self.store.blobs().put(bytes)?,
-                    None => self.store.blobs().put(&manifest_of(config_bytes, layers)?)?,
+                    None => {
+                        let manifest = serde_json::to_vec(&manifest_of(config_bytes, layers));
+                        let bytes = manifest.map_err(|e| CreateError::Document("manifest", e))?;
+                        self.store.blobs().put(&bytes)?
+                    }
                 };
                 ImageRecord {
                     id,
@@ -109,11 +113,12 @@ impl Images<'_> {
     }
 }
 
-fn manifest_of(config: &[u8], layers: &[Layer]) -> Result<Vec<u8>, CreateError> {
+/// The manifest of `layers`, as they are kept here.
+pub(crate) fn manifest_of(config: &[u8], layers: &[Layer]) -> Manifest {
     let config = Descriptor::new(media::OCI_CONFIG, Digest::of(config), config.len() as u64);
     let layers =
         layers.iter().map(|layer| Descriptor::new(&*layer.media_type, layer.blob, layer.blob_size)).collect();
-    serde_json::to_vec(&Manifest::new(config, layers)).map_err(|e| CreateError::Document("manifest", e))
+    Manifest::new(config, layers)
 }
 
 /// Nanoseconds since 1970 of an RFC 3339 time; 0 for one that is not, as Docker shows such images.

@@ -18,16 +18,17 @@ mod rows;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use oci::image::{Descriptor, Platform};
+use oci::image::{Descriptor, ImageConfig, Platform};
 use oci::{Digest, Reference};
 use registry::Client;
 use store::db;
 
-use crate::Images;
 use crate::compress::Method;
+use crate::create::manifest_of;
 use crate::documents::Part;
+use crate::{Images, Layer};
 
-use plan::Blob;
+use plan::{Blob, Plan};
 
 pub use error::PushError;
 pub use progress::{PushEvent, PushProgress, PushState, SilentPush};
@@ -114,20 +115,35 @@ impl Images<'_> {
         let _lock = self.store.lock_shared()?;
         let destination = Destination { images: *self, client, reference, options };
         let plan = destination.plan()?;
-        let settled = plan.settled()?;
-        let root = match settled {
-            Some(root) if destination.has(&root)? => {
-                plan.layers().for_each(|layer| destination.tell(layer, PushState::Exists));
-                root
-            }
-            _ => {
-                let forms = blobs::send(&destination, &plan)?;
-                destination.send_documents(plan.documents(&forms)?)?
-            }
-        };
+        let root = destination.send(&plan)?;
         destination.record(&plan, &root)?;
         let Descriptor { digest, size, .. } = root.descriptor;
         Ok(Pushed { digest, size, left_out: plan.left_out })
+    }
+
+    /// Gives a registry an image that is none here: `layers` and `config`, whose list of layers is set here.
+    ///
+    /// # Errors
+    /// [`PushError`], as [`push`](Self::push).
+    pub fn push_unrecorded(
+        &self,
+        client: &Client,
+        reference: &Reference,
+        mut config: ImageConfig,
+        layers: &[Layer],
+        options: &PushOptions,
+    ) -> Result<Pushed, PushError> {
+        if reference.digest().is_some() {
+            return Err(PushError::Digest);
+        }
+        let _lock = self.store.lock_shared()?;
+        config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
+        let config = serde_json::to_vec(&config).map_err(PushError::Serialize)?;
+        self.store.blobs().put(&config)?;
+        let destination = Destination { images: *self, client, reference, options };
+        let plan = destination.made(manifest_of(&config, layers))?;
+        let Descriptor { digest, size, .. } = destination.send(&plan)?.descriptor;
+        Ok(Pushed { digest, size, left_out: 0 })
     }
 
     /// The references of a repository, for a push of all of them.
@@ -159,6 +175,20 @@ struct Destination<'a> {
 }
 
 impl Destination<'_> {
+    /// Brings what a plan consists of to the registry; returns what the reference names then.
+    fn send(&self, plan: &Plan) -> Result<Part, PushError> {
+        match plan.settled()? {
+            Some(root) if self.has(&root)? => {
+                plan.layers().for_each(|layer| self.tell(layer, PushState::Exists));
+                Ok(root)
+            }
+            _ => {
+                let forms = blobs::send(self, plan)?;
+                self.send_documents(plan.documents(&forms)?)
+            }
+        }
+    }
+
     /// Whether the reference names `root` at the registry, which then has all that this consists of.
     fn has(&self, root: &Part) -> Result<bool, PushError> {
         let there = self.client.manifest_digest(self.reference)?;

@@ -284,6 +284,8 @@ fn a_container_sends_under_its_own_address_alone() {
     for _ in 0..3 {
         assert_eq!(neighbour.run(|| tcp(victim.address(), 80)), Some(neighbour.address()));
     }
+    // The bridge would believe whatever the liar's kernel still says under the victim's hardware address.
+    liar.run(|| sh("ip link set eth0 down"));
     // A flushed ruleset cuts nobody off, and who attaches next is bound again.
     world.host(|| sh("nft flush ruleset"));
     let late = world.container(&network, 6, "late");

@@ -84,6 +84,8 @@ pub enum CredentialsError {
     Write { path: PathBuf, source: io::Error },
     #[error("cannot run the credential helper {program}")]
     Start { program: String, source: io::Error },
+    #[error("the client could not tell its credentials for {host}: {says}")]
+    Client { host: String, says: String },
     #[error("the credential helper {program} could not {action} the credentials for {key}: {says}")]
     Helper { program: String, action: &'static str, key: String, says: String },
 }
@@ -95,7 +97,7 @@ impl Diagnose for CredentialsError {
             Self::Read { source, .. } | Self::Write { source, .. } | Self::Start { source, .. } => {
                 Class::of_io(source)
             }
-            Self::Helper { .. } => Class::Unavailable,
+            Self::Client { .. } | Self::Helper { .. } => Class::Unavailable,
         }
     }
 
@@ -111,7 +113,7 @@ impl Diagnose for CredentialsError {
 }
 
 /// What Docker Hub goes by in references.
-const HUB: &str = "docker.io";
+pub const HUB: &str = "docker.io";
 /// What Docker Hub goes by in Docker's configuration.
 pub const HUB_KEY: &str = "https://index.docker.io/v1/";
 

@@ -216,7 +216,7 @@ impl<C: Content> Registry<C> {
             Ok(response) => response,
             Err(mut refusal) => {
                 if let Some(trouble) = refusal.trouble.take() {
-                    self.report(&format!("{line}: {}", refusal::with_sources(&*trouble)));
+                    self.report(&format!("{line}: {}", diag::with_sources(&*trouble)));
                 }
                 refusal.into_response()
             }
@@ -291,7 +291,7 @@ impl<C: Content> Registry<C> {
             if let Err(refusal) = self.blocking(|content| content.tidy()).await
                 && let Some(trouble) = refusal.trouble
             {
-                self.report(&format!("cannot tidy up: {}", refusal::with_sources(&*trouble)));
+                self.report(&format!("cannot tidy up: {}", diag::with_sources(&*trouble)));
             }
         }
     }

@@ -9,8 +9,7 @@ mod progress;
 pub mod push;
 pub mod registry;
 
-use credentials::Session;
-pub use credentials::registries;
+pub use credentials::{Session, registries};
 
 use oci::Reference;
 use oci::image::Platform;

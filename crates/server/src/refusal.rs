@@ -1,9 +1,8 @@
 //! Errors as clients read them: a status, and `{"message": …}`.
 
-use std::error::Error;
-
 use axum::http::StatusCode;
 use diag::Diagnose;
+pub use diag::with_sources;
 use serde_json::json;
 
 use crate::reply::{self, Response};
@@ -45,18 +44,4 @@ impl<E: Diagnose> From<E> for Refusal {
         let status = StatusCode::from_u16(diag::http_status(error.class()));
         Self::new(status.expect("it is a number of HTTP's"), with_sources(&error))
     }
-}
-
-/// An error's text followed by those of its causes it does not have already.
-pub fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

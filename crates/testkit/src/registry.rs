@@ -71,6 +71,11 @@ impl Registry {
         &self.address
     }
 
+    /// Where it keeps what it has, as `content`.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// `name` in this registry.
     pub fn reference(&self, name: &str) -> String {
         format!("{}/{name}", self.address)

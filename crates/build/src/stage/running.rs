@@ -5,7 +5,7 @@ use crate::RunNetwork;
 use crate::cache::KeyBuilder;
 use crate::dockerfile::Run;
 use crate::error::StepError;
-use crate::run::{self, Ground, Invocation, Output};
+use crate::run::{self, Ground, HOSTNAME, Invocation, Output};
 
 impl StageRun<'_, '_> {
     pub(super) fn run_step(
@@ -41,7 +41,7 @@ impl StageRun<'_, '_> {
         };
         let mount_keys =
             invocation.mounts.iter().map(|mount| mount.key(solve)).collect::<Result<Vec<_>, _>>()?;
-        let key = KeyBuilder::new("run")
+        let mut key = KeyBuilder::new("run")
             .add("below", &self.filesystem.key.0)
             .list("argv", &invocation.argv)
             .list("env", &invocation.env)
@@ -49,8 +49,15 @@ impl StageRun<'_, '_> {
             .add("directory", &invocation.working_dir)
             .add("network", format!("{:?}", invocation.network))
             .add("shm", format!("{:?}", solve.options.shm_size_bytes))
-            .list("mounts", &mount_keys)
-            .finish();
+            .list("mounts", &mount_keys);
+        if !solve.options.rlimits.is_empty() {
+            let limits = solve.options.rlimits.iter().map(|limit| format!("{limit:?}"));
+            key = key.list("rlimits", limits);
+        }
+        if solve.options.hostname != HOSTNAME {
+            key = key.add("hostname", &solve.options.hostname);
+        }
+        let key = key.finish();
         let shown_args = match arguments.len() {
             0 => String::new(),
             count => format!("|{count} {} ", arguments.join(" ")),

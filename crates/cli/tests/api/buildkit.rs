@@ -138,7 +138,12 @@ fn what_is_not_supported_is_refused_by_name() {
         (&["--cgroup-parent", "x"], "cgroup-parent=x is not supported"),
         (&["--allow", "security.insecure"], "security.insecure is not supported"),
         (&["--attest", "type=sbom"], "Attestations are not supported"),
-        (&["--cache-to", "type=registry,ref=example.com/cache"], "cache-to type=registry is not supported"),
+        (&["--cache-to", "type=local,dest=cache"], "cache-to: type=local is not supported"),
+        (&["--cache-from", "type=elsewhere,ref=x"], "cache-from: type=elsewhere is not supported"),
+        (
+            &["--cache-to", "type=registry,ref=example.com/cache,compression=zstd"],
+            "compression=zstd is not supported",
+        ),
     ] {
         let refused = build(&api, "plain", flags).status(1);
         assert!(refused.stderr.contains(expected), "{flags:?}\n{}", refused.stderr);
@@ -304,6 +309,50 @@ fn further_contexts_are_directories_and_images() {
         "{}",
         refused.stderr
     );
+}
+
+#[test]
+fn limits_and_the_name_of_the_host() {
+    let api = with_buildx();
+    api.world.file("limits/Dockerfile", "FROM busybox\nRUN (ulimit -n; hostname) > /told\n");
+    build(&api, "limits", &["-t", "plain"]).success();
+    assert_eq!(printed(&api, "plain", &["tail", "-n1", "/told"]), "build");
+    let flags =
+        ["--ulimit", "nofile=77:88", "--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=maker", "-t", "limits"];
+    build(&api, "limits", &flags).success();
+    assert_eq!(printed(&api, "limits", &["cat", "/told"]), "77\nmaker");
+    // By hull's own hand it is the same step.
+    let mut own = api.world.command([&["build"], &flags[..], &["limits"]].concat());
+    let own = Output::of(own.current_dir(api.world.scratch())).success();
+    assert!(own.stderr.contains("CACHED"), "{}", own.stderr);
+}
+
+#[test]
+fn caches_and_images_of_registries_that_know_the_client() {
+    let (api, other) = (with_buildx(), with_buildx());
+    let registry = testkit::Registry::with_password(&api.world);
+    let cache = format!("type=registry,ref={},mode=max", registry.reference("cache"));
+    for api in [&api, &other] {
+        api.world.file("cached/Dockerfile", "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /made\n");
+        api.docker(["login", "-u", "alice", "-p", "secret", registry.address()]).success();
+    }
+    build(&api, "cached", &["-t", "cached", "--cache-to", &cache]).success();
+    let from = registry.reference("cache");
+    let second = build(&other, "cached", &["-t", "cached", "--cache-from", &from]).success();
+    assert!(second.stderr.contains("importing cache manifest from"), "{}", second.stderr);
+    assert_eq!(second.stderr.matches("CACHED").count(), 1, "{}", second.stderr);
+    assert_eq!(printed(&api, "cached", &["cat", "/made"]), printed(&other, "cached", &["cat", "/made"]));
+
+    // What only the client may see, and only as long as it says who it is.
+    let private = registry.reference("private");
+    api.docker(["tag", "cached", &private]).success();
+    api.docker(["push", "-q", &private]).success();
+    other.world.file("above/Dockerfile", &format!("FROM {private}\nRUN true\n"));
+    build(&other, "above", &["-t", "above"]).success();
+    assert_eq!(printed(&other, "above", &["cat", "/made"]), printed(&api, "cached", &["cat", "/made"]));
+    other.docker(["logout", registry.address()]).success();
+    let refused = build(&other, "above", &["--pull", "-t", "above"]).status(1);
+    assert!(refused.stderr.contains("pull access denied"), "{}", refused.stderr);
 }
 
 #[test]

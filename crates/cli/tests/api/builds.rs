@@ -84,6 +84,34 @@ fn a_failing_step_is_what_the_client_ends_with() {
 }
 
 #[test]
+fn steps_have_the_limits_that_are_asked_for() {
+    let api = served();
+    context(
+        &api,
+        "FROM busybox\nRUN test $(ulimit -n) = 77\nRUN dd if=/dev/zero of=/dev/shm/all bs=1M count=40\n",
+    );
+    let limits = ["--ulimit", "nofile=77:77", "context"];
+    built(&api, &limits).success();
+    let limits = [&["--no-cache", "--memory", "10m", "--memory-swap", "10m"], &limits[..]].concat();
+    let killed = built(&api, &limits).status(137);
+    assert!(killed.stdout.contains("Step 3/3"), "{killed}");
+}
+
+#[test]
+fn an_image_with_an_inline_cache_is_a_cache() {
+    let (api, other) = (served(), served());
+    for api in [&api, &other] {
+        context(api, "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /made\n");
+    }
+    built(&api, &["-t", "app", "--build-arg", "BUILDKIT_INLINE_CACHE=1", "context"]).success();
+    let saved = api.world.scratch().join("app.tar");
+    api.docker(["save", "-o", saved.to_str().unwrap(), "app"]).success();
+    other.docker(["load", "-i", saved.to_str().unwrap()]).success();
+    let again = built(&other, &["--cache-from", "nothing", "--cache-from", "app", "context"]).success();
+    assert_eq!(again.stdout.matches(" ---> Using cache").count(), 1, "{again}");
+}
+
+#[test]
 fn contexts_come_in_every_form() {
     let api = served();
     context(&api, "FROM busybox\nCOPY Dockerfile /here\n");
@@ -117,7 +145,9 @@ fn what_the_classic_builder_does_not_do_is_refused() {
         let answer = api.request("POST", &format!("/build?{query}"), "", b"FROM busybox\n").expect(status);
         answer.json()["message"].as_str().unwrap().to_owned()
     };
-    assert!(refused("memory=100000000", 501).starts_with("memory: "));
+    assert!(refused("cgroupparent=x", 501).starts_with("cgroupparent: "));
+    assert!(refused("memory=1000000", 400).contains("Minimum memory limit allowed is 6MB"));
+    assert!(refused("memswap=100000000", 400).contains("Memoryswap"));
     assert!(refused("remote=https%3A%2F%2Fexample.com%2Fx.git", 501).starts_with("remote: "));
     assert!(refused("buildargs=none", 400).starts_with("error reading buildargs: "));
     assert!(refused("t=UPPER", 400).contains("must be lowercase"));

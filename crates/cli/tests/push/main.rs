@@ -1,5 +1,6 @@
 //! What leaves a store: pushed to a real registry, and read back by other engines.
 
+mod cache;
 mod copy;
 mod failures;
 mod manifest;

@@ -91,9 +91,17 @@ impl Resolver<'_> {
 
     /// A build context may be a URL; only directories are paths.
     fn context(&self, build: &mut Map) {
-        let text = build.get("context").and_then(Node::as_text).unwrap_or_default();
-        if !text.contains("://") && !text.starts_with("git@") && !text.starts_with("github.com/") {
+        let is_path = |node: &Node| {
+            let text = node.as_text().unwrap_or_default();
+            !["git@", "github.com/", "service:"].iter().any(|start| text.starts_with(start))
+                && !text.contains("://")
+        };
+        if build.get("context").is_none_or(is_path) {
             self.at(build, "context");
+        }
+        if let Some(named) = build.get_mut("additional_contexts").and_then(Node::as_map_mut) {
+            let nodes = named.iter_mut().map(|entry| &mut entry.value);
+            nodes.filter(|node| is_path(node)).for_each(|node| self.node(node));
         }
     }
 }

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use build::{CacheSource, CacheTarget, NamedContext};
+use engine::model::Ulimit;
+
 use super::section::Section;
 use super::{FileSource, Project};
 use crate::error::LoadError;
@@ -14,6 +17,8 @@ pub struct Build {
     /// Absolute.
     pub context: PathBuf,
     pub dockerfile: Dockerfile,
+    /// By name; directories are absolute.
+    pub contexts: BTreeMap<String, NamedContext>,
     /// Looked up in the project's environment where only a name was given.
     pub args: BTreeMap<String, String>,
     pub target: Option<String>,
@@ -21,10 +26,15 @@ pub struct Build {
     /// References besides the service's image name.
     pub tags: Vec<String>,
     pub no_cache: bool,
+    pub cache_from: Vec<CacheSource>,
+    pub cache_to: Vec<CacheTarget>,
     /// Ask registries for base images also when they are here.
     pub pull: bool,
     pub network: Option<String>,
     pub secrets: Vec<BuildSecret>,
+    /// Sockets of SSH agents, by name.
+    pub ssh_agents: BTreeMap<String, PathBuf>,
+    pub ulimits: Vec<Ulimit>,
     pub extra_hosts: Vec<(String, IpAddr)>,
     pub shm_size_bytes: Option<u64>,
 }
@@ -61,14 +71,9 @@ pub(super) fn read(section: &Section, project: &Project) -> Result<Build, LoadEr
         (path, None) => Dockerfile::Path(path.unwrap_or_else(|| "Dockerfile".into()).into()),
     };
     for (key, reason) in [
-        ("additional_contexts", "named contexts are not there yet"),
-        ("ssh", "the builder forwards no SSH agent"),
-        ("cache_from", "the build cache is local"),
-        ("cache_to", "the build cache is local"),
         ("isolation", "it is for Windows"),
         ("privileged", "build steps are never privileged"),
         ("entitlements", "build steps are never privileged"),
-        ("ulimits", "build steps have the defaults"),
         ("provenance", "images carry no attestations yet"),
         ("sbom", "images carry no attestations yet"),
     ] {
@@ -82,6 +87,7 @@ pub(super) fn read(section: &Section, project: &Project) -> Result<Build, LoadEr
     let build = Build {
         context: PathBuf::from(context),
         dockerfile,
+        contexts: contexts(section)?,
         args: section
             .optional_dictionary("args")?
             .into_iter()
@@ -94,9 +100,13 @@ pub(super) fn read(section: &Section, project: &Project) -> Result<Build, LoadEr
         labels: section.dictionary("labels")?,
         tags: section.texts("tags")?,
         no_cache: section.flag("no_cache")?,
+        cache_from: section.parsed_list("cache_from", str::parse)?,
+        cache_to: section.parsed_list("cache_to", str::parse)?,
         pull: section.flag("pull")?,
         network,
         secrets: secrets(section, project)?,
+        ssh_agents: ssh_agents(section, project)?,
+        ulimits: super::service::ulimits(section)?,
         extra_hosts: section.parsed_list("extra_hosts", |text| {
             let (host, address) = engine::parse::extra_host(text).map_err(|error| error.to_string())?;
             let address = address.parse::<IpAddr>().map_err(|_| format!("{address:?} is no address"))?;
@@ -106,6 +116,28 @@ pub(super) fn read(section: &Section, project: &Project) -> Result<Build, LoadEr
     };
     section.finish()?;
     Ok(build)
+}
+
+fn contexts(section: &Section) -> Result<BTreeMap<String, NamedContext>, LoadError> {
+    let named = |(name, place): (String, String)| match place.split_once("://") {
+        Some(("docker-image", image)) => Ok((name, NamedContext::Image(image.to_owned()))),
+        None if place.starts_with('/') => Ok((name, NamedContext::Dir(place.into()))),
+        _ => {
+            let text = format!("{name} is {place:?}, and must be a directory or docker-image://reference");
+            Err(section.invalid("additional_contexts", text))
+        }
+    };
+    section.dictionary("additional_contexts")?.into_iter().map(named).collect()
+}
+
+fn ssh_agents(section: &Section, project: &Project) -> Result<BTreeMap<String, PathBuf>, LoadError> {
+    let agent = |(name, socket): (String, Option<String>)| match socket
+        .or_else(|| project.environment.get("SSH_AUTH_SOCK").cloned())
+    {
+        Some(socket) => Ok((name, project.directory.join(socket))),
+        None => Err(section.invalid("ssh", "SSH_AUTH_SOCK is not set: no agent runs")),
+    };
+    section.optional_dictionary("ssh")?.into_iter().map(agent).collect()
 }
 
 fn platforms(section: &Section) -> Result<(), LoadError> {

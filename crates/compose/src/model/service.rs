@@ -16,6 +16,7 @@ use super::{Build, Project, build};
 use crate::error::LoadError;
 use crate::yaml::{self, Entry, Map, Node, Span};
 
+pub(super) use limits::ulimits;
 pub use mounts::FileUse;
 
 /// A service of the project.

@@ -8,6 +8,7 @@ use build::{
     BuildContext, BuildRequest, Cancel, DockerfileSource, Given, RunNetwork, Secret, SecretSource, Source,
 };
 use diag::{Class, Failure};
+use engine::model::Limits;
 use image::PullPolicy as Policy;
 use oci::image::Platform;
 
@@ -222,6 +223,8 @@ impl Stack<'_> {
                 FileSource::Text(text) => SecretSource::Value(text.clone().into_bytes()),
             },
         });
+        let limits = Limits { ulimits: build.ulimits.clone(), ..Limits::default() };
+        let (resources, rlimits) = limits.of_steps()?;
         let request = BuildRequest {
             context: Source::Dir(build.context.clone()),
             dockerfile: match &build.dockerfile {
@@ -229,12 +232,14 @@ impl Stack<'_> {
                 Dockerfile::Path(path) if path.is_absolute() => DockerfileSource::File(path.clone()),
                 Dockerfile::Path(path) => DockerfileSource::InContext(path.clone()),
             },
-            contexts: BTreeMap::new(),
+            contexts: build.contexts.clone(),
             tags,
             target: build.target.clone(),
             build_args: args,
             labels: build.labels.clone(),
             no_cache: build.no_cache || options.no_cache,
+            cache_from: build.cache_from.clone(),
+            cache_to: build.cache_to.clone(),
             pull: if build.pull || options.pull { Policy::Always } else { Policy::Missing },
             network: match build.network.as_deref() {
                 Some("none") => RunNetwork::None,
@@ -242,8 +247,10 @@ impl Stack<'_> {
                 _ => RunNetwork::Default,
             },
             add_hosts: build.extra_hosts.clone(),
-            attachments: Arc::new(Given { secrets: secrets.collect(), ..Given::default() }),
+            attachments: Arc::new(Given { secrets: secrets.collect(), ssh_agents: build.ssh_agents.clone() }),
             shm_size_bytes: build.shm_size_bytes,
+            resources,
+            rlimits,
             progress: self.reporter.build(&service.name),
             cancel: Cancel::from_flag(self.interrupt.stop.clone()),
         };

@@ -1,8 +1,11 @@
 //! Limits in the words of the runtime-spec.
 
+use crate::create::validate;
 use crate::model::{BlockRate, Limits};
 use crate::start::StartError;
-use oci::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, LinuxThrottleDevice};
+use oci::runtime::{
+    LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, LinuxThrottleDevice, Rlimit,
+};
 use std::os::unix::fs::MetadataExt;
 
 /// Fills `resources` with `limits`; absent limits leave it as it is.
@@ -56,6 +59,19 @@ pub(crate) fn resources(limits: &Limits, resources: &mut LinuxResources) -> Resu
         resources.block_io = Some(block_io);
     }
     Ok(())
+}
+
+impl Limits {
+    /// The limits on memory, processors and processes that steps of a build can have.
+    ///
+    /// # Errors
+    /// [`StartError`] when they contradict each other.
+    pub fn of_steps(&self) -> Result<(LinuxResources, Vec<Rlimit>), StartError> {
+        validate::limits(self).map_err(StartError::from)?;
+        let mut all = LinuxResources::default();
+        resources(self, &mut all)?;
+        Ok((all, self.ulimits.iter().map(super::rlimit).collect()))
+    }
 }
 
 /// How many processes a container may have that says nothing: 15 % of what the kernel has room for, as systemd gives a service.

@@ -20,10 +20,8 @@ pub(crate) fn process(container: &Container, base: Process) -> Process {
     if !spec.isolation.privileged {
         process.capabilities = Some(runtime::capabilities(capabilities(spec)));
     }
-    for limit in &spec.limits.ulimits {
-        let limit = rlimit(limit);
-        process.rlimits.retain(|default| default.r#type != limit.r#type);
-        process.rlimits.push(limit);
+    for limit in spec.limits.ulimits.iter().map(rlimit) {
+        process.set_rlimit(limit);
     }
     process
 }
@@ -67,7 +65,7 @@ pub(crate) fn capabilities(spec: &ContainerSpec) -> Vec<Capability> {
     set
 }
 
-fn rlimit(limit: &Ulimit) -> Rlimit {
+pub(crate) fn rlimit(limit: &Ulimit) -> Rlimit {
     let value = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
     let r#type = format!("RLIMIT_{}", limit.name.to_ascii_uppercase());
     Rlimit { r#type, soft: value(limit.soft), hard: value(limit.hard) }

@@ -1,6 +1,6 @@
 //! A pull's first half by itself: which image it will be, before its layers are here.
 
-use oci::image::{Descriptor, Platform};
+use oci::image::{Descriptor, ImageConfig, Platform};
 use oci::{DiffId, Reference, media};
 use registry::Client;
 use trust::{Policy, TrustError};
@@ -21,6 +21,10 @@ impl Outline {
     /// The layers, base first.
     pub fn layers(&self) -> impl Iterator<Item = (&Descriptor, &DiffId)> {
         self.chosen.manifest.layers.iter().zip(&self.chosen.config.rootfs.diff_ids)
+    }
+
+    pub fn config(&self) -> &ImageConfig {
+        &self.chosen.config
     }
 
     /// What the registry has under the reference, by its digest: what a pull of the rest asks for.

@@ -159,17 +159,28 @@ impl Destination<'_> {
         let Document::Manifest(manifest) = part.document()? else {
             return self.as_they_are(vec![part], Some(image.id), left_out);
         };
-        let method = match self.options.compression {
-            Compress::Never => None,
-            Compress::With(method, level) => Some((method, level)),
-            Compress::Usual if self.is_known(image, known)? => None,
-            Compress::Usual => Some((Method::Gzip, Method::Gzip.default_level())),
-        };
-        let method = method.filter(|_| manifest.layers.iter().any(is_uncompressed));
+        let is_kept = self.options.compression == Compress::Usual && self.is_known(image, known)?;
+        let method = self.method().filter(|_| !is_kept && manifest.layers.iter().any(is_uncompressed));
         let Some(method) = method else { return self.as_they_are(vec![part], Some(image.id), left_out) };
         let mut blobs = Vec::new();
         self.blobs(&manifest, Some(method), &mut blobs)?;
         Ok(Plan { blobs, image: Some(image.id), left_out, documents: Documents::Made(manifest) })
+    }
+
+    /// What becomes of uncompressed layers of images that were made here.
+    fn method(&self) -> Option<(Method, i32)> {
+        match self.options.compression {
+            Compress::Never => None,
+            Compress::With(method, level) => Some((method, level)),
+            Compress::Usual => Some((Method::Gzip, Method::Gzip.default_level())),
+        }
+    }
+
+    /// Lays out a manifest that was made for this push.
+    pub fn made(&self, manifest: Manifest) -> Result<Plan, PushError> {
+        let mut blobs = Vec::new();
+        self.blobs(&manifest, self.method(), &mut blobs)?;
+        Ok(Plan { blobs, image: None, left_out: 0, documents: Documents::Made(Box::new(manifest)) })
     }
 
     /// Whether a registry has the image by the digest of the manifest that is here.

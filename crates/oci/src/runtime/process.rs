@@ -32,6 +32,14 @@ object! {
     }
 }
 
+impl Process {
+    /// Sets a limit, in place of one of the same type.
+    pub fn set_rlimit(&mut self, limit: Rlimit) {
+        self.rlimits.retain(|other| other.r#type != limit.r#type);
+        self.rlimits.push(limit);
+    }
+}
+
 object! {
     /// The first size of the terminal, in characters.
     #[derive(Copy, Default)]

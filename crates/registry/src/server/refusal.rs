@@ -131,7 +131,7 @@ impl Refusal {
 
 impl From<ContentError> for Refusal {
     fn from(error: ContentError) -> Self {
-        let message = with_sources(&error);
+        let message = diag::with_sources(&error);
         match error {
             ContentError::NameInvalid(_) => Self::new(Code::NameInvalid, message),
             ContentError::NameUnknown(name) => Self {
@@ -163,15 +163,4 @@ impl From<ContentError> for Refusal {
             }
         }
     }
-}
-
-/// An error's text followed by its causes'.
-pub fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -1,13 +1,18 @@
-//! The client's secrets and SSH agents, asked for over its session when a step needs them.
+//! The client's secrets, SSH agents and credentials, asked for over its session when they are needed.
 
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::mpsc::sync_channel;
 
 use api::buildkit::control::BytesMessage;
-use api::buildkit::session::{CheckAgentRequest, GetSecretRequest, GetSecretResponse};
+use api::buildkit::session::{
+    CheckAgentRequest, CredentialsRequest, CredentialsResponse, GetSecretRequest, GetSecretResponse,
+};
 use api::buildkit::{Opaque, Status, code};
 use axum::http::{HeaderMap, HeaderValue};
 use build::Attachments;
+use registry::Credential;
+use registry::credentials::{Credentials, CredentialsError, HUB};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
@@ -56,6 +61,33 @@ impl Attachments for OfSession {
         // Either side may go away at any time.
         self.handle.spawn(async move { drop(forward(ours, call).await) });
         Ok(Some(theirs))
+    }
+}
+
+impl Credentials for OfSession {
+    fn lookup(&self, host: &str) -> Result<Option<Credential>, CredentialsError> {
+        // Clients go by the name of the host that is asked.
+        let asked = if host == HUB { "registry-1.docker.io" } else { host };
+        let request = CredentialsRequest { host: asked.to_owned() };
+        let channel = self.session.channel.clone();
+        let (tell, told) = sync_channel(1);
+        // Whoever looks up is at work in a runtime of its own, which may not wait for a future of this one.
+        self.handle.spawn(async move {
+            let path = "/moby.filesync.v1.Auth/Credentials";
+            let _ = tell.send(channel.unary::<CredentialsResponse>(path, &request).await);
+        });
+        let failed = |says: String| CredentialsError::Client { host: host.to_owned(), says };
+        match told.recv() {
+            Ok(Ok(CredentialsResponse { user_name, secret })) => Ok(match (user_name, secret) {
+                (_, secret) if secret.is_empty() => None,
+                (user, token) if user.is_empty() => Some(Credential::IdentityToken { user, token }),
+                (user, password) => Some(Credential::Password { user, password }),
+            }),
+            // Not every client has this service.
+            Ok(Err(status)) if status.code == code::UNIMPLEMENTED => Ok(None),
+            Ok(Err(status)) => Err(failed(status.message)),
+            Err(_) => Err(failed("the server ends".to_owned())),
+        }
     }
 }
 

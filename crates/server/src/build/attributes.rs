@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use api::buildkit::{Status, code};
-use build::{BuildRequest, NamedContext, RunNetwork};
+use build::{BuildRequest, CacheSource, NamedContext, RunNetwork};
+use engine::model::Limits;
+use engine::parse;
 use image::PullPolicy;
 use oci::image::Platform;
+use serde::Deserialize;
 
 use super::grpc::failure;
 
@@ -20,8 +23,6 @@ pub struct Attributes {
     pub file_name: String,
     /// Everything but context and Dockerfile.
     pub request: BuildRequest,
-    /// What the client should know.
-    pub warnings: Vec<String>,
 }
 
 fn invalid(key: &str, value: &str, reason: impl std::fmt::Display) -> Status {
@@ -32,7 +33,23 @@ fn unsupported(key: &str, value: &str, reason: &str) -> Status {
     failure(code::UNKNOWN, format!("{key}={value} is not supported: {reason}"))
 }
 
+/// `CacheOptionsEntry` in an attribute.
+#[derive(Deserialize)]
+struct CacheImport {
+    #[serde(rename = "Type")]
+    kind: String,
+    #[serde(default, rename = "Attrs")]
+    attributes: BTreeMap<String, String>,
+}
+
 impl Attributes {
+    /// Adds a cache to read; clients name the same one in several places.
+    pub fn import(&mut self, source: CacheSource) {
+        if !self.request.cache_from.contains(&source) {
+            self.request.cache_from.push(source);
+        }
+    }
+
     /// Takes the attributes of frontend `dockerfile.v0`.
     ///
     /// # Errors
@@ -44,7 +61,6 @@ impl Attributes {
             directories: BTreeMap::new(),
             file_name: "Dockerfile".to_owned(),
             request: BuildRequest::default(),
-            warnings: Vec::new(),
         };
         // In the same order every time, so that the same mistake is told first.
         for (key, value) in attributes.iter().collect::<BTreeMap<_, _>>() {
@@ -99,12 +115,33 @@ impl Attributes {
                     request.add_hosts.push((host.to_owned(), address));
                 }
             }
+            "ulimit" => {
+                let ulimits = value.split(',').map(parse::ulimit).collect::<Result<_, _>>();
+                let ulimits = ulimits.map_err(|error| invalid(key, value, error))?;
+                let limits = Limits { ulimits, ..Limits::default() };
+                request.rlimits = limits.of_steps().map_err(|error| invalid(key, value, error))?.1;
+            }
+            "hostname" => {
+                request.build_args.insert("BUILDKIT_SANDBOX_HOSTNAME".to_owned(), value.to_owned());
+            }
             "shm-size" => {
                 request.shm_size_bytes = Some(value.parse().map_err(|error| invalid(key, value, error))?);
             }
-            "cache-from" | "cache-imports" => {
-                if !matches!(value, "" | "[]" | "null") {
-                    self.warnings.push("cache-from has no effect: hull imports no build cache".to_owned());
+            "cache-from" => {
+                for reference in value.split(',').filter(|reference| !reference.is_empty()) {
+                    let source = CacheSource::new("registry", [("ref", reference)]);
+                    self.import(source.map_err(|error| invalid(key, value, error))?);
+                }
+            }
+            "cache-imports" => {
+                let imports: Option<Vec<CacheImport>> =
+                    serde_json::from_str(value).map_err(|error| invalid(key, value, error))?;
+                for CacheImport { kind, attributes } in imports.unwrap_or_default() {
+                    let attributes = attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+                    let source = CacheSource::new(&kind, attributes);
+                    self.import(
+                        source.map_err(|error| failure(code::UNKNOWN, format!("cache-from: {error}")))?,
+                    );
                 }
             }
             // That named contexts are forwarded; and where the sources come from, which only attestations tell of.
@@ -194,7 +231,7 @@ mod tests {
             ("attest:sbom", "", "attest:sbom="),
             ("context:x", "https://example.com/x.git", "context:x=https://"),
             ("context:x", "target:y", "context:x=target:y"),
-            ("ulimit", "nofile=1", "ulimit=nofile=1"),
+            ("ulimit", "nofile=1,wat=2", "invalid ulimit type: wat"),
             ("cgroup-parent", "x", "cgroup-parent=x"),
             ("no-cache", "stage", "no-cache=stage"),
             ("context", "https://example.com/x.git", "context=https://"),

@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use api::buildkit::control::SolveRequest;
 use api::buildkit::status::{Position, Range, Source as Blame, SourceInfo};
-use api::buildkit::{Status, code};
+use api::buildkit::{CacheOptionsEntry, Status, code};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use build::{BuildContext, BuildError, BuildRequest, Cancel, DockerfileSource, NamedContext, Source};
+use build::{
+    BuildContext, BuildError, BuildRequest, CacheSource, CacheTarget, Cancel, DockerfileSource, NamedContext,
+    Source,
+};
 use engine::Engine;
 use oci::Reference;
 use tokio::runtime::Handle;
@@ -23,6 +26,7 @@ use super::journal::Journal;
 use super::session::Session;
 use super::{Build, attachments};
 use crate::State;
+use crate::images::Session as Registries;
 use crate::refusal::with_sources;
 
 /// Frontends by which clients mean the Dockerfile language.
@@ -57,14 +61,27 @@ pub fn check(request: &SolveRequest) -> Result<(), Status> {
     for exporter in &request.exporters {
         Export::parse(exporter)?;
     }
-    let mut caches = request.cache.iter().flat_map(|cache| &cache.exports);
-    match caches.find(|cache| cache.kind != "inline") {
-        None => Ok(()),
-        Some(cache) => {
-            let text = format!("cache-to type={} is not supported: hull exports no build cache", cache.kind);
-            Err(failure(code::UNKNOWN, text))
-        }
-    }
+    caches(request).map(drop)
+}
+
+/// The caches that a build is to read and to write.
+fn caches(request: &SolveRequest) -> Result<(Vec<CacheSource>, Vec<CacheTarget>), Status> {
+    let Some(caches) = &request.cache else { return Ok((Vec::new(), Vec::new())) };
+    let source = |entry: &CacheOptionsEntry| {
+        let source = CacheSource::new(&entry.kind, pairs(entry));
+        source.map_err(|error| failure(code::UNKNOWN, format!("cache-from: {error}")))
+    };
+    let target = |entry: &CacheOptionsEntry| {
+        let target = CacheTarget::new(&entry.kind, pairs(entry));
+        target.map_err(|error| failure(code::UNKNOWN, format!("cache-to: {error}")))
+    };
+    let from = caches.imports.iter().map(source).collect::<Result<_, _>>()?;
+    let to = caches.exports.iter().map(target).collect::<Result<_, _>>()?;
+    Ok((from, to))
+}
+
+fn pairs(entry: &CacheOptionsEntry) -> impl Iterator<Item = (&str, &str)> {
+    entry.attrs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
 /// Refuses builds that are not of a Dockerfile.
@@ -102,11 +119,9 @@ pub async fn build(
     attributes: &HashMap<String, String>,
 ) -> Result<Solved, Status> {
     let mut attributes = Attributes::parse(attributes, &wanted.entitlements)?;
-    if wanted.cache.iter().any(|cache| !cache.exports.is_empty()) {
-        attributes
-            .warnings
-            .push("cache-to type=inline has no effect: hull exports no build cache".to_owned());
-    }
+    let (from, to) = caches(wanted)?;
+    from.into_iter().for_each(|source| attributes.import(source));
+    attributes.request.cache_to = to;
     for exporter in &wanted.exporters {
         let export = Export::parse(exporter)?;
         if export.kind == Kind::Image {
@@ -119,11 +134,13 @@ pub async fn build(
     attributes.request.progress = build.journal.clone();
     let session = state.builds.sessions.get(&wanted.session).await?;
     let (engine, journal, handle) = (state.engine.clone(), build.journal.clone(), Handle::current());
-    attributes.request.attachments =
-        Arc::new(attachments::OfSession { session: session.clone(), handle: handle.clone() });
+    let client = Arc::new(attachments::OfSession { session: session.clone(), handle: handle.clone() });
+    attributes.request.attachments = client.clone();
     let gone = session.clone();
     let solving = tokio::task::spawn_blocking(move || {
-        let work = Work { engine: &engine, journal: &journal, session: &session, handle };
+        let registries = Registries::with(engine.clone(), client);
+        let work =
+            Work { engine: &engine, registries: &registries, journal: &journal, session: &session, handle };
         work.run(attributes)
     });
     tokio::select! {
@@ -135,6 +152,8 @@ pub async fn build(
 /// What a build works with, on a thread that may wait.
 struct Work<'a> {
     engine: &'a Engine,
+    /// With the client's credentials.
+    registries: &'a Registries,
     journal: &'a Journal,
     session: &'a Session,
     handle: Handle,
@@ -156,16 +175,13 @@ impl Work<'_> {
     }
 
     fn run(&self, attributes: Attributes) -> Result<Solved, Status> {
-        let Attributes { context, dockerfile, directories, file_name, mut request, warnings } = attributes;
+        let Attributes { context, dockerfile, directories, file_name, mut request } = attributes;
         let begun_ns = monitor::time::now_ns();
         let scratch = self.engine.store().tmp_dir("context").map_err(|error| broken(&error))?;
         let directory = |name: &str| {
             let path = scratch.path().join(name);
             std::fs::create_dir(&path).map(|()| path).map_err(|error| broken(&error))
         };
-        for warning in warnings {
-            self.journal.warn(&warning);
-        }
 
         let task = self.journal.task(&format!("[internal] load build definition from {file_name}"));
         let into = directory("dockerfile")?;
@@ -214,7 +230,7 @@ impl Work<'_> {
         let building = BuildContext {
             store: engine.store(),
             images: &images,
-            registries: Some(engine),
+            registries: Some(self.registries),
             endpoints: &endpoints,
             network: engine.net_context().clone(),
         };

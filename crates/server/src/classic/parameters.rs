@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use ::build::{BuildRequest, DockerfileSource, RunNetwork};
+use ::build::{BuildRequest, CacheSource, DockerfileSource, RunNetwork};
+use engine::model::Limits;
 use engine::parse;
 use image::PullPolicy;
 use oci::image::Platform;
 use serde::de::DeserializeOwned;
 
+use crate::containers::create::ulimit;
 use crate::refusal::Refusal;
 use crate::request::Query;
 
@@ -16,11 +18,6 @@ pub struct Wanted {
     pub request: BuildRequest,
     pub dockerfile: DockerfileSource,
 }
-
-/// Limits that steps do not have.
-const LIMITS: &[&str] = &["memory", "memswap", "cpushares", "cpuperiod", "cpuquota"];
-/// Other settings of the containers that the classic builder runs steps in.
-const SETTINGS: &[&str] = &["cpusetcpus", "cpusetmems", "cgroupparent"];
 
 /// Reads all parameters. `rm`, `forcerm` and `session` mean nothing here: there are no intermediate containers, and nothing is asked
 /// of a client.
@@ -43,6 +40,8 @@ pub fn read(query: &Query) -> Result<Wanted, Refusal> {
         }
     };
     let build_args: BTreeMap<String, Option<String>> = document(query, "buildargs")?.unwrap_or_default();
+    let (resources, rlimits) = limits(query)?.of_steps()?;
+    let cache_from: Vec<String> = document(query, "cachefrom")?.unwrap_or_default();
     let request = BuildRequest {
         tags: query.all("t").filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
         target: query.get("target").map(str::to_owned),
@@ -50,14 +49,34 @@ pub fn read(query: &Query) -> Result<Wanted, Refusal> {
         build_args: build_args.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
         labels: document(query, "labels")?.unwrap_or_default(),
         no_cache: query.flag("nocache"),
+        cache_from: cache_from.into_iter().map(CacheSource::Image).collect(),
         pull: if query.flag("pull") { PullPolicy::Always } else { PullPolicy::Missing },
         network,
         add_hosts,
         shm_size_bytes: query.number("shmsize")?.filter(|bytes| *bytes != 0),
+        resources,
+        rlimits,
         ..BuildRequest::default()
     };
     let dockerfile = DockerfileSource::InContext(query.get("dockerfile").unwrap_or("Dockerfile").into());
     Ok(Wanted { request, dockerfile })
+}
+
+/// What steps may use.
+fn limits(query: &Query) -> Result<Limits, Refusal> {
+    let ulimits: Option<Vec<api::container::Ulimit>> = document(query, "ulimits")?;
+    let set = |name| query.get(name).map(str::to_owned);
+    Ok(Limits {
+        memory_bytes: query.number("memory")?,
+        memory_swap_bytes: query.number("memswap")?,
+        cpu_shares: query.number("cpushares")?,
+        cpu_period_us: query.number("cpuperiod")?,
+        cpu_quota_us: query.number("cpuquota")?,
+        cpuset_cpus: set("cpusetcpus"),
+        cpuset_mems: set("cpusetmems"),
+        ulimits: ulimits.unwrap_or_default().into_iter().map(ulimit).collect(),
+        ..Limits::default()
+    })
 }
 
 fn refuse(query: &Query) -> Result<(), Refusal> {
@@ -69,15 +88,10 @@ fn refuse(query: &Query) -> Result<(), Refusal> {
         let why = format!("send the context itself: nothing is fetched from {address}");
         return Err(unsupported("remote", &why));
     }
-    for name in LIMITS {
-        if query.number::<i64>(name)?.is_some_and(|limit| limit != 0) {
-            return Err(unsupported(name, "steps of a build have no limits"));
-        }
+    if query.get("cgroupparent").is_some() {
+        return Err(unsupported("cgroupparent", "steps of a build have no control group of the caller's"));
     }
-    if let Some(name) = SETTINGS.iter().find(|name| query.get(name).is_some()) {
-        return Err(unsupported(name, "steps of a build have no control group of the caller's"));
-    }
-    for name in ["ulimits", "securityopt", "outputs"] {
+    for name in ["securityopt", "outputs"] {
         let list: Option<Vec<serde_json::Value>> = document(query, name)?;
         if list.is_some_and(|list| !list.is_empty()) {
             return Err(unsupported(name, "the classic builder of hull does not have it"));
@@ -88,11 +102,6 @@ fn refuse(query: &Query) -> Result<(), Refusal> {
     }
     if query.get("isolation").is_some_and(|isolation| isolation != "default") {
         return Err(unsupported("isolation", "it is for Windows"));
-    }
-    let sources: Option<Vec<String>> = document(query, "cachefrom")?;
-    if sources.is_some_and(|sources| !sources.is_empty()) {
-        let why = "the cache is hull's own; export it with BuildKit to have it elsewhere";
-        return Err(unsupported("cachefrom", why));
     }
     let platform = query.get("platform").map(Platform::parse).transpose();
     match platform.map_err(|error| Refusal::invalid(error.to_string()))? {
@@ -121,13 +130,16 @@ mod tests {
     #[test]
     fn what_dockers_client_sends_is_understood() {
         let query = Query::parse(Some(
-            "buildargs=%7B%22A%22%3A%22b%22%2C%22NONE%22%3Anull%7D&cachefrom=%5B%5D&cgroupparent=&cpuperiod=0&cpuquota=0&cpusetcpus=\
-             &cpusetmems=&cpushares=0&dockerfile=sub%2FDockerfile&extrahosts=a%3A1.2.3.4&labels=%7B%22k%22%3A%22v%22%7D&memory=0\
-             &memswap=0&networkmode=none&rm=1&shmsize=0&t=one&t=two%3A2&target=&ulimits=null&version=1",
+            "buildargs=%7B%22A%22%3A%22b%22%2C%22NONE%22%3Anull%7D&cachefrom=%5B%22cached%22%5D&cgroupparent=&cpuperiod=0&cpuquota=0&cpusetcpus=\
+             &cpusetmems=&cpushares=0&dockerfile=sub%2FDockerfile&extrahosts=a%3A1.2.3.4&labels=%7B%22k%22%3A%22v%22%7D&memory=16000000\
+             &memswap=0&networkmode=none&rm=1&shmsize=0&t=one&t=two%3A2&target=&ulimits=%5B%7B%22Name%22%3A%22nofile%22%2C%22Soft%22%3A9%2C%22Hard%22%3A9%7D%5D&version=1",
         ));
         let Wanted { request, dockerfile } = read(&query).unwrap_or_else(|refusal| panic!("{refusal:?}"));
         assert_eq!(request.tags, ["one", "two:2"]);
         assert_eq!(request.build_args, BTreeMap::from([("A".to_owned(), "b".to_owned())]));
+        assert_eq!(request.resources.memory.and_then(|memory| memory.limit), Some(16_000_000));
+        assert_eq!(request.rlimits.len(), 1);
+        assert_eq!(request.cache_from, [CacheSource::Image("cached".to_owned())]);
         assert_eq!(request.labels, BTreeMap::from([("k".to_owned(), "v".to_owned())]));
         assert_eq!((request.network, request.shm_size_bytes, request.target), (RunNetwork::None, None, None));
         assert_eq!(request.add_hosts, [("a".to_owned(), [1, 2, 3, 4].into())]);
@@ -139,19 +151,23 @@ mod tests {
         for (query, name) in [
             ("version=2", "version: "),
             ("remote=https%3A%2F%2Fx%2Fy.git", "remote: "),
-            ("memory=1000000", "memory: "),
-            ("cpusetcpus=0", "cpusetcpus: "),
-            ("ulimits=%5B%7B%22Name%22%3A%22nofile%22%7D%5D", "ulimits: "),
+            ("cgroupparent=x", "cgroupparent: "),
             ("squash=1", "squash: "),
             ("platform=linux%2Fs390x", "platform: "),
             ("networkmode=container%3Ax", "networkmode: "),
-            ("cachefrom=%5B%22x%22%5D", "cachefrom: "),
         ] {
             let refusal = read(&Query::parse(Some(query))).err().unwrap_or_else(|| panic!("{query}"));
             assert!(refusal.status == 501 && refusal.message.starts_with(name), "{refusal:?}");
         }
-        for query in ["buildargs=7", "labels=%7B", "memory=much", "extrahosts=here", "platform=a%2Fb%2Fc%2Fd"]
-        {
+        for query in [
+            "memory=1000000",
+            "ulimits=%5B%7B%22Name%22%3A%22wat%22%7D%5D",
+            "buildargs=7",
+            "labels=%7B",
+            "memory=much",
+            "extrahosts=here",
+            "platform=a%2Fb%2Fc%2Fd",
+        ] {
             assert_eq!(
                 read(&Query::parse(Some(query))).err().map(|refusal| refusal.status.as_u16()),
                 Some(400),

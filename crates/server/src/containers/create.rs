@@ -2,7 +2,7 @@
 
 mod translate;
 
-pub use translate::endpoint;
+pub use translate::{endpoint, ulimit};
 
 use api::container::{CreateRequest, UpdateRequest};
 use axum::http::StatusCode;

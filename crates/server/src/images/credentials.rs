@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::registry::credentials::Given;
+use ::registry::credentials::{Credentials, Given};
 use ::registry::{Client, RegistryError};
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
@@ -20,10 +20,15 @@ const CONFIG: &str = "x-registry-config";
 /// A client's own way to registries.
 pub struct Session {
     engine: Arc<Engine>,
-    given: Given,
+    credentials: Arc<dyn Credentials>,
 }
 
 impl Session {
+    /// A way with `credentials`.
+    pub fn with(engine: Arc<Engine>, credentials: Arc<dyn Credentials>) -> Self {
+        Self { engine, credentials }
+    }
+
     /// `X-Registry-Auth`: credentials for the registry `host`.
     ///
     /// # Errors
@@ -33,7 +38,7 @@ impl Session {
             Some(text) => Given::entry(host, &text).map_err(|why| wrong(AUTH, why))?,
             None => Given::default(),
         };
-        Ok(Self { engine: request.state.engine.clone(), given })
+        Ok(Self::with(request.state.engine.clone(), Arc::new(given)))
     }
 
     /// The client, which shows these credentials and no others.
@@ -41,7 +46,7 @@ impl Session {
     /// # Errors
     /// [`RegistryError::Setup`].
     pub fn client(&self) -> Result<Client, RegistryError> {
-        self.engine.registry_with(Arc::new(self.given.clone()))
+        self.engine.registry_with(self.credentials.clone())
     }
 }
 
@@ -64,7 +69,7 @@ pub fn registries(request: &Request) -> Result<Session, Refusal> {
         Some(text) => Given::entries(&text).map_err(|why| wrong(CONFIG, why))?,
         None => Given::default(),
     };
-    Ok(Session { engine: request.state.engine.clone(), given })
+    Ok(Session::with(request.state.engine.clone(), Arc::new(given)))
 }
 
 fn header(request: &Request, name: &str) -> Result<Option<String>, Refusal> {

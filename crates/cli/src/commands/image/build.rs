@@ -14,6 +14,7 @@ use build::{
     Progress, RunNetwork, Secret, SecretSource, Source,
 };
 use clap::ValueEnum;
+use engine::model::Limits;
 use engine::parse as syntax;
 use image::PullPolicy;
 use oci::image::Platform;
@@ -21,7 +22,7 @@ use oci::image::Platform;
 use crate::commands::{Ended, Invocation, Outcome, parse, usage};
 use crate::context::{Context, note, print_line};
 use crate::flags::env;
-use crate::flags::value::{FlagsError, labels, optional, value, wrong};
+use crate::flags::value::{FlagsError, each, labels, optional, value, wrong};
 use crate::interrupt;
 use crate::output::screen::Screen;
 use crate::output::steps::Steps;
@@ -39,6 +40,12 @@ struct Args {
     /// Additional build contexts (format: "name=directory|docker-image://reference")
     #[arg(long, value_name = "stringArray")]
     build_context: Vec<String>,
+    /// External cache sources (format: "reference|type=registry,ref=reference")
+    #[arg(long, value_name = "stringArray")]
+    cache_from: Vec<String>,
+    /// Cache export destinations (format: "type=inline|type=registry,ref=reference[,mode=min|max]")
+    #[arg(long, value_name = "stringArray")]
+    cache_to: Vec<String>,
     /// Name of the Dockerfile (default: "PATH/Dockerfile")
     #[arg(short, long, value_name = "string")]
     file: Option<PathBuf>,
@@ -96,6 +103,9 @@ struct Args {
     /// Set the target build stage to build
     #[arg(long, value_name = "string")]
     target: Option<String>,
+    /// Ulimit options
+    #[arg(long, value_name = "ulimit")]
+    ulimit: Vec<String>,
     #[arg(value_name = "PATH | -")]
     context: String,
 }
@@ -210,6 +220,8 @@ fn request(
         let (host, address) = value("--add-host", entry, syntax::extra_host)?;
         add_hosts.push((host, value("--add-host", &address, str::parse)?));
     }
+    let ulimits = each("--ulimit", &args.ulimit, syntax::ulimit)?;
+    let (resources, rlimits) = Limits { ulimits, ..Limits::default() }.of_steps()?;
     Ok(BuildRequest {
         context,
         dockerfile,
@@ -219,6 +231,8 @@ fn request(
         build_args,
         labels: labels(&args.label),
         no_cache: args.no_cache,
+        cache_from: each("--cache-from", &args.cache_from, str::parse)?,
+        cache_to: each("--cache-to", &args.cache_to, str::parse)?,
         pull: if args.pull { PullPolicy::Always } else { PullPolicy::Missing },
         network: match args.network.as_str() {
             "default" | "bridge" => RunNetwork::Default,
@@ -232,6 +246,8 @@ fn request(
             ssh_agents: args.ssh.iter().map(|text| ssh_agent(text)).collect::<Result<_, _>>()?,
         }),
         shm_size_bytes: optional("--shm-size", &args.shm_size, syntax::size_bytes)?,
+        resources,
+        rlimits,
         progress,
         cancel,
     })

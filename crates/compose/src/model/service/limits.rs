@@ -56,7 +56,8 @@ fn rates(blkio: &Section, key: &'static str) -> Result<Vec<BlockRate>, LoadError
     Ok(out)
 }
 
-fn ulimits(section: &Section) -> Result<Vec<Ulimit>, LoadError> {
+/// `ulimits` of a service or of its build.
+pub(in crate::model) fn ulimits(section: &Section) -> Result<Vec<Ulimit>, LoadError> {
     let mut out = Vec::new();
     let Some(all) = section.section("ulimits")? else { return Ok(out) };
     for entry in section.children("ulimits")? {

@@ -255,17 +255,17 @@ pub(super) fn limits(wire: wire::Resources) -> Result<Limits> {
         write_bps: rates("BlkioDeviceWriteBps", wire.blkio_device_write_bps)?,
         read_iops: rates("BlkioDeviceReadIOps", wire.blkio_device_read_iops)?,
         write_iops: rates("BlkioDeviceWriteIOps", wire.blkio_device_write_iops)?,
-        ulimits: wire
-            .ulimits
-            .unwrap_or_default()
-            .into_iter()
-            .map(|limit| Ulimit {
-                name: limit.name.unwrap_or_default(),
-                soft: limit.soft.unwrap_or_default(),
-                hard: limit.hard.unwrap_or_default(),
-            })
-            .collect(),
+        ulimits: wire.ulimits.unwrap_or_default().into_iter().map(ulimit).collect(),
     })
+}
+
+/// A limit of a process.
+pub fn ulimit(wire: wire::Ulimit) -> Ulimit {
+    Ulimit {
+        name: wire.name.unwrap_or_default(),
+        soft: wire.soft.unwrap_or_default(),
+        hard: wire.hard.unwrap_or_default(),
+    }
 }
 
 /// A restart policy.
