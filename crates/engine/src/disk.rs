@@ -1,6 +1,7 @@
 //! What is on the disk, and giving it back.
 
 use crate::engine::Engine;
+use crate::image_mounts::mounted_at;
 use crate::images::{ImagesError, damage};
 use crate::list::ListError;
 use crate::model::{DiskUsage, Filters, FiltersError, ListOptions, Pruned, RemoveOptions, UsageItem};
@@ -145,7 +146,8 @@ impl Engine {
             };
             has_labels && until.is_none_or(|until| image.record.created_ns < until)
         };
-        let done = self.images().prune(all, &select)?;
+        let mounted_at = |id: &oci::Digest| mounted_at(self.instance(), id);
+        let done = self.images().prune(all, &select, &mounted_at)?;
         let mut pruned =
             Pruned { reclaimed_bytes: done.reclaimed_bytes, skipped: skipped.take(), ..Pruned::default() };
         for line in done.removed {

@@ -2,16 +2,17 @@
 
 use crate::engine::{Engine, INHERITED_FD};
 use crate::events;
+use crate::image_mounts::mounted_at;
 use crate::list::ListError;
 use crate::model::{Filters, FiltersError, ImageInspect, ImageSummary, ListOptions};
 use crate::rootfs;
 use diag::{Class, Diagnose};
 use image::{
-    Image, ImportError, ImportOptions, ListedImage, LoadError, Loaded, PullError, PullOptions, PullPolicy,
-    Pulled, PushError, PushOptions, Pushed, Registries, ResolveError, SaveError, SaveOptions,
+    Image, ImportError, ImportOptions, ListedImage, LoadError, Loaded, PlatformImage, PullError, PullOptions,
+    PullPolicy, Pulled, PushError, PushOptions, Pushed, Registries, ResolveError, SaveError, SaveOptions,
 };
-use oci::Reference;
 use oci::image::Platform;
+use oci::{Digest, Reference};
 use registry::{Client, ClientOptions, Credentials, Found, RegistryError};
 use std::collections::{HashMap, HashSet};
 use std::error::Error as _;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use store::db::images::{self, ImageRecord};
 use store::db::manifests::ManifestRecord;
 use store::db::{containers, layers, manifests, unsettled};
-use store::{DatabaseError, Roots, Store};
+use store::{DatabaseError, Roots, Store, StoreError};
 use sys::fs::{FileLock, LockKind, OFlags};
 
 /// Why images could not be listed or inspected.
@@ -45,6 +46,8 @@ pub enum ImagesError {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Read(#[from] image::ReadError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Diagnose for ImagesError {
@@ -57,6 +60,7 @@ impl Diagnose for ImagesError {
             Self::Remove(error) => error.class(),
             Self::Registry(error) => error.class(),
             Self::Read(_) => Class::Internal,
+            Self::Store(error) => error.class(),
         }
     }
 
@@ -69,6 +73,7 @@ impl Diagnose for ImagesError {
             Self::Remove(error) => error.hint(),
             Self::Registry(error) => error.hint(),
             Self::Read(_) => None,
+            Self::Store(error) => error.hint(),
         }
     }
 }
@@ -132,14 +137,22 @@ impl Engine {
         let listed = self.images().look_up(name)?;
         let summary = self.image_summary(&listed)?;
         let image = listed.image()?;
-        let (manifest, content_bytes) = self.images().descriptor(&image)?;
+        let manifest = self.images().descriptor(&image)?;
         Ok(ImageInspect {
             summary,
             manifest,
             layers: self.store().snapshots().lower_dirs(&image.diff_ids),
-            content_bytes,
             config: image.config,
         })
+    }
+
+    /// What the names of an image stand for, one image for each platform.
+    ///
+    /// # Errors
+    /// [`ImagesError`].
+    pub fn image_platforms(&self, name: &str) -> Result<Vec<PlatformImage>, ImagesError> {
+        let listed = self.images().look_up(name)?;
+        Ok(self.images().platforms(&listed)?)
     }
 
     /// Untags or removes an image; what happened, one line each, as `rmi` prints it.
@@ -151,7 +164,9 @@ impl Engine {
         let running = self.list(&ListOptions::default())?;
         let running: HashSet<String> = running.into_iter().map(|summary| summary.id.to_string()).collect();
         let is_running = |id: &str| running.contains(id);
-        let removed = self.images().remove(name, &image::RemoveOptions { force, is_running: &is_running })?;
+        let mounted_at = |id: &Digest| mounted_at(self.instance(), id);
+        let options = image::RemoveOptions { force, is_running: &is_running, mounted_at: &mounted_at };
+        let removed = self.images().remove(name, &options)?;
         for line in &removed {
             let (action, id) = match line {
                 image::Removed::Untagged(reference) => ("untag", reference.familiar()),

@@ -1,13 +1,14 @@
 //! Checking and mending images under the eyes of containers.
 
 use crate::engine::Engine;
+use crate::image_mounts::ImageMount;
 use crate::model::ContainerId;
-use image::{CheckError, Checked, Damage, Hold, Outcome, RepairTools};
+use image::{CheckError, Checked, Damage, Hold, InUse, Outcome, RepairTools};
 use monitor::state::Status;
-use oci::DiffId;
+use oci::{DiffId, Digest};
 use registry::Client;
 use store::DatabaseError;
-use store::db::containers;
+use store::db::{containers, images};
 use sys::fs::{FileLock, LockKind};
 
 impl Engine {
@@ -32,15 +33,33 @@ impl Engine {
         self.images().repair(names, &RepairTools { client, hold: &hold })
     }
 
-    /// Locks every container that has the layer, or says which one has it mounted.
+    /// Locks every container that has the layer, or says why it must not change.
     ///
     /// No lock is waited for: a holder may itself be waiting for the store, which the caller has.
-    fn hold_layer(&self, diff_id: &DiffId) -> Result<Hold, String> {
-        let rows = self.store().database().read(containers::list);
-        let rows = rows.map_err(|error: DatabaseError| error.to_string())?;
+    fn hold_layer(&self, diff_id: &DiffId) -> Result<Hold, InUse> {
+        let (containers, images) = self
+            .store()
+            .database()
+            .read(|reader| Ok::<_, DatabaseError>((containers::list(reader)?, images::list(reader)?)))
+            .map_err(|error| InUse {
+                why: format!("nobody can tell whether it is mounted: {error}"),
+                remedy: "mend the database".to_owned(),
+            })?;
+        let has_it =
+            |id: &Digest| images.iter().any(|image| image.id == *id && image.layers.contains(diff_id));
+        if let Some(ImageMount { image, path }) = self.image_mounts().into_iter().find(|m| has_it(&m.image)) {
+            let image = image.short();
+            return Err(InUse {
+                why: format!("image {image} is mounted at {}", path.display()),
+                remedy: format!("`hull image unmount {image}`"),
+            });
+        }
         let mut locks = Vec::new();
-        for row in rows.into_iter().filter(|row| row.layers.contains(diff_id)) {
-            let user = || format!("container {}", row.name);
+        for row in containers.into_iter().filter(|row| row.layers.contains(diff_id)) {
+            let user = || {
+                let container = format!("container {}", row.name);
+                InUse { why: format!("{container} has it mounted"), remedy: format!("stop {container}") }
+            };
             let (run_dir, data_dir) = {
                 let id = ContainerId::from_string(row.id.clone());
                 (self.run_dir(&id), self.data_dir(&id))

@@ -25,6 +25,7 @@ mod events;
 pub mod exec;
 pub mod execs;
 mod ids;
+pub mod image_mounts;
 pub mod images;
 pub mod info;
 mod integrity;

@@ -1,6 +1,7 @@
 //! Removing everything of this engine from the host.
 
 use crate::engine::Engine;
+use crate::image_mounts::ImageMount;
 use crate::images::settle_lock;
 use crate::list::ListError;
 use crate::model::{ListOptions, RemoveOptions};
@@ -27,6 +28,8 @@ pub enum ResetError {
     Network(#[from] NetworkError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("cannot unmount {}", path.display())]
+    Unmount { path: PathBuf, source: io::Error },
     #[error("cannot remove {}", path.display())]
     Remove { path: PathBuf, source: io::Error },
 }
@@ -39,7 +42,7 @@ impl Diagnose for ResetError {
             Self::Containers { failures, .. } => failures.first().map_or(Class::Internal, Failure::class),
             Self::Network(error) => error.class(),
             Self::Store(error) => error.class(),
-            Self::Remove { source, .. } => Class::of_io(source),
+            Self::Unmount { source, .. } | Self::Remove { source, .. } => Class::of_io(source),
         }
     }
 
@@ -71,6 +74,9 @@ impl Engine {
         let failures: Vec<Failure> = removed.into_iter().filter_map(Result::err).collect();
         if !failures.is_empty() {
             return Err(ResetError::Containers { total: ids.len(), failures });
+        }
+        for ImageMount { path, .. } in self.image_mounts() {
+            sys::mount::detach(&path).map_err(|source| ResetError::Unmount { path, source })?;
         }
         lazy::end_services(self.store())?;
         let lock = self.lock_exclusively()?.ok_or_else(|| ResetError::Busy { data: data.clone() })?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use store::{Roots, Store, StoreError};
 
+use crate::image_mounts::mounted_at;
 use crate::model::ListOptions;
 use crate::{Engine, events};
 
@@ -13,11 +14,12 @@ use crate::{Engine, events};
 /// As [`Engine::open`].
 pub fn images(roots: &Roots) -> Result<image::Serving, StoreError> {
     let engine = Arc::new(Engine::open(roots)?);
-    let emitting = engine.clone();
+    let (emitting, instance) = (engine.clone(), engine.instance().to_owned());
     let told = move |action: &str, name: &str| emitting.emit(&events::image(name, name, action));
     let running = move || {
         let running = engine.list(&ListOptions::default())?;
         Ok(running.into_iter().map(|summary| summary.id.to_string()).collect())
     };
-    Ok(image::Serving::new(Store::open(roots)?, Box::new(running), Box::new(told)))
+    let mounts = move |id: &oci::Digest| mounted_at(&instance, id);
+    Ok(image::Serving::new(Store::open(roots)?, Box::new(running), Box::new(mounts), Box::new(told)))
 }

@@ -19,7 +19,7 @@ use store::{DatabaseError, StoreError};
 use crate::{Images, LayerError, ResolveError};
 
 pub use compare::Differences;
-pub use repair::{Hold, Outcome, RepairTools};
+pub use repair::{Hold, InUse, Outcome, RepairTools};
 
 /// Something that is not as it was, in one line: `app:latest: layer 0123456789ab: snapshot: etc/passwd is missing`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use oci::Digest;
 use oci::image::{Descriptor, Document, DocumentError, parse_document};
 use serde::{Deserialize, Serialize};
-use store::{Store, StoreError};
+use store::{DatabaseError, Store, StoreError};
 
 /// Bytes of a manifest, an index or a config; real ones have a few thousand.
 pub(crate) const MAX_DOCUMENT: u64 = 8 << 20;
@@ -43,6 +43,12 @@ pub enum ReadError {
     Store(#[from] StoreError),
 }
 
+impl From<DatabaseError> for ReadError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 impl Part {
     pub fn new(media_type: &str, bytes: Vec<u8>) -> Self {
         let descriptor = Descriptor::new(media_type, Digest::of(&bytes), bytes.len() as u64);
@@ -61,6 +67,11 @@ impl Part {
         parse_document(&self.bytes, media_type)
             .map_err(|source| ReadError::Document { digest: *digest, source })
     }
+}
+
+/// Whether an entry of an index is an image, and not what BuildKit attests of one.
+pub(crate) fn is_image(descriptor: &Descriptor) -> bool {
+    descriptor.platform.as_ref().is_none_or(|platform| platform.os != "unknown")
 }
 
 /// What `descriptor` leads to, itself last, when all of it is here.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use oci::image::{Descriptor, Document, ImageConfig, Platform};
+use oci::image::{Descriptor, ImageConfig, Platform};
 use oci::{DiffId, Digest, Reference, media};
 use store::db::images::ImageRecord;
 use store::db::manifests::ManifestRecord;
@@ -10,7 +10,7 @@ use store::db::{self, Reader};
 use store::{DatabaseError, Durability, Store, StoreError};
 
 use crate::ResolveError;
-use crate::documents::{Part, ReadError};
+use crate::documents::Part;
 
 /// The images of a store.
 #[derive(Clone, Copy)]
@@ -151,20 +151,12 @@ impl<'a> Images<'a> {
         })
     }
 
-    /// The image's manifest, as an index would name it, and the bytes of it and of all it names.
+    /// The image's manifest, as an index would name it.
     ///
     /// # Errors
-    /// [`ReadError`]: it was removed since it was looked up, or is damaged.
-    pub fn descriptor(&self, image: &Image) -> Result<(Descriptor, u64), ReadError> {
-        let part = Part::read(self.store, &image.manifest, media::OCI_MANIFEST)?;
-        let named: u64 = match part.document()? {
-            Document::Manifest(manifest) => {
-                manifest.layers.iter().chain([&manifest.config]).map(|part| part.size).sum()
-            }
-            Document::Index(_) => 0,
-        };
-        let bytes = part.descriptor.size + named;
-        Ok((part.descriptor, bytes))
+    /// [`StoreError`]: it was removed since it was looked up.
+    pub fn descriptor(&self, image: &Image) -> Result<Descriptor, StoreError> {
+        Ok(Part::read(self.store, &image.manifest, media::OCI_MANIFEST)?.descriptor)
     }
 
     pub(crate) fn is_known(&self, id: &Digest) -> Result<bool, DatabaseError> {

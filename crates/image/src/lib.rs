@@ -33,6 +33,7 @@ mod import;
 mod layer;
 mod load;
 mod manifest_lists;
+mod platforms;
 mod pull;
 mod push;
 mod receive;
@@ -42,7 +43,7 @@ mod save;
 mod serve;
 
 pub use change::{ChangeError, apply_change};
-pub use check::{CheckError, Checked, Damage, Differences, Fault, Hold, Outcome, Part, RepairTools};
+pub use check::{CheckError, Checked, Damage, Differences, Fault, Hold, InUse, Outcome, Part, RepairTools};
 pub use compress::Method as CompressionMethod;
 pub use copy::{Copied, CopyError, CopyOptions, Place, PlaceError};
 pub use diff::{Change, ChangeKind, diff};
@@ -54,6 +55,7 @@ pub use import::{ImportError, ImportOptions};
 pub use layer::Layer;
 pub use load::{LoadError, Loaded, read_layout};
 pub use manifest_lists::{ListEntry, Listed, ManifestListError, ManifestLists, PushedList};
+pub use platforms::PlatformImage;
 pub use pull::{
     LayerState, NoProgress, Outline, PullError, PullEvent, PullOptions, PullPolicy, PullPolicyError,
     PullProgress, Pulled, Registries,

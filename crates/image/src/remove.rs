@@ -1,6 +1,7 @@
 //! Untagging, removing and pruning images, in Docker's order of questions and with its words.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 
 use diag::{Class, Diagnose};
 use oci::{ChainId, DiffId, Digest, Reference, chain_id};
@@ -17,6 +18,8 @@ pub struct RemoveOptions<'a> {
     pub force: bool,
     /// Whether a container (by id) is running now.
     pub is_running: &'a dyn Fn(&str) -> bool,
+    /// Where an image is mounted.
+    pub mounted_at: &'a dyn Fn(&Digest) -> Option<PathBuf>,
 }
 
 /// One line of what `rmi` reports.
@@ -46,6 +49,8 @@ pub enum RemoveError {
     ReferenceInUse { reference: String, container: String, image: String },
     #[error("conflict: unable to delete {image} ({}) - {reason}", if *.hard { "cannot be forced" } else { "must be forced" })]
     InUse { image: String, hard: bool, reason: String },
+    #[error("conflict: unable to delete {image} - image is mounted at {}", path.display())]
+    Mounted { image: String, path: PathBuf },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -60,7 +65,7 @@ impl Diagnose for RemoveError {
     fn class(&self) -> Class {
         match self {
             Self::Resolve(e) => e.class(),
-            Self::ReferenceInUse { .. } | Self::InUse { .. } => Class::Conflict,
+            Self::ReferenceInUse { .. } | Self::InUse { .. } | Self::Mounted { .. } => Class::Conflict,
             Self::Store(e) => e.class(),
         }
     }
@@ -71,6 +76,7 @@ impl Diagnose for RemoveError {
             Self::ReferenceInUse { .. } => {
                 Some("remove the container first, or untag anyway with `hull rmi -f`".to_owned())
             }
+            Self::Mounted { image, .. } => Some(format!("unmount it first: `hull image unmount {image}`")),
             Self::InUse { hard: true, .. } => Some("stop and remove the container first".to_owned()),
             Self::InUse { hard: false, .. } => Some("remove it anyway with `hull rmi -f`".to_owned()),
             Self::Store(e) => e.hint(),
@@ -99,11 +105,16 @@ impl Images<'_> {
     }
 
     /// Removes the images that `select` chooses among those without reference and container, or with `all` among those
-    /// without container.
+    /// without container. One that is mounted stays.
     ///
     /// # Errors
     /// [`RemoveError`].
-    pub fn prune(&self, all: bool, select: &dyn Fn(&ListedImage) -> bool) -> Result<Pruned, RemoveError> {
+    pub fn prune(
+        &self,
+        all: bool,
+        select: &dyn Fn(&ListedImage) -> bool,
+        mounted_at: &dyn Fn(&Digest) -> Option<PathBuf>,
+    ) -> Result<Pruned, RemoveError> {
         let candidates: Vec<Digest> = self
             .list()?
             .iter()
@@ -117,7 +128,9 @@ impl Images<'_> {
                 let Some(image) = db::images::get(writer, id)? else { continue };
                 // Tagged or used since it was listed.
                 let references = db::images::references_of(writer, id)?;
-                if !db::containers::using_image(writer, id)?.is_empty() || !(all || references.is_empty()) {
+                let is_used =
+                    !db::containers::using_image(writer, id)?.is_empty() || mounted_at(id).is_some();
+                if is_used || !(all || references.is_empty()) {
                     continue;
                 }
                 let names = [references, digests(writer, id)?].concat();
@@ -172,6 +185,10 @@ impl Removal<'_> {
         let named_by_id = self.image.id.hex().starts_with(name.strip_prefix("sha256:").unwrap_or(name))
             && !references.iter().any(|r| Reference::parse(name).is_ok_and(|named| named == *r));
         let names = [references, digests(self.writer, &self.image.id)?].concat();
+        let mounted_at = (self.options.mounted_at)(&self.image.id);
+        if let Some(path) = mounted_at.filter(|_| named_by_id || is_single(&names)) {
+            return Err(RemoveError::Mounted { image: name.to_owned(), path });
+        }
         let mut left = names.clone();
         if !named_by_id {
             let reference = Reference::parse(name).map_err(ResolveError::from)?.pullable();

@@ -16,6 +16,7 @@ mod uploaded;
 use std::collections::{BTreeSet, HashSet};
 use std::error::Error;
 use std::io;
+use std::path::PathBuf;
 
 use oci::{Digest, Reference};
 use registry::server::Content;
@@ -32,6 +33,9 @@ use uploaded::{Uploaded, Uploading};
 pub type RunningContainers =
     Box<dyn Fn() -> Result<HashSet<String>, Box<dyn Error + Send + Sync>> + Send + Sync>;
 
+/// Tells where an image is mounted.
+pub type Mounts = Box<dyn Fn(&Digest) -> Option<PathBuf> + Send + Sync>;
+
 /// Is told what clients did, as a word of Docker's events, and to which name or digest.
 pub type Told = Box<dyn Fn(&str, &str) + Send + Sync>;
 
@@ -39,14 +43,15 @@ pub type Told = Box<dyn Fn(&str, &str) + Send + Sync>;
 pub struct Serving {
     store: Store,
     running: RunningContainers,
+    mounts: Mounts,
     told: Told,
     uploaded: Uploaded,
 }
 
 impl Serving {
-    /// `running` is asked when somebody removes an image: one that runs is not removed.
-    pub fn new(store: Store, running: RunningContainers, told: Told) -> Self {
-        Self { store, running, told, uploaded: Uploaded::default() }
+    /// `running` and `mounts` are asked when somebody removes an image: one that runs or is mounted is not removed.
+    pub fn new(store: Store, running: RunningContainers, mounts: Mounts, told: Told) -> Self {
+        Self { store, running, mounts, told, uploaded: Uploaded::default() }
     }
 
     fn images(&self) -> Images<'_> {

@@ -108,8 +108,10 @@ fn root() -> Vec<u8> {
     tar(&[("etc/", ""), ("etc/hostname", "base\n"), ("bin/", ""), ("bin/sh", "not really")])
 }
 
-const KEEP: RemoveOptions<'static> = RemoveOptions { force: false, is_running: &|_| false };
-const FORCE: RemoveOptions<'static> = RemoveOptions { force: true, is_running: &|_| false };
+const KEEP: RemoveOptions<'static> =
+    RemoveOptions { force: false, is_running: &|_| false, mounted_at: &|_| None };
+const FORCE: RemoveOptions<'static> =
+    RemoveOptions { force: true, is_running: &|_| false, mounted_at: &|_| None };
 
 #[test]
 fn imported_images_are_found_by_every_name() {
@@ -335,7 +337,7 @@ fn removing_follows_docker() {
         image.id.short()
     );
     assert_eq!(error, expected);
-    let running = RemoveOptions { force: true, is_running: &|_| true };
+    let running = RemoveOptions { force: true, is_running: &|_| true, mounted_at: &|_| None };
     let error = world.images().remove(&by_id, &running).unwrap_err();
     assert!(matches!(error, RemoveError::InUse { hard: true, .. }));
     // A running container: the name goes, the image stays without one.
@@ -365,12 +367,13 @@ fn shared_layers_survive_and_prune_takes_the_rest() {
     assert_eq!(world.images().layers(&image).unwrap().len(), 2);
     // Another image takes the name: the old one dangles.
     let newer = world.extend(&base, "file", "newer", "app");
-    let pruned = world.images().prune(false, &|_| true).unwrap();
+    let pruned = world.images().prune(false, &|_| true, &|_| None).unwrap();
     assert_eq!(pruned.removed[0], Removed::Deleted(image.id));
     assert!(pruned.reclaimed_bytes > 0);
     assert_eq!(world.images().list().unwrap().len(), 1);
-    assert_eq!(world.images().prune(true, &|_| false).unwrap().removed, []);
-    assert!(!world.images().prune(true, &|image| image.record.id == newer.id).unwrap().removed.is_empty());
+    assert_eq!(world.images().prune(true, &|_| false, &|_| None).unwrap().removed, []);
+    let pruned = world.images().prune(true, &|image| image.record.id == newer.id, &|_| None).unwrap();
+    assert!(!pruned.removed.is_empty());
     assert!(world.content().is_empty());
 }
 
@@ -389,7 +392,7 @@ fn content_being_made_is_not_collected() {
     let made = world.images().create_image(ImageConfig::default(), &[layer], &[]).unwrap();
     drop(lock);
     drop(tmp);
-    world.images().prune(false, &|image| image.record.id != made.id).unwrap();
+    world.images().prune(false, &|image| image.record.id != made.id, &|_| None).unwrap();
     assert_eq!(world.images().resolve(&made.id.to_string()).unwrap().diff_ids.len(), 1);
     assert!(!world.store.snapshots().contains(&base.diff_ids[0]));
 }
@@ -533,7 +536,7 @@ fn child_busy() {
         }
         images.remove("x", &KEEP).unwrap();
         images.load(&mut &saved[..], None).unwrap();
-        images.prune(n % 2 == 0, &|_| true).unwrap();
+        images.prune(n % 2 == 0, &|_| true, &|_| None).unwrap();
     }
 }
 

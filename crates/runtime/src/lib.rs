@@ -29,7 +29,7 @@ pub mod hooks;
 pub mod ids;
 mod launch;
 mod listener;
-mod mountinfo;
+pub mod mountinfo;
 mod outside;
 pub mod overlay;
 mod plan;

@@ -10,16 +10,19 @@ pub struct Line<'a> {
     pub point: PathBuf,
     /// The type of the file system, such as `ext4`.
     pub kind: &'a str,
+    /// What it was mounted from, or called by who mounted it, as the kernel writes it.
+    pub source: &'a str,
 }
 
 /// The mounts of `text`, in which a later one may lie on an earlier one.
 pub fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     text.lines().filter_map(|line| {
-        let (mount, source) = line.split_once(" - ")?;
-        let kind = source.split(' ').next()?;
+        let (mount, file_system) = line.split_once(" - ")?;
+        let (kind, rest) = file_system.split_once(' ')?;
+        let source = rest.split(' ').next()?;
         let mut fields = mount.split(' ').skip(3);
         let (root, point) = (fields.next()?, fields.next()?);
-        Some(Line { root, point: unescape(point), kind })
+        Some(Line { root, point: unescape(point), kind, source })
     })
 }
 

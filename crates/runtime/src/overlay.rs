@@ -11,6 +11,9 @@ use sys::namespace::{Kind, KindSet};
 /// mount(2) takes at most a page of options, its terminating zero included.
 pub(crate) const OPTIONS_MAX: usize = 4095;
 
+/// What the mount table calls an overlay that nobody looks for by name.
+pub const SOURCE: &str = "overlay";
+
 /// The options that mount `lower`, topmost first, with `over` as the writable and the work directory.
 pub(crate) fn options(lower: &[Vec<u8>], over: Option<(&[u8], &[u8])>, volatile: bool) -> Vec<u8> {
     let mut options = Vec::new();
@@ -48,6 +51,7 @@ pub(crate) fn takes_layers_one_by_one() -> bool {
 
 /// Mounts `lower`, topmost first, attached to nothing, on a kernel that [takes them one by one](takes_layers_one_by_one).
 pub(crate) fn one_by_one<N: AsRef<OsStr>>(
+    source: &str,
     lower: &[N],
     over: Option<(&OsStr, &OsStr)>,
     volatile: bool,
@@ -55,6 +59,7 @@ pub(crate) fn one_by_one<N: AsRef<OsStr>>(
 ) -> io::Result<Tree> {
     let context = Context::open("overlay")?;
     let set = || {
+        context.set("source", source)?;
         for option in sys::overlay::options() {
             match option {
                 (name, Some(value)) => context.set(name, *value)?,
@@ -81,14 +86,20 @@ pub(crate) fn one_by_one<N: AsRef<OsStr>>(
 
 /// Mounts `lower`, topmost first, attached to nothing: visible through its descriptor only, and gone when that is closed.
 ///
-/// `over` are the writable and the work directory. May be called by any thread of any process that may mount.
+/// The mount table calls it `source`. `over` are the writable and the work directory. May be called by any thread of any process
+/// that may mount.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn detached(lower: &[PathBuf], over: Option<(&Path, &Path)>, attributes: Attributes) -> io::Result<Tree> {
+pub fn detached(
+    source: &str,
+    lower: &[PathBuf],
+    over: Option<(&Path, &Path)>,
+    attributes: Attributes,
+) -> io::Result<Tree> {
     if takes_layers_one_by_one() {
         let over = over.map(|(upper, work)| (upper.as_os_str(), work.as_os_str()));
-        return one_by_one(lower, over, false, attributes);
+        return one_by_one(source, lower, over, false, attributes);
     }
     let attach_and_copy = || {
         // Nobody else sees what is mounted here; it goes with the thread.
@@ -98,7 +109,7 @@ pub fn detached(lower: &[PathBuf], over: Option<(&Path, &Path)>, attributes: Att
         let over = over.map(|(upper, work)| (upper.as_os_str().as_bytes(), work.as_os_str().as_bytes()));
         let options = CString::new(options(&names, over, false))?;
         let place = lower.first().map_or(Path::new("/"), PathBuf::as_path);
-        sys::mount::mount_overlay(place, &options)?;
+        sys::mount::mount_overlay(source, place, &options)?;
         let tree = Tree::copy(place, Depth::One)?;
         tree.change(Change::set(attributes), Depth::One)?;
         Ok(tree)

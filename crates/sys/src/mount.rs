@@ -267,10 +267,11 @@ pub fn set_propagation(path: impl Arg, propagation: Propagation, depth: Depth) -
     Ok(rustix::mount::mount_change(path, flags)?)
 }
 
-/// Mounts an overlay on `target` with the options of one page, by mount(2): faster than a [`Context`], and all kernels know it.
-pub fn mount_overlay(target: impl Arg, options: &CStr) -> io::Result<()> {
+/// Mounts an overlay, which the mount table calls `source`, on `target` with the options of one page, by mount(2): faster than a
+/// [`Context`], and all kernels know it.
+pub fn mount_overlay(source: impl Arg, target: impl Arg, options: &CStr) -> io::Result<()> {
     let none = rustix::mount::MountFlags::empty();
-    Ok(rustix::mount::mount(c"overlay", target, c"overlay", none, options)?)
+    Ok(rustix::mount::mount(source, target, c"overlay", none, options)?)
 }
 
 /// Makes the directory `new_root` refers to the root of this mount namespace and lets go of the old one.
@@ -290,6 +291,11 @@ pub fn move_root(new_root: BorrowedFd<'_>) -> io::Result<()> {
     rustix::process::fchdir(new_root)?;
     rustix::process::chroot(c".")?;
     Ok(rustix::process::chdir(c"/")?)
+}
+
+/// Unmounts what is at `path`; fails with EBUSY while somebody uses it.
+pub fn unmount(path: impl Arg) -> io::Result<()> {
+    Ok(rustix::mount::unmount(path, UnmountFlags::NOFOLLOW)?)
 }
 
 /// Unmounts what is at `path` now or when its last user leaves.

@@ -9,10 +9,12 @@ pub mod copy;
 pub mod history;
 pub mod list;
 pub mod load;
+pub mod mount;
 pub mod pull;
 pub mod push;
 pub mod remove;
 pub mod tag;
+pub mod tree;
 pub mod verify;
 
 /// The commands of the group.
@@ -32,6 +34,7 @@ pub static GROUP: &[Command] = &[
     row("load", Section::Plain, ABOUT_LOAD, load::load),
     row("ls", Section::Plain, ABOUT_LIST, list::run),
     row("list", Section::Hidden, ABOUT_LIST, list::run),
+    row("mount", Section::Plain, "Mount an image's root filesystem read-only", mount::mount),
     row("prune", Section::Plain, "Remove unused images", remove::prune),
     row("pull", Section::Plain, ABOUT_PULL, pull::run),
     row("push", Section::Plain, ABOUT_PUSH, push::run),
@@ -39,6 +42,9 @@ pub static GROUP: &[Command] = &[
     row("remove", Section::Hidden, ABOUT_REMOVE, remove::run),
     row("save", Section::Plain, ABOUT_SAVE, load::save),
     row("tag", Section::Plain, ABOUT_TAG, tag::run),
+    row("tree", Section::Plain, "List images with what they have for each platform", tree::run),
+    row("unmount", Section::Plain, "Unmount images", mount::unmount),
+    row("umount", Section::Hidden, "Unmount images", mount::unmount),
     row("verify", Section::Plain, "Verify the signatures of an image at its registry", verify::run),
 ];
 

@@ -9,6 +9,7 @@ mod files;
 mod images;
 mod limits;
 mod missing;
+mod mounts;
 mod networks;
 mod recovery;
 mod settings;

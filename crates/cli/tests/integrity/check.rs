@@ -174,7 +174,7 @@ fn what_was_made_here_is_made_again_where_it_can_be() {
 }
 
 #[test]
-fn layers_of_running_containers_stay_as_they_are() {
+fn layers_that_are_mounted_stay_as_they_are() {
     let world = world_with_app();
     world.hull(["run", "-d", "--name", "web", "--stop-signal", "KILL", "app", "sleep", "600"]).success();
     let file = top_snapshot(&world, "app").join("tree/file");
@@ -182,6 +182,12 @@ fn layers_of_running_containers_stay_as_they_are() {
     let left = world.hull(["image", "check", "--repair"]).status(1);
     prints(&left, "container web has it mounted; stop container web, then repair again");
     world.hull(["stop", "web"]).success();
+    let id = world.inspect("app", "{{.Id}}")["sha256:".len()..][..12].to_owned();
+    let place = world.hull(["image", "mount", "app"]).success();
+    let left = world.hull(["image", "check", "--repair"]).status(1);
+    let why = format!("image {id} is mounted at {}", place.text());
+    prints(&left, &format!("{why}; `hull image unmount {id}`, then repair again"));
+    world.hull(["image", "unmount", "app"]).success();
     world.hull(["image", "check", "--repair"]).success();
     world.hull(["start", "web"]).success();
     assert_eq!(world.hull(["exec", "web", "cat", "/tree/file"]).success().stdout, "text\n");

@@ -55,6 +55,43 @@ fn indexed() -> (World, Registry) {
     (World::new(HULL), registry)
 }
 
+#[test]
+fn a_tree_shows_what_a_name_has_for_each_platform() {
+    let (world, registry) = indexed();
+    let name = registry.reference("app:multi");
+    world.hull(["pull", "-q", &name]).success();
+    // Name, id, bytes on the disk, bytes of content.
+    let tree = |args: &[&str]| -> Vec<Vec<String>> {
+        let output = world.hull(args).success();
+        let words = |line: &str| {
+            line.replace("├─ ", "").replace("└─ ", "").split_whitespace().map(str::to_owned).collect()
+        };
+        output.stdout.lines().skip(1).map(words).collect()
+    };
+    let rows = tree(&["image", "tree"]);
+    let host = format!("linux/{}", oci::image::Platform::host().architecture);
+    let names: Vec<&str> = rows.iter().map(|row| &*row[0]).collect();
+    assert_eq!(names, [&*name, "linux/s390x", &host], "what is noted of an image is none");
+    assert_eq!(rows[0][1], world.inspect(&name, "{{.Id}}")["sha256:".len()..][..12]);
+    assert_eq!(rows[1][2..], ["0B", "0B"]);
+    assert_eq!(rows[2][2..], rows[0][2..]);
+    assert_ne!(rows[2][3], "0B");
+    assert_eq!(tree(&["images", "--tree", &name]), rows);
+    world.hull(["images", "--tree", "--quiet"]).status(1).says("conflicting options: --tree and --quiet");
+
+    world.hull(["pull", "-q", "--all-platforms", &name]).success();
+    world.hull(["create", "--name", "user", &name]).success();
+    world.hull(["tag", &name, "another:name"]).success();
+    let rows = tree(&["image", "tree"]);
+    let names: Vec<&str> = rows.iter().map(|row| &*row[0]).collect();
+    assert!(names.contains(&"another:name") && names.contains(&"linux/s390x"), "{rows:?}");
+    let row = |name: &str| rows.iter().find(|row| row[0] == name).unwrap();
+    // Packed, for others to have.
+    assert_eq!(row("linux/s390x")[2], row("linux/s390x")[3]);
+    assert_ne!(row("linux/s390x")[3], "0B");
+    assert_eq!(row(&host)[4], "yes");
+}
+
 /// The manifest at `path`.
 fn get(registry: &Registry, path: &str) -> Vec<u8> {
     let mut connection = TcpStream::connect(registry.address()).unwrap();

@@ -268,6 +268,4 @@ pub struct ImageInspect {
     pub config: oci::image::ImageConfig,
     /// Layer directories, topmost first.
     pub layers: Vec<PathBuf>,
-    /// Bytes of its documents and of its layers as they are sent.
-    pub content_bytes: u64,
 }

@@ -2,7 +2,8 @@
 
 use crate::model::{ImageInspect, ImageSummary};
 use crate::time::parse_rfc3339;
-use image::HistoryEntry;
+use image::{HistoryEntry, PlatformImage};
+use oci::image::Platform;
 use serde_json::{Value, json};
 
 /// Docker's `ImageInspect`.
@@ -73,16 +74,23 @@ pub fn image_step(step: &HistoryEntry) -> Value {
     })
 }
 
-/// Docker's list of `ImageManifestSummary`: the one manifest an image has here.
-pub fn image_manifests(inspect: &ImageInspect) -> Value {
-    let ImageInspect { summary, manifest, config, content_bytes, .. } = inspect;
-    let platform = json!({"architecture": config.architecture, "os": config.os, "variant": config.variant});
-    json!([{
-        "ID": manifest.digest,
-        "Descriptor": manifest,
-        "Available": true,
-        "Kind": "image",
-        "Size": {"Content": content_bytes, "Total": content_bytes + summary.size_bytes},
-        "ImageData": {"Platform": platform, "Containers": summary.containers, "Size": {"Unpacked": summary.size_bytes}},
-    }])
+/// Docker's list of `ImageManifestSummary`.
+pub fn image_manifests(platforms: &[PlatformImage]) -> Value {
+    let summary = |image: &PlatformImage| {
+        let Platform { architecture, os, variant, .. } = &image.platform;
+        let (content, unpacked) = (image.content_bytes, image.unpacked_bytes);
+        json!({
+            "ID": image.manifest.digest,
+            "Descriptor": image.manifest,
+            "Available": image.is_here,
+            "Kind": "image",
+            "Size": {"Content": content, "Total": content + unpacked},
+            "ImageData": {
+                "Platform": {"architecture": architecture, "os": os, "variant": variant},
+                "Containers": image.containers,
+                "Size": {"Unpacked": unpacked},
+            },
+        })
+    };
+    platforms.iter().map(summary).collect()
 }

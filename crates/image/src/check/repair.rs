@@ -24,7 +24,15 @@ pub type Hold = Box<dyn Any>;
 pub struct RepairTools<'a> {
     pub client: &'a Client,
     /// Keeps everybody from mounting a layer, or says who has it mounted.
-    pub hold: &'a dyn Fn(&DiffId) -> Result<Hold, String>,
+    pub hold: &'a dyn Fn(&DiffId) -> Result<Hold, InUse>,
+}
+
+/// Why a layer must not change now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InUse {
+    pub why: String,
+    /// What ends that.
+    pub remedy: String,
 }
 
 /// What became of a damage.
@@ -205,9 +213,7 @@ impl Mender<'_> {
         // Whoever would be given other files under its feet is asked first.
         let _held = match (self.tools.hold)(diff_id) {
             Ok(held) => held,
-            Err(user) => {
-                return left(&format!("{user} has it mounted"), &format!("stop {user}, then repair again"));
-            }
+            Err(InUse { why, remedy }) => return left(&why, &format!("{remedy}, then repair again")),
         };
         let again = match store.blobs().open(&blob) {
             Err(StoreError::Missing(_)) => return left("its blob is missing", "repair the blob first"),

@@ -12,7 +12,7 @@ use store::{DatabaseError, Store, StoreError};
 
 use super::{Compress, Destination, Platforms, PushError};
 use crate::compress::Method;
-use crate::documents::{Part, whole};
+use crate::documents::{Part, is_image, whole};
 
 /// What a push consists of.
 pub struct Plan {
@@ -319,9 +319,4 @@ struct Named {
 
 fn is_uncompressed(layer: &Descriptor) -> bool {
     matches!(&*layer.media_type, media::OCI_LAYER | media::DOCKER_LAYER)
-}
-
-/// Whether an entry of an index is an image, and not what BuildKit attests of one.
-fn is_image(descriptor: &Descriptor) -> bool {
-    descriptor.platform.as_ref().is_none_or(|platform| platform.os != "unknown")
 }

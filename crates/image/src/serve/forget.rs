@@ -35,7 +35,7 @@ impl Serving {
         // Asked before: within the transaction the database cannot be read a second time.
         let running = (self.running)().map_err(ContentError::Internal)?;
         let is_running = |id: &str| running.contains(id);
-        let options = RemoveOptions { force: false, is_running: &is_running };
+        let options = RemoveOptions { force: false, is_running: &is_running, mounted_at: &*self.mounts };
         self.store.mark_pending().map_err(trouble)?;
         let forgotten = self.store.database().write_removal(Durability::Full, |writer| {
             let rows = Rows::read(writer, &name)?;
@@ -59,9 +59,9 @@ impl Serving {
                 ContentError::ManifestUnknown { repository: repository.clone(), target: target.clone() }
             }
             ForgetError::InIndex
-            | ForgetError::Remove(RemoveError::ReferenceInUse { .. } | RemoveError::InUse { .. }) => {
-                ContentError::InUse { target: target.clone(), source: e.into() }
-            }
+            | ForgetError::Remove(
+                RemoveError::ReferenceInUse { .. } | RemoveError::InUse { .. } | RemoveError::Mounted { .. },
+            ) => ContentError::InUse { target: target.clone(), source: e.into() },
             ForgetError::Remove(e) => trouble(e),
             ForgetError::Database(e) => trouble(e),
         })?;
@@ -91,7 +91,8 @@ impl Serving {
         let Some(image) = db::images::get(writer, &image)? else { return Ok(()) };
         let is_wanted = !db::images::references_of(writer, &image.id)?.is_empty()
             || !db::manifests::of_image(writer, &image.id)?.is_empty()
-            || !db::containers::using_image(writer, &image.id)?.is_empty();
+            || !db::containers::using_image(writer, &image.id)?.is_empty()
+            || (self.mounts)(&image.id).is_some();
         if !is_wanted {
             delete(writer, &image, Vec::<Reference>::new())?;
         }

@@ -64,7 +64,7 @@ fn mount_overlay(lower: &[PathBuf], upper: &Path, work: &Path, volatile: bool) -
         std::env::set_current_dir(base).at(Step::Overlay, || base.display().to_string())?;
     }
     let options = CString::new(options).map_err(|e| Fault::new(Step::Overlay, object(), &e.into()))?;
-    sys::mount::mount_overlay(upper, &options).at(Step::Overlay, object)
+    sys::mount::mount_overlay(overlay::SOURCE, upper, &options).at(Step::Overlay, object)
 }
 
 /// The layers' names relative to their common parent directory when they have one, else their paths.

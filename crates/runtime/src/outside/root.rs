@@ -135,7 +135,8 @@ impl Overlay<'_> {
             true => {
                 let lower: Vec<&OsStr> = lower.iter().map(|name| OsStr::from_bytes(name)).collect();
                 let over = over.map(|(upper, work)| (OsStr::from_bytes(upper), OsStr::from_bytes(work)));
-                overlay::one_by_one(&lower, over, self.volatile, Attributes::NONE).at(Step::Overlay, object)
+                overlay::one_by_one(overlay::SOURCE, &lower, over, self.volatile, Attributes::NONE)
+                    .at(Step::Overlay, object)
             }
             false => self.mount_and_copy(desk, &lower, over),
         }
@@ -160,7 +161,7 @@ impl Overlay<'_> {
         }
         let options =
             CString::new(options).map_err(|error| Fault::new(Step::Overlay, object(), &error.into()))?;
-        sys::mount::mount_overlay(MERGED, &options).at(Step::Overlay, object)?;
+        sys::mount::mount_overlay(overlay::SOURCE, MERGED, &options).at(Step::Overlay, object)?;
         let tree = Tree::copy(MERGED, Depth::One).at(Step::Overlay, object);
         sys::mount::detach(MERGED).at(Step::Overlay, object)?;
         tree

@@ -34,8 +34,9 @@ pub async fn list(request: Request) -> Result<Response, Refusal> {
                 if let Some(bytes) = shared.as_ref().and_then(|shared| shared.get(&summary.id)) {
                     image["SharedSize"] = (*bytes).into();
                 }
-                if manifests && summary.damage.is_none() {
-                    image["Manifests"] = view::image_manifests(&engine.image_inspect(&summary.id)?);
+                // A damaged image is listed without them.
+                if manifests && let Ok(platforms) = engine.image_platforms(&summary.id) {
+                    image["Manifests"] = view::image_manifests(&platforms);
                 }
                 images.push(image);
             }
@@ -61,10 +62,16 @@ pub fn summary(mut image: Value, version: Version) -> Value {
 pub async fn inspect(request: Request, name: &[&str]) -> Result<Response, Refusal> {
     refuse_platform(&request, &["platform"])?;
     let (name, version) = (name.join("/"), request.version);
-    let inspect = request.engine(move |engine| engine.image_inspect(&name)).await?;
+    let manifests = request.query.flag("manifests") && version >= Version::minor(48);
+    let (inspect, platforms) = request
+        .engine(move |engine| -> Result<_, Refusal> {
+            let platforms = manifests.then(|| engine.image_platforms(&name)).transpose()?;
+            Ok((engine.image_inspect(&name)?, platforms))
+        })
+        .await?;
     let mut image = body(&inspect, version);
-    if request.query.flag("manifests") && version >= Version::minor(48) {
-        image["Manifests"] = view::image_manifests(&inspect);
+    if let Some(platforms) = platforms {
+        image["Manifests"] = view::image_manifests(&platforms);
     }
     Ok(reply::ok(&image))
 }

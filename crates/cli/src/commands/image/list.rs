@@ -6,9 +6,11 @@ use engine::model::{Filters, ImageSummary};
 use engine::{time, view};
 use serde_json::{Map, Value, json};
 
+use super::tree;
 use crate::commands::inspect::{Kind, of_kind};
 use crate::commands::{Invocation, Outcome, parse};
 use crate::context::{Context, note, print};
+use crate::flags::value::FlagsError;
 use crate::output::human;
 use crate::output::listing::{self, Column, column};
 
@@ -33,6 +35,9 @@ struct Args {
     /// Only show image IDs
     #[arg(short, long)]
     quiet: bool,
+    /// List what images have for each platform below them
+    #[arg(long)]
+    tree: bool,
     #[arg(value_name = "REPOSITORY[:TAG]")]
     name: Option<String>,
 }
@@ -49,7 +54,20 @@ const COLUMNS: &[Column] = &[
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     // There are no intermediate images: `--all` shows what is shown anyway.
     let args: Args = parse(&invocation)?;
-    let images = context.engine()?.image_list(args.name.as_deref(), &Filters::parse(&args.filter)?)?;
+    let filters = Filters::parse(&args.filter)?;
+    if args.tree {
+        let others = [
+            (args.digests, "--digests"),
+            (args.format.is_some(), "--format"),
+            (args.no_trunc, "--no-trunc"),
+            (args.quiet, "--quiet"),
+        ];
+        if let Some((_, other)) = others.into_iter().find(|(given, _)| *given) {
+            return Err(FlagsError::Conflict { one: "--tree", other }.into());
+        }
+        return tree::show(context.engine()?, args.name.as_deref(), &filters);
+    }
+    let images = context.engine()?.image_list(args.name.as_deref(), &filters)?;
     let mut rows: Vec<_> = images.iter().flat_map(|image| rows(image, !args.no_trunc)).collect();
     let format = match (args.format, args.quiet) {
         (None, true) => {
@@ -64,13 +82,18 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         .map(|c| column(c.heading, c.field))
         .collect();
     print(&listing::render(&format, &columns, &rows)?);
-    for image in &images {
+    warn_of_damaged(&images);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tells which of `images` are damaged.
+pub fn warn_of_damaged(images: &[ImageSummary]) {
+    for image in images {
         if let Some(damage) = &image.damage {
             let name = image.tags.first().map_or_else(|| human::short_id(&image.id), String::as_str);
             warn_of_damage(&format!("{name}: {damage}"));
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Tells of an image that can be listed, and no more than that.
