@@ -3,7 +3,6 @@
 use api::exec::{ExecConfig, ExecStart};
 use axum::http::StatusCode;
 use diag::Diagnose as _;
-use engine::detach::Matcher;
 use engine::exec::ExecError;
 use engine::execs::ExecInspect;
 use engine::model::ExecSpec;
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::containers::control::size;
-use crate::hijack::{self, Attached, Client, Framing};
+use crate::hijack::{self, Attached, Client, Framing, Input};
 use crate::refusal::{Refusal, with_sources};
 use crate::reply::{self, Response};
 use crate::request::Request;
@@ -44,18 +43,19 @@ pub async fn start(mut request: Request, id: &str) -> Result<Response, Refusal> 
     let console_size =
         wire.console_size.map(|[rows, columns]| (rows, columns)).filter(|size| *size != (0, 0));
     let id = id.to_owned();
-    let (tty, takes_input, keys, started) = request
+    let (tty, input, started) = request
         .engine(move |engine| -> Result<_, Refusal> {
             let record = engine.exec_inspect(&id)?.record;
             let [stdin, stdout, stderr] = if detach { [false; 3] } else { record.streams };
             let options =
                 AttachOptions { stdin, stdout, stderr, size: console_size, ..AttachOptions::default() };
             let keys = hijack::detach_keys(record.detach_keys.as_deref(), record.spec.tty && stdin)?;
+            let input = Input { is_taken: stdin, ends_alone: true, keys };
             match engine.exec_start(&id, options) {
-                Ok(stream) => Ok((record.spec.tty, stdin, keys, Ok(stream))),
+                Ok(stream) => Ok((record.spec.tty, input, Ok(stream))),
                 // Of what the process itself is to blame for the client is told where it expects its output.
                 Err(error) if error.exit_status().is_some() && !detach => {
-                    Ok((record.spec.tty, stdin, keys, Err(with_sources(&error))))
+                    Ok((record.spec.tty, input, Err(with_sources(&error))))
                 }
                 Err(error) => Err(error.into()),
             }
@@ -66,19 +66,18 @@ pub async fn start(mut request: Request, id: &str) -> Result<Response, Refusal> 
     }
     let framing = Framing::of(tty);
     let media_type = framing.media_type(request.version);
-    let session = async move |client| session(client, framing, takes_input, keys, started).await;
+    let session = async move |client| session(client, framing, input, started).await;
     Ok(hijack::take(&mut request, media_type, session))
 }
 
 async fn session(
     mut client: Client,
     framing: Framing,
-    takes_input: bool,
-    keys: Matcher,
+    input: Input,
     started: Result<AttachStream, String>,
 ) -> std::io::Result<()> {
     match started {
-        Ok(stream) => Attached::new(stream)?.bridge(client, framing, takes_input, keys).await,
+        Ok(stream) => Attached::new(stream)?.bridge(client, framing, input).await,
         Err(text) => {
             let text = framing.encode(Stream::Stdout, format!("{text}\r\n").into_bytes());
             client.write_all(&text).await?;

@@ -25,7 +25,7 @@ use crate::reply::{self, Response};
 use crate::request::Request;
 
 /// Bytes moved at once.
-const PIECE: usize = 32 << 10;
+pub const PIECE: usize = 32 << 10;
 
 /// What finds the keys that a client detaches with in its input: there are none but at a terminal.
 ///
@@ -74,6 +74,16 @@ impl Framing {
             }
         }
     }
+}
+
+/// What is done with what a client sends.
+pub struct Input {
+    /// Whether it goes to the container.
+    pub is_taken: bool,
+    /// Whether the client may still read when it has ended: connections can be half closed, websockets cannot.
+    pub ends_alone: bool,
+    /// What finds the keys that the client detaches with.
+    pub keys: Matcher,
 }
 
 /// A connection to a client, whatever it is made of.
@@ -172,18 +182,13 @@ impl Attached {
         Ok(Self { socket: UnixStream::from_std(socket)?, read })
     }
 
-    /// Moves bytes both ways until the container, or its output, has ended, or the client has detached with its keys.
+    /// Moves bytes both ways until the container, or its output, has ended, or the client has left.
     ///
     /// # Errors
     /// The client went away.
-    pub async fn bridge(
-        self,
-        client: Client,
-        framing: Framing,
-        takes_input: bool,
-        mut keys: Matcher,
-    ) -> io::Result<()> {
+    pub async fn bridge(self, client: Client, framing: Framing, input: Input) -> io::Result<()> {
         let Self { mut socket, read } = self;
+        let Input { is_taken, ends_alone, mut keys } = input;
         let (mut from_container, mut to_container) = socket.split();
         let (mut from_client, mut to_client) = tokio::io::split(client);
         let output = async {
@@ -210,7 +215,7 @@ impl Attached {
             let mut piece = vec![0; PIECE];
             loop {
                 let length = from_client.read(&mut piece).await?;
-                if !takes_input && length > 0 {
+                if !is_taken && length > 0 {
                     continue;
                 }
                 let mut frames = Vec::new();
@@ -219,20 +224,20 @@ impl Attached {
                     0 => encode_control(&mut frames, &Control::CloseStdin),
                     _ => encode_stdin(&mut frames, &bytes),
                 }
-                if takes_input {
+                if is_taken {
                     to_container.write_all(&frames).await?;
                 }
                 if length == 0 || has_detached {
-                    return Ok::<bool, io::Error>(has_detached);
+                    return Ok::<bool, io::Error>(has_detached || !ends_alone);
                 }
             }
         };
         let mut output = std::pin::pin!(output);
-        let has_detached = tokio::select! {
+        let has_left = tokio::select! {
             biased;
             ended = &mut output => return ended,
             ended = input => ended?,
         };
-        if has_detached { Ok(()) } else { output.await }
+        if has_left { Ok(()) } else { output.await }
     }
 }

@@ -7,7 +7,7 @@
 //! connection   sockets, limits, the end             route      which handler a request is for
 //! request      a parsed request                     refusal    errors as clients read them
 //! stream       answers made piece by piece          hijack     connections that stop being HTTP
-//! build        BuildKit's services
+//! websocket    the same in messages                build      BuildKit's services
 //! ```
 //!
 //! One asynchronous runtime waits on the sockets; the engine's calls are made on its blocking threads. What only waits for something
@@ -36,6 +36,7 @@ mod scope;
 mod stream;
 mod system;
 mod volumes;
+mod websocket;
 
 use std::io;
 use std::sync::Arc;

@@ -56,6 +56,7 @@ pub async fn answer(mut request: Request) -> Result<Response, Refusal> {
         (POST, ["containers", id, "resize"]) => containers::control::resize(request, id).await,
         (POST, ["containers", id, "wait"]) => containers::wait::wait(request, id).await,
         (POST, ["containers", id, "attach"]) => containers::attach::attach(request, id).await,
+        (GET, ["containers", id, "attach", "ws"]) => containers::attach::websocket(request, id).await,
         (POST, ["containers", id, "exec"]) => exec::create(request, id).await,
         (POST, ["exec", id, "start"]) => exec::start(request, id).await,
         (POST, ["exec", id, "resize"]) => exec::resize(request, id).await,

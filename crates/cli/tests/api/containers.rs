@@ -167,3 +167,46 @@ fn the_detach_keys_leave_a_terminal_alone() {
     assert_eq!(terminal.finish().0, Some(1), "docker tells a detach by it");
     assert_eq!(api.world.inspect("box", "{{.State.Running}}"), "true");
 }
+
+#[test]
+fn whoever_waits_for_a_container_is_let_go_when_it_is_removed() {
+    let api = served();
+    let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
+    let close = "Connection: close\r\n";
+    let begin = |name: &str| {
+        [
+            ("POST", "attach?stream=1&stdin=1&stdout=1", upgrade),
+            ("POST", "wait?condition=next-exit", close),
+            ("POST", "wait?condition=removed", close),
+            ("GET", "logs?stdout=1&follow=1", close),
+            ("GET", "stats", close),
+        ]
+        .map(|(method, what, headers)| {
+            let target = format!("/containers/{name}/{what}");
+            let mut client = api.begin(method, &target, headers, b"");
+            let mut head = [0; 9];
+            client.read_exact(&mut head).unwrap();
+            (what, client)
+        })
+    };
+    let ends = |clients: [(&'static str, std::os::unix::net::UnixStream); 5], code: &str| {
+        for (what, mut client) in clients {
+            let mut all = Vec::new();
+            client.read_to_end(&mut all).unwrap();
+            let all = String::from_utf8_lossy(&all);
+            let told = all.contains(&format!(r#"{{"StatusCode":{code}}}"#));
+            assert_eq!(told, what.starts_with("wait"), "{what}: {all}");
+        }
+    };
+    let sleep = json!({"Image": "busybox", "Cmd": ["sleep", "1000"], "OpenStdin": true});
+    api.post("/containers/create?name=new", &sleep).expect(201);
+    let clients = begin("new");
+    api.request("DELETE", "/containers/new", "", b"").expect(204);
+    ends(clients, "0");
+
+    api.post("/containers/create?name=runs", &sleep).expect(201);
+    api.post("/containers/runs/start", &json!(null)).expect(204);
+    let clients = begin("runs");
+    api.request("DELETE", "/containers/runs?force=1", "", b"").expect(204);
+    ends(clients, "137");
+}

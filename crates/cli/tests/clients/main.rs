@@ -60,6 +60,11 @@ fn docker_py_handles_images() {
 }
 
 #[test]
+fn websocket_client_attaches() {
+    check(python("attach.py"));
+}
+
+#[test]
 fn dockerode_handles_images() {
     check(node("images.js"));
 }

@@ -42,6 +42,11 @@ impl Rendezvous {
         &self.listener
     }
 
+    /// Whether a monitor may still come: the socket goes with the container's run directory.
+    pub fn is_awaited(&self) -> bool {
+        self.path.exists()
+    }
+
     /// Tells a monitor that has come what its new client wants.
     ///
     /// # Errors
