@@ -10,8 +10,11 @@ use crate::{events, ids, signal};
 use diag::{Class, Diagnose};
 use monitor::client::{self, AttachOptions, AttachStream, Client, Rendezvous, RequestError};
 use monitor::state::Status;
+use std::os::fd::AsFd as _;
+use std::time::Duration;
 use store::Durability;
 use store::db::containers::{self, NameError};
+use sys::event::{PollFlags, poll_one};
 
 /// Why a container could not be controlled.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +74,10 @@ impl Diagnose for ControlError {
     }
 }
 
+const SIGKILL: i32 = 9;
+/// How long a killed container may take to end.
+const DYING: Duration = Duration::from_secs(10);
+
 impl Engine {
     /// Asks a container to stop, kills it after its timeout, and waits until all of it is gone. One that does not run is left alone.
     ///
@@ -96,14 +103,21 @@ impl Engine {
         }
     }
 
-    /// Sends a signal, given by name or number, to the first process.
+    /// Sends a signal, given by name or number, to the first process. The end that `SIGKILL` brings is waited for, but not for ever.
     ///
     /// # Errors
     /// [`ControlError::NotRunning`].
     pub fn kill(&self, name: &str, signal: &str) -> Result<(), ControlError> {
         let number = signal::number(signal)?;
         let container = self.find(name)?;
-        self.on_running("kill", &container, |monitor| monitor.kill(number))
+        self.on_running("kill", &container, |monitor| {
+            monitor.kill(number)?;
+            // A process that is stuck in the kernel outlives this, and ends once it comes out. One that has ended has no monitor to ask.
+            if number == SIGKILL && monitor.begin_wait().is_ok() {
+                let _ = poll_one(monitor.as_fd(), PollFlags::IN, Some(DYING));
+            }
+            Ok(())
+        })
     }
 
     /// Stops a container when it runs, and starts it; its addresses and published ports stay.

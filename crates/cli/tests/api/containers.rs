@@ -210,3 +210,22 @@ fn whoever_waits_for_a_container_is_let_go_when_it_is_removed() {
     api.request("DELETE", "/containers/runs?force=1", "", b"").expect(204);
     ends(clients, "137");
 }
+
+#[test]
+fn a_kill_waits_for_the_end_that_it_brings() {
+    let api = served();
+    let script = "trap : USR1; while :; do sleep 0.1; done";
+    for name in ["one", "two", "three"] {
+        api.docker(["run", "-d", "--name", name, "--restart", "always", "busybox", "sh", "-c", script])
+            .success();
+        api.post(&format!("/containers/{name}/kill?signal=USR1"), &json!(null)).expect(204);
+        api.post(&format!("/containers/{name}/kill"), &json!(null)).expect(204);
+        let state = &api.get(&format!("/containers/{name}/json")).expect(200).json()["State"];
+        assert_eq!((&state["Status"], &state["ExitCode"]), (&json!("exited"), &json!(137)), "{state}");
+        api.post(&format!("/containers/{name}/kill"), &json!(null)).expect(409);
+    }
+    api.docker(["run", "-d", "--name", "paused", "busybox", "sleep", "1000"]).success();
+    api.docker(["pause", "paused"]).success();
+    api.docker(["kill", "paused"]).success();
+    assert_eq!(api.world.inspect("paused", "{{.State.Status}}"), "exited");
+}
