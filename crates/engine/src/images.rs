@@ -133,10 +133,14 @@ impl Engine {
     ///
     /// # Errors
     /// [`ImagesError::Resolve`].
-    pub fn image_inspect(&self, name: &str) -> Result<ImageInspect, ImagesError> {
+    pub fn image_inspect(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+    ) -> Result<ImageInspect, ImagesError> {
         let listed = self.images().look_up(name)?;
         let summary = self.image_summary(&listed)?;
-        let image = listed.image()?;
+        let image = listed.image()?.for_platform(name, platform)?;
         let manifest = self.images().descriptor(&image)?;
         Ok(ImageInspect {
             summary,

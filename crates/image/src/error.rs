@@ -17,6 +17,10 @@ pub const HINT_DAMAGED: &str =
 pub enum ResolveError {
     #[error("No such image: {0}")]
     NotFound(String),
+    #[error(
+        "image with reference {name} was found but its platform ({actual}) does not match the specified platform ({wanted})"
+    )]
+    Platform { name: String, actual: String, wanted: String },
     #[error(transparent)]
     Reference(#[from] ReferenceError),
     /// Its config is missing, or is not what its name says.
@@ -35,7 +39,7 @@ impl From<DatabaseError> for ResolveError {
 impl Diagnose for ResolveError {
     fn class(&self) -> Class {
         match self {
-            Self::NotFound(_) => Class::NotFound,
+            Self::NotFound(_) | Self::Platform { .. } => Class::NotFound,
             Self::Reference(_) => Class::Invalid,
             Self::Config { .. } => Class::Internal,
             Self::Store(e) => e.class(),
@@ -47,7 +51,7 @@ impl Diagnose for ResolveError {
             Self::NotFound(_) => Some("list what is here with `hull images`".to_owned()),
             Self::Config { .. } => Some(HINT_DAMAGED.to_owned()),
             Self::Store(e) => e.hint(),
-            Self::Reference(_) => None,
+            Self::Reference(_) | Self::Platform { .. } => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How an image was made, step by step.
 
 use oci::Digest;
+use oci::image::Platform;
 
 use crate::{Images, ResolveError};
 
@@ -22,9 +23,13 @@ impl Images<'_> {
     /// The steps that made an image, newest first.
     ///
     /// # Errors
-    /// As [`Images::resolve`].
-    pub fn history(&self, name: &str) -> Result<Vec<HistoryEntry>, ResolveError> {
-        let image = self.resolve(name)?;
+    /// As [`Images::resolve_for`].
+    pub fn history(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+    ) -> Result<Vec<HistoryEntry>, ResolveError> {
+        let image = self.resolve_for(name, platform)?;
         let mut layers = self.layers(&image)?.into_iter();
         let mut entries: Vec<_> = image
             .config

@@ -82,6 +82,21 @@ impl Image {
     pub fn serves(&self, wanted: &Platform) -> bool {
         self.config.architecture.is_empty() || wanted.rank(&self.platform()).is_some()
     }
+
+    /// The same image, found by `name`, when it serves who asks for a platform.
+    ///
+    /// # Errors
+    /// [`ResolveError::Platform`].
+    pub fn for_platform(self, name: &str, wanted: Option<&Platform>) -> Result<Self, ResolveError> {
+        match wanted.filter(|wanted| !self.serves(wanted)) {
+            None => Ok(self),
+            Some(wanted) => {
+                let (name, actual, wanted) =
+                    (name.to_owned(), self.platform().to_string(), wanted.to_string());
+                Err(ResolveError::Platform { name, actual, wanted })
+            }
+        }
+    }
 }
 
 impl<'a> Images<'a> {
@@ -108,6 +123,14 @@ impl<'a> Images<'a> {
             Ok::<_, ResolveError>((record, references))
         })?;
         Ok(self.listed(record, references))
+    }
+
+    /// As [`Images::resolve`], for a platform that is asked for.
+    ///
+    /// # Errors
+    /// Those of [`Images::resolve`], and [`ResolveError::Platform`] when it is for another one.
+    pub fn resolve_for(&self, name: &str, wanted: Option<&Platform>) -> Result<Image, ResolveError> {
+        self.resolve(name)?.for_platform(name, wanted)
     }
 
     /// All images, newest first.

@@ -140,7 +140,7 @@ fn imported_images_are_found_by_every_name() {
         error("Debian"),
         "invalid reference format: repository name (library/Debian) must be lowercase"
     );
-    let history = world.images().history("debian:bookworm").unwrap();
+    let history = world.images().history("debian:bookworm", None).unwrap();
     assert_eq!((history[0].comment.as_str(), history[0].size), ("Imported from -", 15));
     let snapshot = world.store.snapshots().path(&image.diff_ids[0]);
     assert_eq!(std::fs::read_to_string(snapshot.join("etc/hostname")).unwrap(), "base\n");
@@ -184,7 +184,7 @@ fn layers_stack_and_are_shared() {
     assert_ne!(first.id, second.id);
     assert_eq!(first.diff_ids[0], base.diff_ids[0]);
     assert_eq!(first.size, base.size + 3);
-    let history = world.images().history("first").unwrap();
+    let history = world.images().history("first", None).unwrap();
     let sizes: Vec<_> = history.iter().map(|step| step.size).collect();
     assert_eq!(sizes, [0, 3, 15]);
     assert_eq!((history[0].id, history[1].id), (Some(first.id), None));

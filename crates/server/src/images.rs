@@ -11,11 +11,12 @@ pub mod registry;
 
 pub use credentials::{Session, registries};
 
+use api::Version;
 use oci::Reference;
 use oci::image::Platform;
 
 use crate::refusal::Refusal;
-use crate::request::{Query, Request};
+use crate::request::Request;
 
 /// A reference, in Docker's words when it is none.
 fn reference(text: &str) -> Result<Reference, Refusal> {
@@ -36,21 +37,12 @@ fn is_exact(name: &str) -> bool {
     name.contains('@') || name.rsplit('/').next().is_some_and(|last| last.contains(':'))
 }
 
-/// `platform` as a JSON document, which it is for all but pulls and builds.
-fn platform(query: &Query) -> Result<Option<Platform>, Refusal> {
-    let Some(text) = query.get("platform") else { return Ok(None) };
+/// `platform` as a JSON document, which it is for all but pulls and builds; clients before 1.`since` do not know it there.
+fn platform(request: &Request, since: u16) -> Result<Option<Platform>, Refusal> {
+    let text = request.query.get("platform").filter(|_| request.version >= Version::minor(since));
+    let Some(text) = text else { return Ok(None) };
     let wrong = |error| Refusal::invalid(format!("platform: it is no JSON document of a platform: {error}"));
     let platform: Platform = serde_json::from_str(text).map_err(wrong)?;
     let platform = Platform::parse(&platform.to_string());
     platform.map(Some).map_err(|error| Refusal::invalid(error.to_string()))
-}
-
-/// Refuses parameters that choose among an image's platforms where hull has one of them.
-fn refuse_platform(request: &Request, names: &[&str]) -> Result<(), Refusal> {
-    match names.iter().find(|name| request.query.get(name).is_some()) {
-        Some(name) => {
-            Err(Refusal::unsupported(format!("{name}: images are kept and shown for one platform at a time")))
-        }
-        None => Ok(()),
-    }
 }

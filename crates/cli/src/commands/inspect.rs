@@ -66,7 +66,7 @@ pub fn of_kind(context: &Context, kind: Kind, names: &[String], format: Option<&
 }
 
 /// Shows what `find` finds for each name: all that is there, then what is wrong with the others.
-fn show(names: &[String], format: Option<&str>, find: impl Fn(&str) -> Result<Value, Ended>) -> Outcome {
+pub fn show(names: &[String], format: Option<&str>, find: impl Fn(&str) -> Result<Value, Ended>) -> Outcome {
     let template = match format {
         None | Some("") => None,
         Some("json") => Some(Template::parse("{{json .}}")?),
@@ -111,7 +111,7 @@ fn one(context: &Context, kind: Kind, name: &str, size: bool) -> Result<Value, E
     Ok(match kind {
         Kind::Container if size => view::container(&engine.inspect_sized(name)?),
         Kind::Container => view::container(&engine.inspect(name)?),
-        Kind::Image => view::image(&engine.image_inspect(name)?),
+        Kind::Image => view::image(&engine.image_inspect(name, None)?),
         Kind::Network => view::network(&engine.network_inspect(name)?),
         Kind::Volume => view::volume(&engine.volume_inspect(name)?),
     })

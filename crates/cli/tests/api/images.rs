@@ -311,3 +311,30 @@ fn a_pull_and_a_push_end_with_their_client() {
         eventually("it has ended", 20, || (working() == 0).then_some(()));
     }
 }
+
+#[test]
+fn an_image_is_shown_for_the_platform_that_is_asked_for() {
+    let api = served();
+    let own = api.docker(["image", "inspect", "-f", "{{.Os}}/{{.Architecture}}", "busybox"]).success();
+    let id =
+        |platform: &str| api.docker(["image", "inspect", "--platform", platform, "-f", "{{.Id}}", "busybox"]);
+    assert!(id(own.text()).success().text().starts_with("sha256:"));
+    let told = format!(
+        "image with reference busybox was found but its platform ({}) does not match the specified platform (linux/s390x)",
+        own.text()
+    );
+    id("linux/s390x").status(1).says(&told);
+    for words in [["history"].as_slice(), &["image", "inspect"]] {
+        let args = |platform| [words, &["--platform", platform, "busybox"]].concat();
+        api.docker(args(own.text())).success();
+        api.world.hull(args(own.text())).success();
+        api.docker(args("linux/s390x")).status(1).says(&told);
+        api.world.hull(args("linux/s390x")).status(1).says(&told);
+    }
+    let other = "platform=%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22s390x%22%7D";
+    api.get(&format!("/v1.50/images/busybox/json?manifests=1&{other}")).expect(400);
+    api.get("/v1.50/images/busybox/json?platform=linux").expect(400);
+    // Who does not know it yet does not mean it.
+    api.get(&format!("/v1.48/images/busybox/json?{other}")).expect(200);
+    api.get(&format!("/v1.47/images/busybox/history?{other}")).expect(200);
+}

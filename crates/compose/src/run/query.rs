@@ -110,7 +110,7 @@ impl Stack<'_> {
             let facts = match known.get(&id) {
                 Some(facts) => *facts,
                 None => {
-                    let facts = self.engine.image_inspect(&id).ok();
+                    let facts = self.engine.image_inspect(&id, None).ok();
                     let facts = facts.map(|image| (image.summary.size_bytes, image.summary.created_ns));
                     known.insert(id.clone(), facts);
                     facts

@@ -27,7 +27,7 @@ pub async fn save_one(request: Request, name: &[&str]) -> Result<Response, Refus
 }
 
 async fn write(request: Request, names: Vec<String>) -> Result<Response, Refusal> {
-    let options = SaveOptions { platform: platform(&request.query)?, ..SaveOptions::default() };
+    let options = SaveOptions { platform: platform(&request, 48)?, ..SaveOptions::default() };
     let engine = request.state.engine.clone();
     let work = move |sink: &Arc<Sink>| {
         let mut output = BufWriter::with_capacity(64 << 10, &**sink);
@@ -41,7 +41,7 @@ async fn write(request: Request, names: Vec<String>) -> Result<Response, Refusal
 
 /// `POST /images/load`. With `quiet` nothing is told but the names: hull reads an archive in one go, layers have no turns.
 pub async fn load(mut request: Request) -> Result<Response, Refusal> {
-    let platform = platform(&request.query)?;
+    let platform = platform(&request, 48)?;
     let mut archive = Upload::new(std::mem::take(&mut request.body));
     let engine = request.state.engine.clone();
     let work = move |sink: &Arc<Sink>| {

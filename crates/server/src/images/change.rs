@@ -6,7 +6,7 @@ use engine::model::{CommitSpec, Pruned};
 use oci::image::Config;
 use serde_json::{Value, json};
 
-use super::{refuse_platform, with_tag};
+use super::with_tag;
 use crate::networks::none_if_empty;
 use crate::refusal::Refusal;
 use crate::reply::{self, Response};
@@ -14,7 +14,9 @@ use crate::request::Request;
 
 /// `DELETE /images/{name}`. There are no untagged parents that `noprune` could keep.
 pub async fn remove(request: Request, name: &[&str]) -> Result<Response, Refusal> {
-    refuse_platform(&request, &["platforms"])?;
+    if request.query.get("platforms").is_some() {
+        return Err(Refusal::unsupported("platforms: images are kept for one platform at a time"));
+    }
     let (name, force) = (name.join("/"), request.query.flag("force"));
     let removed = request.engine(move |engine| engine.image_remove(&name, force)).await?;
     let line = |removed: &Removed| match removed {

@@ -5,7 +5,7 @@ use engine::model::ImageInspect;
 use engine::view;
 use serde_json::{Map, Value, json};
 
-use super::refuse_platform;
+use super::platform;
 use crate::refusal::Refusal;
 use crate::reply::{self, Response};
 use crate::request::Request;
@@ -60,13 +60,17 @@ pub fn summary(mut image: Value, version: Version) -> Value {
 
 /// `GET /images/{name}/json`.
 pub async fn inspect(request: Request, name: &[&str]) -> Result<Response, Refusal> {
-    refuse_platform(&request, &["platform"])?;
     let (name, version) = (name.join("/"), request.version);
+    let platform = platform(&request, 49)?;
     let manifests = request.query.flag("manifests") && version >= Version::minor(48);
+    if manifests && platform.is_some() {
+        let text = "conflicting options: manifests and platform options cannot both be set";
+        return Err(Refusal::invalid(text));
+    }
     let (inspect, platforms) = request
         .engine(move |engine| -> Result<_, Refusal> {
             let platforms = manifests.then(|| engine.image_platforms(&name)).transpose()?;
-            Ok((engine.image_inspect(&name)?, platforms))
+            Ok((engine.image_inspect(&name, platform.as_ref())?, platforms))
         })
         .await?;
     let mut image = body(&inspect, version);
@@ -102,9 +106,9 @@ fn body(inspect: &ImageInspect, version: Version) -> Value {
 
 /// `GET /images/{name}/history`.
 pub async fn history(request: Request, name: &[&str]) -> Result<Response, Refusal> {
-    refuse_platform(&request, &["platform"])?;
+    let platform = platform(&request, 48)?;
     let name = name.join("/");
-    let steps = request.engine(move |engine| engine.images().history(&name)).await?;
+    let steps = request.engine(move |engine| engine.images().history(&name, platform.as_ref())).await?;
     Ok(reply::ok(&steps.iter().map(view::image_step).collect()))
 }
 

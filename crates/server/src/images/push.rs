@@ -18,7 +18,7 @@ pub async fn push(request: Request, name: &[&str]) -> Result<Response, Refusal> 
     let tag = request.query.get("tag").unwrap_or_default();
     let all = tag.is_empty() && !is_exact(&name);
     let wanted = with_tag(&name, tag)?;
-    let platforms = platform(&request.query)?.map_or(Platforms::Usual, Platforms::One);
+    let platforms = platform(&request, 46)?.map_or(Platforms::Usual, Platforms::One);
     let session = Session::new(&request, wanted.domain())?;
     let engine = request.state.engine.clone();
     let work = move |sink: &Arc<Sink>| {

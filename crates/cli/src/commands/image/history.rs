@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use engine::{time, view};
 use image::HistoryEntry;
+use oci::image::Platform;
 use serde_json::{Map, Value, json};
 
 use crate::commands::{Invocation, Outcome, parse};
 use crate::context::{Context, print};
+use crate::flags::value::optional;
 use crate::output::human;
 use crate::output::listing::{self, Column, column};
 
@@ -25,6 +27,9 @@ struct Args {
     /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
+    /// Show history for the given platform (os/arch[/variant])
+    #[arg(long, value_name = "string")]
+    platform: Option<String>,
     /// Only show image IDs
     #[arg(short, long)]
     quiet: bool,
@@ -41,7 +46,8 @@ const COLUMNS: &[Column] = &[
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
-    let steps = context.engine()?.images().history(&args.image)?;
+    let platform = optional("--platform", &args.platform, Platform::parse)?;
+    let steps = context.engine()?.images().history(&args.image, platform.as_ref())?;
     let rows: Vec<_> = steps.iter().map(|step| row(step, &args)).collect();
     let format = match (&args.format, args.quiet) {
         (None, true) => "{{.ID}}",

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use engine::model::{Filters, ImageSummary};
 use engine::{time, view};
+use oci::image::Platform;
 use serde_json::{Map, Value, json};
 
 use super::tree;
-use crate::commands::inspect::{Kind, of_kind};
+use crate::commands::inspect::show;
 use crate::commands::{Invocation, Outcome, parse};
 use crate::context::{Context, note, print};
-use crate::flags::value::FlagsError;
+use crate::flags::value::{FlagsError, optional};
 use crate::output::human;
 use crate::output::listing::{self, Column, column};
 
@@ -144,11 +145,16 @@ struct Inspect {
     /// Format output using a custom template: 'json' or a Go template
     #[arg(short, long, value_name = "string")]
     format: Option<String>,
+    /// Inspect a specific platform of the multi-platform image (os/arch[/variant])
+    #[arg(long, value_name = "string")]
+    platform: Option<String>,
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
 }
 
 pub fn inspect(context: &mut Context, invocation: Invocation) -> Outcome {
-    let Inspect { format, images } = parse(&invocation)?;
-    of_kind(context, Kind::Image, &images, format.as_deref(), false)
+    let Inspect { format, platform, images } = parse(&invocation)?;
+    let platform = optional("--platform", &platform, Platform::parse)?;
+    let engine = context.engine()?;
+    show(&images, format.as_deref(), |name| Ok(view::image(&engine.image_inspect(name, platform.as_ref())?)))
 }
