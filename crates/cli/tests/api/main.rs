@@ -3,6 +3,7 @@
 mod buildkit;
 mod builds;
 mod containers;
+mod dashboards;
 mod exec;
 mod files;
 mod images;
