@@ -74,6 +74,8 @@ pub struct Network {
     pub key: String,
     pub external: bool,
     pub spec: NetworkSpec,
+    /// Docker Compose's digest of what it is made from.
+    pub hash: String,
 }
 
 /// A volume of the project, with its real name.

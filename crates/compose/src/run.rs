@@ -77,6 +77,8 @@ pub(crate) mod label {
     pub const NUMBER: &str = "com.docker.compose.container-number";
     pub const ONEOFF: &str = "com.docker.compose.oneoff";
     pub const HASH: &str = "com.docker.compose.config-hash";
+    /// Hull's own: what Docker Compose's digest leaves out.
+    pub const REFERENCES: &str = "hull.compose.references";
     pub const IMAGE: &str = "com.docker.compose.image";
     pub const DEPENDS_ON: &str = "com.docker.compose.depends_on";
     pub const FILES: &str = "com.docker.compose.project.config_files";

@@ -169,9 +169,9 @@ fn override_file_parents_and_variables() {
         });
         lines.map(str::trim).collect::<Vec<_>>().join(", ")
     };
-    assert_eq!(image(&|_| {}), "hostname: h, image: x:1");
-    assert_eq!(image(&|o| o.working_directory.push("sub/dir")), "hostname: h, image: x:1");
-    assert_eq!(image(&|o| o.env_files = vec!["other.env".into()]), "hostname: h, image: x:3");
+    assert_eq!(image(&|_| {}), "A: null, hostname: h, image: x:1");
+    assert_eq!(image(&|o| o.working_directory.push("sub/dir")), "A: null, hostname: h, image: x:1");
+    assert_eq!(image(&|o| o.env_files = vec!["other.env".into()]), "A: null, hostname: h, image: x:3");
     assert_eq!(
         image(&|o| {
             o.env_files = vec!["other.env".into()];
@@ -181,7 +181,7 @@ fn override_file_parents_and_variables() {
     );
     assert_eq!(
         image(&|o| drop(o.environment.insert("COMPOSE_FILE".into(), "compose.yaml".into()))),
-        "image: x:1"
+        "A: null, image: x:1"
     );
     assert_eq!(
         image(&|o| o.files = vec!["none.yaml".into()]),
@@ -352,17 +352,34 @@ fn hashes_follow_what_reaches_the_container() {
         Project::load(&files.options()).unwrap().services["a"].hash.clone()
     };
     let plain = hash("image: x");
-    for same in [
-        "image: x, scale: 3",
-        "image: x, depends_on: [b]",
-        "image: x, deploy: {replicas: 2}",
-        "image: x, x-a: 1",
-    ] {
+    for same in ["image: x, scale: 3", "image: x, x-a: 1"] {
         assert_eq!(hash(same), plain, "{same}");
     }
     for other in ["image: y", "image: x, tty: true", "image: x, environment: [A=1]"] {
         assert_ne!(hash(other), plain, "{other}");
     }
     assert_eq!(hash("image: x, environment: {B: 2, A: 1}"), hash("environment: [A=1, B=2], image: x"));
+    assert_eq!(hash("image: x, deploy: {replicas: 2}"), hash("image: x, deploy: {replicas: 3}"));
     assert_ne!(hash("image: x, volumes: ['v:/x']"), hash("image: x, volumes: ['w:/x']"));
+    assert_ne!(hash("image: x, volumes: ['v:/x']"), hash("image: x, volumes: ['v:/x:idmap=owner']"));
+}
+
+#[test]
+fn references_follow_what_names_stand_for() {
+    let references = |rest: &str| {
+        let file = format!("services: {{a: {{image: x, volumes: ['v:/x'], configs: [c]}}}}\n{rest}\n");
+        let files = Files::new(&[("compose.yaml", &file)]);
+        let service = Project::load(&files.options()).unwrap().services["a"].clone();
+        (service.hash, service.references)
+    };
+    let plain = references("volumes: {v: {}}\nconfigs: {c: {content: one}}");
+    for other in [
+        "volumes: {v: {name: other}}\nconfigs: {c: {content: one}}",
+        "volumes: {v: {}}\nconfigs: {c: {content: two}}",
+        "volumes: {v: {}}\nconfigs: {c: {content: one}}\nnetworks: {default: {name: other}}",
+    ] {
+        let other = references(other);
+        assert_eq!(other.0, plain.0);
+        assert_ne!(other.1, plain.1);
+    }
 }

@@ -499,6 +499,7 @@ impl Directory {
         };
         let mut project = Project::load(&options).map_err(|error| diag::render(&error.into()))?;
         project.services.values_mut().for_each(|service| service.hash.clear());
+        project.networks.values_mut().for_each(|network| network.hash.clear());
         let Project { name, warnings, services, networks, volumes, secrets, configs, .. } = &project;
         let shown =
             format!("{name} {warnings:?} {services:?} {networks:?} {volumes:?} {secrets:?} {configs:?}");

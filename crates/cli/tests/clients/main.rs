@@ -3,6 +3,8 @@
 //! A program gets `DOCKER_HOST`, and `REGISTRY`, the address of an empty registry; there is busybox. It ends with 0 when all went well.
 //! Libraries are installed into the build directory, in the versions that are written beside the programs.
 
+mod compose;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

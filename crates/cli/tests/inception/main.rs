@@ -3,6 +3,7 @@
 //! It runs on a copy with ports and a data directory of its own, in roots of its own, so it meets neither another run of itself
 //! nor a stack somebody uses.
 
+mod docker;
 mod example;
 mod rootless;
 #[path = "../rootless/user.rs"]
@@ -13,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use testkit::{Output, World, debian_tar, eventually};
+use testkit::{Api, Output, World, debian_tar, eventually};
 
 use example::{curl, free_ports, replace};
 
@@ -28,7 +29,7 @@ const BONUS: &[(&str, &str)] = &[
 ];
 
 struct Stack {
-    world: World,
+    api: Api,
     directory: PathBuf,
     https: u16,
     ftp: u16,
@@ -55,28 +56,30 @@ fn inception() {
     stack.compose(&["up", "--detach", "--wait"]).success();
     assert_eq!(stack.container_ids(), containers, "a second up changes nothing");
     stack.compose(&["down"]).success();
-    assert_eq!(stack.world.hull(["ps", "--all", "--quiet"]).success().text(), "");
+    assert_eq!(stack.api.world.hull(["ps", "--all", "--quiet"]).success().text(), "");
     stack.compose(&["up", "--detach", "--wait"]).success();
     assert_eq!(stack.query("SELECT post_title FROM wp_posts WHERE ID=1"), "Kept over down and up");
     assert!(stack.get("/").contains("Kept over down and up"));
+
+    stack.docker_compose_takes_over();
+    stack.hull_takes_over();
 
     stack.compose(&["--profile", "bonus", "up", "--detach", "--wait"]).success();
     stack.daemons_are_first_processes(BONUS);
     stack.bonus_services_are_used();
 
     stack.make_clean();
-    assert_eq!(stack.world.hull(["ps", "--all", "--quiet"]).success().text(), "");
-    assert_eq!(stack.world.hull(["volume", "ls", "--quiet"]).success().text(), "");
-    let networks = stack.world.hull(["network", "ls", "--format", "{{.Name}}"]).success();
-    assert!(!networks.stdout.contains("inception"), "{networks}");
-    let images = stack.world.hull(["images", "--format", "{{.Repository}}:{{.Tag}}"]).success();
+    stack.nothing_is_left();
+    let images = stack.api.world.hull(["images", "--format", "{{.Repository}}:{{.Tag}}"]).success();
     assert_eq!(images.text(), "debian:bookworm", "the base image is not the stack's");
     assert!(stack.data().join("database/wordpress").is_dir(), "the data is the user's");
 }
 
 impl Stack {
     fn new() -> Self {
-        let world = World::new(env!("CARGO_BIN_EXE_hull"));
+        let api = Api::serve(World::new(env!("CARGO_BIN_EXE_hull")));
+        api.install_plugins();
+        let world = &api.world;
         world.hull(["import", &debian_tar().to_string_lossy(), "debian:bookworm"]).success();
         let directory = world.scratch().join("inception");
         let https = free_ports(7);
@@ -86,7 +89,7 @@ impl Stack {
         replace(&directory.join("compose.yaml"), &[("21100-21104", &range)]);
         let vsftpd = [("21100", &*passive.to_string()), ("21104", &*(passive + 4).to_string())];
         replace(&directory.join("bonus/ftp/vsftpd.conf"), &vsftpd);
-        let stack = Self { world, directory, https, ftp };
+        let stack = Self { api, directory, https, ftp };
         stack.set_up();
         stack
     }
@@ -119,19 +122,28 @@ impl Stack {
         make.arg("--directory").arg(repository).arg("clean");
         make.arg(format!("HULL={}", env!("CARGO_BIN_EXE_hull")));
         make.arg(format!("STACK={}", self.directory.display()));
-        make.env("HULL_ROOT", self.world.data_root()).env("HULL_RUN_ROOT", self.world.run_root());
+        make.env("HULL_ROOT", self.api.world.data_root()).env("HULL_RUN_ROOT", self.api.world.run_root());
         let output = make.output().expect("make is installed");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
+    fn nothing_is_left(&self) {
+        let world = &self.api.world;
+        assert_eq!(world.hull(["ps", "--all", "--quiet"]).success().text(), "");
+        assert_eq!(world.hull(["volume", "ls", "--quiet"]).success().text(), "");
+        let networks = world.hull(["network", "ls", "--format", "{{.Name}}"]).success();
+        assert!(!networks.stdout.contains("inception"), "{networks}");
+    }
+
     /// The directory of the database and the site's files.
     fn data(&self) -> PathBuf {
-        self.world.scratch().join("kept")
+        self.api.world.scratch().join("kept")
     }
 
     fn compose(&self, words: &[&str]) -> Output {
         let directory = self.directory.to_string_lossy();
-        self.world
+        self.api
+            .world
             .hull([&["compose", "--progress", "plain", "--project-directory", &directory], words].concat())
     }
 
@@ -193,7 +205,7 @@ impl Stack {
     fn daemons_are_first_processes(&self, services: &[(&str, &str)]) {
         for (service, daemon) in services {
             let id = self.compose(&["ps", "--quiet", service]).success();
-            let pid = self.world.inspect(id.text(), "{{.State.Pid}}");
+            let pid = self.api.world.inspect(id.text(), "{{.State.Pid}}");
             let command = fs::read(format!("/proc/{pid}/cmdline")).expect("the container runs");
             let command = String::from_utf8_lossy(&command).into_owned();
             assert!(command.contains(daemon), "{service} runs {command:?} first");
@@ -212,10 +224,11 @@ impl Stack {
     fn killed_daemons_come_back(&self) {
         for (service, _) in SERVICES {
             let id = self.compose(&["ps", "--quiet", service]).success().text().to_owned();
-            let pid = self.world.inspect(&id, "{{.State.Pid}}");
+            let pid = self.api.world.inspect(&id, "{{.State.Pid}}");
             assert!(Command::new("kill").args(["-KILL", &pid]).status().expect("kill exists").success());
             eventually(&format!("{service} runs again"), 60, || {
-                let state = self.world.inspect(&id, "{{.State.Running}} {{.State.Pid}} {{.RestartCount}}");
+                let state =
+                    self.api.world.inspect(&id, "{{.State.Running}} {{.State.Pid}} {{.RestartCount}}");
                 let words: Vec<_> = state.split(' ').collect();
                 (words[0] == "true" && words[1] != pid && words[2] == "1").then_some(())
             });
@@ -231,8 +244,8 @@ impl Stack {
         let secrets = secrets.map(|name| self.secret(name));
         for (service, _) in SERVICES.iter().chain(BONUS) {
             let image = format!("{service}:inception");
-            let history = self.world.hull(["history", "--no-trunc", &image]).success();
-            let config = self.world.hull(["image", "inspect", &image]).success();
+            let history = self.api.world.hull(["history", "--no-trunc", &image]).success();
+            let config = self.api.world.hull(["image", "inspect", &image]).success();
             let said = history.stdout + &config.stdout;
             assert!(secrets.iter().all(|secret| !said.contains(secret)), "{image} holds a password");
         }
@@ -240,7 +253,7 @@ impl Stack {
         fs::write(&list, secrets.join("\n")).expect("the scratch directory is ours");
         let mut search = Command::new("grep");
         search.args(["--recursive", "--files-with-matches", "--fixed-strings", "--file"]).arg(&list);
-        let found = search.arg(self.world.data_root().join("snapshots")).output().expect("grep exists");
+        let found = search.arg(self.api.world.data_root().join("snapshots")).output().expect("grep exists");
         fs::remove_file(list).expect("it was just written");
         let found = String::from_utf8_lossy(&found.stdout).into_owned();
         assert_eq!(found, "", "layers hold passwords");
@@ -257,8 +270,8 @@ impl Stack {
             (hits() > 0).then_some(())
         });
 
-        self.world.file("uploaded.txt", "by FTP");
-        let upload = self.world.scratch().join("uploaded.txt");
+        self.api.world.file("uploaded.txt", "by FTP");
+        let upload = self.api.world.scratch().join("uploaded.txt");
         let url = format!("ftp://127.0.0.1:{}/wp-content/uploaded.txt", self.ftp);
         let user = format!("ftpuser:{}", self.secret("ftp_password"));
         eventually("an upload by FTP", 20, || {

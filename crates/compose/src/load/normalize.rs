@@ -34,6 +34,7 @@ pub(super) fn normalize(root: &mut Node, context: &Context) -> Result<BTreeSet<S
                 default_used.get_or_insert_with(|| entry.key_at.clone());
             }
             build_defaults(service, context.directory);
+            secret_targets(service);
             implied_dependencies(service);
         }
     }
@@ -95,6 +96,20 @@ fn build_defaults(service: &mut Map, directory: &Path) {
     }
 }
 
+/// A secret without a target is in `/run/secrets`. Where a config is by default is not written down.
+fn secret_targets(service: &mut Map) {
+    let Some(Value::Seq(secrets)) = service.get_mut("secrets").map(|node| &mut node.value) else { return };
+    for secret in secrets {
+        let source = secret.get("source").and_then(Node::as_text);
+        let (at, map) = (secret.at.clone(), secret.as_map_mut());
+        if let (Some(source), Some(map)) = (source, map)
+            && !map.contains("target")
+        {
+            map.set("target", Node::text(format!("/run/secrets/{source}"), at));
+        }
+    }
+}
+
 /// Sharing a namespace or volumes with another service means starting after it.
 fn implied_dependencies(service: &mut Map) {
     let mut implied: Vec<(String, Span)> = Vec::new();
@@ -142,17 +157,15 @@ fn environment(service: &mut Map, name: &str, context: &Context) -> Result<(), L
     }
     if let Some(own) = service.get("environment").and_then(Node::as_map) {
         for entry in own.iter() {
-            let value = match entry.value.is_null() {
-                false => Some(entry.value.clone()),
-                true => {
-                    context.environment.get(&entry.key).map(|value| Node::text(value, entry.key_at.clone()))
-                }
+            let given = match entry.value.is_null() {
+                false => entry.value.clone(),
+                true => match context.environment.get(&entry.key) {
+                    Some(value) => Node::text(value, entry.key_at.clone()),
+                    // Named but set nowhere: the container does not get it, not even from an env file.
+                    None => Node::null(entry.key_at.clone()),
+                },
             };
-            match value {
-                Some(value) => drop(resolved.insert(entry.key.clone(), value)),
-                // Named but set nowhere: the container does not get it, not even from an env file.
-                None => drop(resolved.remove(&entry.key)),
-            }
+            resolved.insert(entry.key.clone(), given);
         }
     }
     replace(service, "environment", resolved);

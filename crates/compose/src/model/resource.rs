@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use engine::model::{NetworkSpec, VolumeSpec};
 
 use super::section::Section;
+use super::service::hash;
 use super::{FileResource, FileSource, Network, Volume};
 use crate::error::LoadError;
 use crate::yaml::Entry;
@@ -55,7 +56,7 @@ pub(super) fn network(entry: &Entry) -> Result<Network, LoadError> {
     let external =
         external(&section, &["driver", "driver_opts", "ipam", "internal", "attachable", "labels"])?;
     section.finish()?;
-    Ok(Network { key: entry.key.clone(), external, spec })
+    Ok(Network { key: entry.key.clone(), external, spec, hash: hash::of_network(&entry.value) })
 }
 
 pub(super) fn volume(entry: &Entry) -> Result<Volume, LoadError> {

@@ -1,6 +1,7 @@
 //! One service: the container it asks for, and what Compose adds to it.
 
 mod container;
+pub(crate) mod hash;
 mod limits;
 mod mounts;
 mod network;
@@ -14,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::section::Section;
 use super::{Build, Project, build};
 use crate::error::LoadError;
-use crate::yaml::{self, Entry, Map, Node, Span};
+use crate::yaml::{Entry, Node, Span};
 
 pub(super) use limits::ulimits;
 pub use mounts::FileUse;
@@ -45,8 +46,10 @@ pub struct Service {
     pub configs: Vec<FileUse>,
     /// Whether `up` in the foreground shows its output.
     pub attach: bool,
-    /// Digest of everything that makes an existing container differ from a new one.
+    /// Docker Compose's digest of what its containers are made from.
     pub hash: String,
+    /// Digest of what that leaves out and its containers have all the same: which networks and volumes, secrets and configs are meant.
+    pub references: String,
 }
 
 /// What a service needs another one for.
@@ -150,7 +153,8 @@ pub(super) fn read(entry: &Entry, project: &Project) -> Result<Service, LoadErro
         secrets: mounts::files(&section, "secrets", project)?,
         configs: mounts::files(&section, "configs", project)?,
         attach: section.boolean("attach")?.unwrap_or(true),
-        hash: hash(&entry.value, project, &networks, &volumes),
+        hash: hash::of(&entry.value),
+        references: references(&entry.value, project, &networks, &volumes),
         name,
         networks,
         volumes,
@@ -361,23 +365,9 @@ fn restart_policy(policy: &Section) -> Result<RestartPolicy, LoadError> {
     Ok(restart)
 }
 
-/// Digest over the canonical service, without what does not reach its containers, and the real names and contents behind its
-/// references.
-fn hash(node: &Node, project: &Project, networks: &[String], volumes: &[String]) -> String {
-    let mut service = node.as_map().cloned().unwrap_or_default();
-    for key in ["build", "depends_on", "profiles", "pull_policy", "scale", "attach"] {
-        service.remove(key);
-    }
-    if let Some(deploy) = service.get_mut("deploy").and_then(Node::as_map_mut) {
-        deploy.remove("replicas");
-        if deploy.is_empty() {
-            service.remove("deploy");
-        }
-    }
-    service.retain(|entry| !entry.key.starts_with("x-"));
-    sort(&mut service);
+/// Digest over the real names and contents behind the service's references.
+fn references(node: &Node, project: &Project, networks: &[String], volumes: &[String]) -> String {
     let mut hasher = Sha256::new();
-    hasher.update(yaml::emit(&Node::new(yaml::Value::Map(service), Span::nowhere())));
     for key in networks {
         hasher.update(project.networks.get(key).map_or("", |network| &network.spec.name));
     }
@@ -394,23 +384,7 @@ fn hash(node: &Node, project: &Project, networks: &[String], volumes: &[String])
             }
         }
     }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Mappings in the order of their keys, at every depth.
-fn sort(map: &mut Map) {
-    map.sort_by_key(|entry| entry.key.clone());
-    for entry in map.iter_mut() {
-        sort_node(&mut entry.value);
-    }
-}
-
-fn sort_node(node: &mut Node) {
-    match &mut node.value {
-        yaml::Value::Map(map) => sort(map),
-        yaml::Value::Seq(items) => items.iter_mut().for_each(sort_node),
-        _ => {}
-    }
+    hash::hex(hasher.finalize())
 }
 
 impl Service {

@@ -189,7 +189,11 @@ impl Stack<'_> {
     }
 
     fn has_diverged(&self, instance: &Instance, service: &Service, image: &str) -> bool {
-        instance.label(label::HASH) != service.hash || instance.label(label::IMAGE) != image
+        // Docker Compose's containers do not say what they refer to.
+        let references = instance.container.labels.get(label::REFERENCES);
+        instance.label(label::HASH) != service.hash
+            || instance.label(label::IMAGE) != image
+            || references.is_some_and(|references| *references != service.references)
     }
 
     fn create_instance(
@@ -304,6 +308,7 @@ impl Stack<'_> {
             (label::NUMBER, number.to_string()),
             (label::ONEOFF, "False".to_owned()),
             (label::HASH, service.hash.clone()),
+            (label::REFERENCES, service.references.clone()),
             (label::IMAGE, image.to_owned()),
             (label::DEPENDS_ON, service.dependency_label()),
             (label::FILES, paths(&project.files)),

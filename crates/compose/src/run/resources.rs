@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use diag::Failure;
-use engine::model::{Filters, Labels, NetworkSpec, Status as ContainerStatus, VolumeInfo, VolumeSpec};
-use sha2::{Digest as _, Sha256};
+use engine::model::{Filters, Labels, Status as ContainerStatus, VolumeInfo, VolumeSpec};
 
 use super::{Instance, Kind, Object, Stack, StackError, Status, label, walk};
 use crate::model::{Network, Service, Volume};
@@ -45,8 +44,7 @@ impl Stack<'_> {
             let name = &network.spec.name;
             let Some(info) = known.iter().find(|info| info.name == *name) else { continue };
             self.check_owner("network", name, &info.labels, label::NETWORK, &network.key)?;
-            let hash = network_hash(&network.spec);
-            if info.labels.get(label::HASH).is_some_and(|made_with| *made_with != hash) {
+            if info.labels.get(label::HASH).is_some_and(|made_with| *made_with != network.hash) {
                 stopped.extend(self.remove_changed(name, timeout_s)?);
                 known.retain(|info| info.name != *name);
             }
@@ -101,7 +99,7 @@ impl Stack<'_> {
         self.reporter.progress(object, Status::Doing("Creating"));
         let mut spec = network.spec.clone();
         spec.labels.extend(self.object_labels(label::NETWORK, &network.key));
-        spec.labels.insert(label::HASH.into(), network_hash(&network.spec));
+        spec.labels.insert(label::HASH.into(), network.hash.clone());
         self.reported(object, || self.engine.network_create(spec.clone()).map(drop).map_err(Failure::from))?;
         self.reporter.progress(object, Status::Done("Created"));
         Ok(())
@@ -171,10 +169,4 @@ fn make_bound_directory(spec: &VolumeSpec) -> Result<(), StackError> {
         return Ok(());
     }
     std::fs::create_dir_all(device).map_err(|source| StackError::Write { path: device.to_owned(), source })
-}
-
-/// Digest of what a network was made from.
-fn network_hash(spec: &NetworkSpec) -> String {
-    let text = serde_json::to_string(spec).unwrap_or_default();
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -18,9 +18,9 @@ pub(super) fn process(section: &Section) -> Result<ProcessSpec, LoadError> {
         entrypoint: words("entrypoint")?,
         command: words("command")?,
         env: section
-            .dictionary("environment")?
+            .optional_dictionary("environment")?
             .into_iter()
-            .map(|(key, value)| format!("{key}={value}"))
+            .filter_map(|(key, value)| Some(format!("{key}={}", value?)))
             .collect(),
         working_dir: section.text("working_dir")?,
         user: section.text("user")?,
