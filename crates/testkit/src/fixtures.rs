@@ -5,6 +5,8 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::Output;
+
 /// The applets tests use, each a link to BusyBox.
 const APPLETS: &[&str] = &[
     "[", "adduser", "awk", "basename", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "df", "dirname",
@@ -116,4 +118,29 @@ fn build_dir() -> PathBuf {
     let test = std::env::current_exe().expect("/proc is mounted");
     let deps = test.ancestors().find(|path| path.ends_with("debug") || path.ends_with("release"));
     deps.expect("tests are run by cargo").to_owned()
+}
+
+fn openssl(directory: &Path, arguments: &str) {
+    let output = Output::of(Command::new("openssl").args(arguments.split(' ')).current_dir(directory));
+    output.success();
+}
+
+/// Makes an authority in `directory` and certificates of it, `server` and `client` for 127.0.0.1, and those of a stranger, `other`.
+pub fn certificates(directory: &Path) {
+    fs::write(directory.join("names"), "subjectAltName=IP:127.0.0.1\n").expect("our own directory");
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    for authority in ["ca", "stranger"] {
+        openssl(
+            directory,
+            &format!(
+                "req -x509 {key} -days 2 -subj /CN={authority} -keyout {authority}.key -out {authority}.pem"
+            ),
+        );
+    }
+    for (name, authority) in [("server", "ca"), ("client", "ca"), ("other", "stranger")] {
+        openssl(directory, &format!("req {key} -subj /CN={name} -keyout {name}.key -out {name}.csr"));
+        let sign =
+            format!("x509 -req -in {name}.csr -CA {authority}.pem -CAkey {authority}.key -CAcreateserial");
+        openssl(directory, &format!("{sign} -days 2 -extfile names -out {name}.pem"));
+    }
 }

@@ -17,7 +17,7 @@ mod world;
 
 pub use api::{Answer, Api, begin, request};
 pub use dockerd::Dockerd;
-pub use fixtures::{busybox_rootfs, busybox_tar, cached_directory, debian_tar};
+pub use fixtures::{busybox_rootfs, busybox_tar, cached_directory, certificates, debian_tar};
 pub use leaks::{Leaks, Snapshot};
 pub use output::Output;
 pub use registry::Registry;

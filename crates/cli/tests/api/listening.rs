@@ -4,11 +4,10 @@ use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
-use testkit::{Api, Output, World, eventually};
+use testkit::{Api, Output, World, certificates, eventually};
 
 use crate::served;
 
@@ -54,31 +53,6 @@ fn systemd_opens_the_socket_and_keeps_it() {
     Command::new("kill").arg(server.id().to_string()).status().unwrap();
     assert!(server.wait().unwrap().success());
     assert!(path.symlink_metadata().unwrap().file_type().is_socket(), "it is systemd's");
-}
-
-fn openssl(directory: &Path, arguments: &str) {
-    let output = Output::of(Command::new("openssl").args(arguments.split(' ')).current_dir(directory));
-    output.success();
-}
-
-/// An authority, and certificates of it: the server's and a client's.
-fn certificates(directory: &Path) {
-    fs::write(directory.join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-    for authority in ["ca", "stranger"] {
-        openssl(
-            directory,
-            &format!(
-                "req -x509 {key} -days 2 -subj /CN={authority} -keyout {authority}.key -out {authority}.pem"
-            ),
-        );
-    }
-    for (name, authority) in [("server", "ca"), ("client", "ca"), ("other", "stranger")] {
-        openssl(directory, &format!("req {key} -subj /CN={name} -keyout {name}.key -out {name}.csr"));
-        let sign =
-            format!("x509 -req -in {name}.csr -CA {authority}.pem -CAkey {authority}.key -CAcreateserial");
-        openssl(directory, &format!("{sign} -days 2 -extfile names -out {name}.pem"));
-    }
 }
 
 #[test]
