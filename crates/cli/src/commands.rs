@@ -10,7 +10,8 @@ use crate::context::Context;
 use crate::{globals, help};
 
 mod compose;
-mod container;
+pub mod container;
+mod context;
 mod image;
 mod inspect;
 mod manifest;
@@ -35,12 +36,24 @@ pub enum Section {
 /// What running a command ends with.
 pub type Outcome = Result<ExitCode, Ended>;
 
+/// With which engines a command works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// With this host's alone: it is refused when another one was chosen.
+    Here,
+    /// With any: over the API with another than this host's.
+    Anywhere,
+    /// With none of this host's: programs that keep passwords, in particular, talk to their user's own session.
+    Homeless,
+}
+
 /// One row: a command or a group of commands.
 pub struct Command {
     pub name: &'static str,
     pub section: Section,
     pub about: &'static str,
     pub action: Action,
+    pub reach: Reach,
 }
 
 pub enum Action {
@@ -109,69 +122,87 @@ const fn run(
     about: &'static str,
     action: fn(&mut Context, Invocation) -> Outcome,
 ) -> Command {
-    Command { name, section, about, action: Action::Run(action) }
+    Command { name, section, about, action: Action::Run(action), reach: Reach::Here }
+}
+
+/// A command that works over the API, too.
+const fn anywhere(
+    name: &'static str,
+    section: Section,
+    about: &'static str,
+    action: fn(&mut Context, Invocation) -> Outcome,
+) -> Command {
+    Command { reach: Reach::Anywhere, ..run(name, section, about, action) }
+}
+
+/// A command that uses nothing of this host's engine.
+const fn homeless(
+    name: &'static str,
+    section: Section,
+    about: &'static str,
+    action: fn(&mut Context, Invocation) -> Outcome,
+) -> Command {
+    Command { reach: Reach::Homeless, ..run(name, section, about, action) }
 }
 
 const fn group(name: &'static str, about: &'static str, table: &'static [Command]) -> Command {
-    Command { name, section: Section::Management, about, action: Action::Group(table) }
+    Command { name, section: Section::Management, about, action: Action::Group(table), reach: Reach::Here }
 }
 
 /// Every command, in the order `--help` lists them.
 pub static TABLE: &[Command] = &[
-    run("run", Section::Common, container::ABOUT_RUN, container::run::run),
-    run("exec", Section::Common, container::ABOUT_EXEC, container::exec::run),
-    run("ps", Section::Common, container::ABOUT_LIST, container::list::run),
+    anywhere("run", Section::Common, container::ABOUT_RUN, container::run::run),
+    anywhere("exec", Section::Common, container::ABOUT_EXEC, container::exec::run),
+    anywhere("ps", Section::Common, container::ABOUT_LIST, container::list::run),
     run("build", Section::Common, image::ABOUT_BUILD, image::build::run),
-    run("images", Section::Common, image::ABOUT_LIST, image::list::run),
-    run("pull", Section::Common, image::ABOUT_PULL, image::pull::run),
-    run("push", Section::Common, image::ABOUT_PUSH, image::push::run),
-    run("version", Section::Common, "Show the hull version information", system::info::version),
+    anywhere("images", Section::Common, image::ABOUT_LIST, image::list::run),
+    anywhere("pull", Section::Common, image::ABOUT_PULL, image::pull::run),
+    anywhere("push", Section::Common, image::ABOUT_PUSH, image::push::run),
+    homeless("version", Section::Common, "Show the hull version information", system::info::version),
     group("builder", "Manage builds", image::BUILDER),
     run("compose", Section::Management, "Define and run multi-container applications", compose::run),
     group("container", "Manage containers", container::GROUP),
+    group("context", "Manage the engines that are known by names", context::GROUP),
     group("image", "Manage images", image::GROUP),
     group("manifest", "Manage image manifests and manifest lists", manifest::GROUP),
     group("network", "Manage networks", network::GROUP),
     group("registry", "Serve images to others", registry::GROUP),
     group("system", "Manage hull", system::GROUP),
     group("volume", "Manage volumes", volume::GROUP),
-    run("attach", Section::Plain, container::ABOUT_ATTACH, container::attach::run),
-    run("commit", Section::Plain, container::ABOUT_COMMIT, container::files::commit),
-    run("cp", Section::Plain, container::ABOUT_COPY, container::copy::run),
-    run("create", Section::Plain, container::ABOUT_CREATE, container::create::run),
-    run("export", Section::Plain, container::ABOUT_EXPORT, container::files::export),
-    run("history", Section::Plain, image::ABOUT_HISTORY, image::history::run),
-    run("import", Section::Plain, image::ABOUT_IMPORT, image::load::import),
-    run("diff", Section::Plain, container::ABOUT_DIFF, container::files::diff),
-    run("events", Section::Plain, "Get real time events", system::events::run),
-    run("info", Section::Common, "Display system-wide information", system::info::run),
-    run("inspect", Section::Plain, "Return low-level information on hull objects", inspect::run),
-    run("kill", Section::Plain, container::ABOUT_KILL, container::control::kill),
-    run("load", Section::Plain, image::ABOUT_LOAD, image::load::load),
-    run("login", Section::Plain, "Authenticate to a registry", registry::login::run),
-    run("logout", Section::Plain, "Log out from a registry", registry::logout::run),
-    run("logs", Section::Plain, container::ABOUT_LOGS, container::logs::run),
-    run("pause", Section::Plain, container::ABOUT_PAUSE, container::control::pause),
-    run("port", Section::Plain, container::ABOUT_PORT, container::watch::port),
-    run("rename", Section::Plain, container::ABOUT_RENAME, container::control::rename),
-    run("restart", Section::Plain, container::ABOUT_RESTART, container::control::restart),
-    run("rm", Section::Plain, container::ABOUT_REMOVE, container::remove::run),
-    run("rmi", Section::Plain, image::ABOUT_REMOVE, image::remove::run),
-    run("save", Section::Plain, image::ABOUT_SAVE, image::load::save),
-    run("search", Section::Plain, "Search Docker Hub for images", registry::search::run),
+    anywhere("attach", Section::Plain, container::ABOUT_ATTACH, container::attach::run),
+    anywhere("commit", Section::Plain, container::ABOUT_COMMIT, container::files::commit),
+    anywhere("cp", Section::Plain, container::ABOUT_COPY, container::copy::run),
+    anywhere("create", Section::Plain, container::ABOUT_CREATE, container::create::run),
+    anywhere("export", Section::Plain, container::ABOUT_EXPORT, container::files::export),
+    anywhere("history", Section::Plain, image::ABOUT_HISTORY, image::history::run),
+    anywhere("import", Section::Plain, image::ABOUT_IMPORT, image::load::import),
+    anywhere("diff", Section::Plain, container::ABOUT_DIFF, container::files::diff),
+    anywhere("events", Section::Plain, "Get real time events", system::events::run),
+    anywhere("info", Section::Common, "Display system-wide information", system::info::run),
+    anywhere("inspect", Section::Plain, "Return low-level information on hull objects", inspect::run),
+    anywhere("kill", Section::Plain, container::ABOUT_KILL, container::control::kill),
+    anywhere("load", Section::Plain, image::ABOUT_LOAD, image::load::load),
+    homeless("login", Section::Plain, "Authenticate to a registry", registry::login::run),
+    homeless("logout", Section::Plain, "Log out from a registry", registry::logout::run),
+    anywhere("logs", Section::Plain, container::ABOUT_LOGS, container::logs::run),
+    anywhere("pause", Section::Plain, container::ABOUT_PAUSE, container::control::pause),
+    anywhere("port", Section::Plain, container::ABOUT_PORT, container::watch::port),
+    anywhere("rename", Section::Plain, container::ABOUT_RENAME, container::control::rename),
+    anywhere("restart", Section::Plain, container::ABOUT_RESTART, container::control::restart),
+    anywhere("rm", Section::Plain, container::ABOUT_REMOVE, container::remove::run),
+    anywhere("rmi", Section::Plain, image::ABOUT_REMOVE, image::remove::run),
+    anywhere("save", Section::Plain, image::ABOUT_SAVE, image::load::save),
+    homeless("search", Section::Plain, "Search Docker Hub for images", registry::search::run),
     run("serve", Section::Plain, serve::ABOUT, serve::run),
-    run("start", Section::Plain, container::ABOUT_START, container::start::run),
-    run("stats", Section::Plain, container::ABOUT_STATS, container::watch::stats),
-    run("stop", Section::Plain, container::ABOUT_STOP, container::control::stop),
-    run("tag", Section::Plain, image::ABOUT_TAG, image::tag::run),
-    run("top", Section::Plain, container::ABOUT_TOP, container::watch::top),
-    run("unpause", Section::Plain, container::ABOUT_UNPAUSE, container::control::unpause),
-    run("update", Section::Plain, container::ABOUT_UPDATE, container::update::run),
-    run("wait", Section::Plain, container::ABOUT_WAIT, container::control::wait),
+    anywhere("start", Section::Plain, container::ABOUT_START, container::start::run),
+    anywhere("stats", Section::Plain, container::ABOUT_STATS, container::watch::stats),
+    anywhere("stop", Section::Plain, container::ABOUT_STOP, container::control::stop),
+    anywhere("tag", Section::Plain, image::ABOUT_TAG, image::tag::run),
+    anywhere("top", Section::Plain, container::ABOUT_TOP, container::watch::top),
+    anywhere("unpause", Section::Plain, container::ABOUT_UNPAUSE, container::control::unpause),
+    anywhere("update", Section::Plain, container::ABOUT_UPDATE, container::update::run),
+    anywhere("wait", Section::Plain, container::ABOUT_WAIT, container::control::wait),
 ];
-
-/// Commands that use nothing of the engine's. Programs that keep passwords, in particular, talk to their user's own session.
-const HOMELESS: &[&str] = &["login", "logout", "search", "version"];
 
 /// Finds the command `args` name, runs it, and prints how it failed when it did.
 pub fn dispatch(program: &OsString, args: Vec<OsString>) -> ExitCode {
@@ -206,9 +237,8 @@ fn resolve(context: &mut Context, path: &str, table: &'static [Command], mut arg
     match command.action {
         Action::Run(action) => {
             // Before the command reads anything or starts a thread; one that only explains itself needs nothing.
-            let explains = args.iter().any(|word| word == "--help");
-            if !explains && command.section != Section::Hidden && !HOMELESS.contains(&command.name) {
-                context.go_home().map_err(|ended| match command.name {
+            if !args.iter().any(|word| word == "--help") {
+                prepare(context, command, &path).map_err(|ended| match command.name {
                     "run" => ended.of_process(),
                     "exec" => ended.of_exec(),
                     _ => ended,
@@ -218,6 +248,19 @@ fn resolve(context: &mut Context, path: &str, table: &'static [Command], mut arg
         }
         Action::Group(table) => resolve(context, &path, table, args),
     }
+}
+
+/// Sees to it that `command` is for the engine that was chosen, and that this process is where that one is, if it is here.
+fn prepare(context: &Context, command: &Command, path: &str) -> Result<(), Ended> {
+    match command.reach {
+        Reach::Homeless => return Ok(()),
+        Reach::Here => context.refuse_elsewhere(path)?,
+        Reach::Anywhere => {}
+    }
+    if command.section == Section::Hidden || context.endpoint()?.is_some() {
+        return Ok(());
+    }
+    context.go_home()
 }
 
 /// Parses `invocation` as the flags of `T`; usage errors read as Docker's do.

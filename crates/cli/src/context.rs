@@ -5,9 +5,11 @@ use std::io::Write as _;
 
 use engine::Engine;
 use registry::Client;
+use remote::Endpoint;
 use store::Roots;
 
 use crate::commands::Ended;
+use crate::elsewhere::{Choice, ChoiceError};
 use crate::globals::Globals;
 
 /// The state of one invocation.
@@ -16,11 +18,42 @@ pub struct Context {
     pub program: String,
     pub globals: Globals,
     engine: OnceCell<Engine>,
+    endpoint: OnceCell<Option<Endpoint>>,
+    remote: OnceCell<remote::Client>,
 }
 
 impl Context {
     pub fn new(program: String, globals: Globals) -> Self {
-        Self { program, globals, engine: OnceCell::new() }
+        let (engine, endpoint, remote) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { program, globals, engine, endpoint, remote }
+    }
+
+    /// Where the engine is that was chosen instead of this host's.
+    pub fn endpoint(&self) -> Result<Option<&Endpoint>, Ended> {
+        if self.endpoint.get().is_none() {
+            let endpoint = Choice::of(&self.globals)?.endpoint()?;
+            let _ = self.endpoint.set(endpoint);
+        }
+        Ok(self.endpoint.get().expect("it was just set").as_ref())
+    }
+
+    /// The engine that was chosen instead of this host's, connected to at the first call.
+    pub fn remote(&self) -> Result<Option<&remote::Client>, Ended> {
+        let Some(endpoint) = self.endpoint()? else { return Ok(None) };
+        if self.remote.get().is_none() {
+            let _ = self.remote.set(remote::Client::connect(endpoint.clone())?);
+        }
+        Ok(self.remote.get())
+    }
+
+    /// Refuses `command`, which is for this host's engine alone, when another one was chosen.
+    pub fn refuse_elsewhere(&self, command: &str) -> Result<(), Ended> {
+        match self.endpoint()? {
+            None => Ok(()),
+            Some(engine) => {
+                Err(ChoiceError::NotThere { command: command.to_owned(), engine: engine.to_string() }.into())
+            }
+        }
     }
 
     /// The roots this invocation works in: flags over environment over defaults.
@@ -43,8 +76,9 @@ impl Context {
         Ok(rootless::enter(&home, &[("HULL_ROOT", &roots.data), ("HULL_RUN_ROOT", &roots.run)])?)
     }
 
-    /// The engine, opened at the first call.
+    /// This host's engine, opened at the first call; never in place of another one that was chosen.
     pub fn engine(&self) -> Result<&Engine, Ended> {
+        self.refuse_elsewhere(&self.program)?;
         self.go_home()?;
         if self.engine.get().is_none() {
             let engine = Engine::open(&self.roots())?;

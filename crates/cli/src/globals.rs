@@ -12,6 +12,9 @@ pub struct Globals {
     pub root: Option<PathBuf>,
     pub run_root: Option<PathBuf>,
     pub debug: bool,
+    /// Another engine than that of this host.
+    pub host: Option<String>,
+    pub context: Option<String>,
 }
 
 /// Splits `args` into the global flags and the command with its own words.
@@ -40,11 +43,20 @@ pub fn parse(program: &str, args: Vec<OsString>) -> Result<(Globals, Vec<OsStrin
                 return Err(Ended::Usage { text, status: 0 });
             }
             "--help" | "-h" => return Err(Ended::Usage { text: help::group(program, TABLE), status: 0 }),
-            "--host" | "-H" | "--context" | "-c" | "--config" | "--log-level" | "-l" | "--tls"
-            | "--tlsverify" | "--tlscacert" | "--tlscert" | "--tlskey" => {
+            "--host" | "-H" => globals.host = Some(text_of(value()?)),
+            "--context" | "-c" => globals.context = Some(text_of(value()?)),
+            "--config" => {
+                return Err(usage(program, "--config is not supported: set DOCKER_CONFIG to the directory"));
+            }
+            "--log-level" | "-l" => {
+                return Err(usage(program, "--log-level is not supported: hull has no log of its own"));
+            }
+            "--tls" | "--tlsverify" | "--tlscacert" | "--tlscert" | "--tlskey" => {
                 return Err(usage(
                     program,
-                    format_args!("{flag} is not supported: hull has no daemon to talk to"),
+                    format_args!(
+                        "{flag} is not supported: tcp:// always uses the certificates of its context, or ~/.docker"
+                    ),
                 ));
             }
             _ if text.starts_with('-') && text != "-" => {
@@ -57,6 +69,10 @@ pub fn parse(program: &str, args: Vec<OsString>) -> Result<(Globals, Vec<OsStrin
         }
     }
     Ok((globals, Vec::new()))
+}
+
+fn text_of(value: OsString) -> String {
+    value.to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -75,6 +91,14 @@ mod tests {
         check("ps --root /x", None, &["ps", "--root", "/x"]);
         check("--root /x ps -a", Some("/x"), &["ps", "-a"]);
         check("--root=/x -D ps", Some("/x"), &["ps"]);
+    }
+
+    #[test]
+    fn engines_elsewhere() {
+        let args = "-H ssh://there --context=x ps".split(' ').map(OsString::from).collect();
+        let Ok((globals, words)) = parse("hull", args) else { panic!("refused") };
+        assert_eq!((globals.host.as_deref(), words.len()), (Some("ssh://there"), 1));
+        assert_eq!(globals.context.as_deref(), Some("x"));
     }
 
     #[test]

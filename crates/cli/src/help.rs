@@ -38,7 +38,9 @@ pub fn group(path: &str, table: &[Command]) -> String {
     }
     out.push_str(
         "\nGlobal Options:
+  -c, --context name     Use the engine of this context (see `context ls`); \"default\" is this host's own
   -D, --debug            Print more about what goes wrong
+  -H, --host address     Use another engine: unix:///path, tcp://host:port or ssh://[user@]host
       --root path        Where images, containers and volumes are kept (default \"/var/lib/hull\")
       --run-root path    Where the state of running containers is kept (default \"/run/hull\")
   -v, --version          Print version information and quit\n",

@@ -9,6 +9,7 @@
 
 mod commands;
 mod context;
+mod elsewhere;
 mod explain;
 mod flags;
 mod globals;

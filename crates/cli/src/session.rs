@@ -14,6 +14,7 @@ use sys::terminal::{RawMode, WindowSize, window_size};
 pub mod process;
 
 pub use engine::detach::DetachKeys;
+pub use signal::WINCH;
 
 /// How a session ended.
 pub enum End {
@@ -36,6 +37,85 @@ pub struct Options<'a> {
     pub forward: Option<&'a dyn Fn(i32)>,
     /// The caller removes the container when it has ended: the monitor is told so, and this is called while that cleans up.
     pub reap: Option<&'a dyn Fn()>,
+}
+
+/// The other end of a session.
+pub trait Peer: AsFd {
+    /// Whether the container has a terminal.
+    fn is_tty(&self) -> bool;
+
+    /// Reads once from the descriptor, waiting if nothing is there; false at the end.
+    fn receive(&mut self) -> io::Result<bool>;
+
+    /// Takes something out of what was read.
+    fn buffered(&mut self) -> io::Result<Option<Frame>>;
+
+    /// Sends input, as far as it goes now.
+    fn stdin(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Says that there is no more input.
+    fn close_stdin(&mut self) -> io::Result<()>;
+
+    /// Says what size our terminal has.
+    fn resize(&mut self, rows: u16, columns: u16) -> io::Result<()>;
+
+    /// How many bytes wait for the descriptor to take more.
+    fn pending(&self) -> usize;
+
+    /// Sends what the descriptor takes without waiting.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Says that we remove the container, which has ended.
+    fn reaping(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Waits until everything of a run that has ended is cleaned up.
+    fn wait_end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Peer for AttachStream {
+    fn is_tty(&self) -> bool {
+        self.is_tty()
+    }
+
+    fn receive(&mut self) -> io::Result<bool> {
+        self.reader.receive()
+    }
+
+    fn buffered(&mut self) -> io::Result<Option<Frame>> {
+        self.reader.buffered()
+    }
+
+    fn stdin(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.stdin(bytes)
+    }
+
+    fn close_stdin(&mut self) -> io::Result<()> {
+        self.writer.close_stdin()
+    }
+
+    fn resize(&mut self, rows: u16, columns: u16) -> io::Result<()> {
+        self.writer.resize(rows, columns)
+    }
+
+    fn pending(&self) -> usize {
+        self.writer.pending()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+
+    fn reaping(&mut self) -> io::Result<()> {
+        self.writer.reaping()
+    }
+
+    fn wait_end(&mut self) -> io::Result<()> {
+        self.reader.wait_end()
+    }
 }
 
 /// Signals by their numbers, which are the same on every architecture Linux has containers on.
@@ -79,7 +159,7 @@ pub fn terminal_size() -> Option<WindowSize> {
 }
 
 /// Runs the session to its end.
-pub fn run(mut stream: AttachStream, signals: &SignalFd, options: &Options<'_>) -> io::Result<End> {
+pub fn run(mut stream: impl Peer, signals: &SignalFd, options: &Options<'_>) -> io::Result<End> {
     let stdin = io::stdin();
     let raw = stream.is_tty() && options.stdin && stdin.is_terminal();
     let _raw = raw.then(|| RawMode::enter(stdin.as_fd())).transpose()?;
@@ -89,13 +169,35 @@ pub fn run(mut stream: AttachStream, signals: &SignalFd, options: &Options<'_>) 
     if stream.is_tty() {
         resize(&mut stream)?;
     }
+    let mut open = true;
     loop {
-        let sending = stream.writer.pending() > 0;
+        while let Some(frame) = stream.buffered()? {
+            match frame {
+                Frame::Output(from, bytes) => match show(options, from, &bytes) {
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(End::Detached),
+                    shown => shown?,
+                },
+                Frame::Exited(ended) => {
+                    // One that is started again lives on, although this stream ends.
+                    if let (Some(begin_removal), false) = (options.reap, ended.restarting) {
+                        stream.reaping()?;
+                        begin_removal();
+                    }
+                    // Everything of the run is cleaned up when the stream ends.
+                    stream.wait_end()?;
+                    return Ok(End::Exited(ended));
+                }
+            }
+        }
+        if !open {
+            return Ok(End::Lost);
+        }
+        let sending = stream.pending() > 0;
         let reads_input = input_open && !sending;
         let (socket_in, socket_out, signalled, input) = {
             let events = if sending { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
             let mut fds = vec![
-                PollFd::from_borrowed_fd(stream.reader.as_fd(), events),
+                PollFd::from_borrowed_fd(stream.as_fd(), events),
                 PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
             ];
             if reads_input {
@@ -111,7 +213,7 @@ pub fn run(mut stream: AttachStream, signals: &SignalFd, options: &Options<'_>) 
             )
         };
         if socket_out {
-            stream.writer.flush()?;
+            stream.flush()?;
         }
         if signalled {
             while let Some(number) = signals.take()? {
@@ -133,28 +235,7 @@ pub fn run(mut stream: AttachStream, signals: &SignalFd, options: &Options<'_>) 
             return Ok(End::Detached);
         }
         if socket_in {
-            let open = stream.reader.receive()?;
-            while let Some(frame) = stream.reader.buffered()? {
-                match frame {
-                    Frame::Output(from, bytes) => match show(options, from, &bytes) {
-                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(End::Detached),
-                        shown => shown?,
-                    },
-                    Frame::Exited(ended) => {
-                        // One that is started again lives on, although this stream ends.
-                        if let (Some(begin_removal), false) = (options.reap, ended.restarting) {
-                            stream.writer.reaping()?;
-                            begin_removal();
-                        }
-                        // Everything of the run is cleaned up when the stream ends.
-                        stream.reader.wait_end()?;
-                        return Ok(End::Exited(ended));
-                    }
-                }
-            }
-            if !open {
-                return Ok(End::Lost);
-            }
+            open = stream.receive()?;
         }
     }
 }
@@ -162,7 +243,7 @@ pub fn run(mut stream: AttachStream, signals: &SignalFd, options: &Options<'_>) 
 /// Moves one piece of input; false when the detach keys were in it.
 fn take_input(
     stdin: BorrowedFd<'_>,
-    stream: &mut AttachStream,
+    stream: &mut impl Peer,
     keys: &mut engine::detach::Matcher,
     open: &mut bool,
 ) -> io::Result<bool> {
@@ -175,12 +256,12 @@ fn take_input(
     };
     if piece.is_empty() {
         *open = false;
-        stream.writer.close_stdin()?;
+        stream.close_stdin()?;
         return Ok(true);
     }
     let (bytes, detached) = keys.feed(piece);
     if !bytes.is_empty() {
-        stream.writer.stdin(&bytes)?;
+        stream.stdin(&bytes)?;
     }
     Ok(!detached)
 }
@@ -197,9 +278,9 @@ fn show(options: &Options<'_>, from: Stream, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-fn resize(stream: &mut AttachStream) -> io::Result<()> {
+fn resize(stream: &mut impl Peer) -> io::Result<()> {
     match terminal_size() {
-        Some(size) => stream.writer.resize(size.rows, size.columns),
+        Some(size) => stream.resize(size.rows, size.columns),
         None => Ok(()),
     }
 }

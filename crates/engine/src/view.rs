@@ -3,6 +3,7 @@
 //! The field names and shapes are those of the Engine API 1.4x and 1.5x ("inspect" bodies, list entries, `info`, `version`, `df`).
 
 mod container;
+mod create;
 mod host_config;
 mod image;
 mod network;
@@ -12,6 +13,7 @@ mod text;
 mod volume;
 
 pub use container::container;
+pub use create::{create_request, endpoint_request, network_request, update_request};
 pub use image::{image, image_manifests, image_step, image_summary};
 pub use network::network;
 pub use summary::container_summary;

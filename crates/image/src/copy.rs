@@ -30,7 +30,7 @@ use crate::push::{Platforms, PushEvent, PushProgress, PushState, SilentPush};
 use verify::{Failure, Verified};
 
 pub use error::CopyError;
-pub use place::{Place, PlaceError};
+pub use place::{Host, Place, PlaceError};
 
 const AT_ONCE: usize = 4;
 

@@ -45,7 +45,7 @@ mod serve;
 pub use change::{ChangeError, apply_change};
 pub use check::{CheckError, Checked, Damage, Differences, Fault, Hold, InUse, Outcome, Part, RepairTools};
 pub use compress::Method as CompressionMethod;
-pub use copy::{Copied, CopyError, CopyOptions, Place, PlaceError};
+pub use copy::{Copied, CopyError, CopyOptions, Host, Place, PlaceError};
 pub use diff::{Change, ChangeKind, diff};
 pub use documents::ReadError;
 pub use error::{CreateError, HINT_DAMAGED, LayerError, ResolveError};

@@ -28,7 +28,7 @@ pub use blobs::BlobReader;
 pub use manifests::Fetched;
 pub use search::Found;
 pub use stream::Streamed;
-pub use transport::Proxies;
+pub use transport::{Proxies, resolve};
 pub use upload::Push;
 
 use crate::credentials::DockerConfig;

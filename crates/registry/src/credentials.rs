@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use diag::{Class, Diagnose};
 
 pub use file::{DockerConfig, Kept};
-pub use given::{Given, host};
+pub use given::{Given, header, host};
 
 /// A user's name and secret at one registry.
 #[derive(Clone, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use diag::{Class, Diagnose};
 use reqwest::Url;
 use reqwest::header::HeaderMap;
 
-pub use certificates::{Identity, Trust};
+pub use certificates::{Identity, Trust, identity, read as read_certificates};
 
 const HUB: &str = "docker.io";
 const HUB_REGISTRY: &str = "registry-1.docker.io";

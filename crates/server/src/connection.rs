@@ -62,7 +62,8 @@ pub async fn serve(accept: Accept, state: Arc<State>, log: Log, mut stopped: wat
     let _ = room.acquire_many(all).await;
 }
 
-async fn exchange(
+/// Answers the requests of one connection.
+pub async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     state: Arc<State>,
     mut stopped: watch::Receiver<u32>,

@@ -38,12 +38,15 @@ mod system;
 mod volumes;
 mod websocket;
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
 use diag::{Class, Diagnose};
 use engine::Engine;
+use sys::event::{PollFd, PollFlags, poll};
 use tokio::sync::watch;
 
 pub use listen::{ListenError, Listener, SocketOptions, TlsFiles};
@@ -106,14 +109,7 @@ impl Server {
     /// [`ServerError`] when the system has no threads to give.
     pub fn run(self, engine: Engine) -> Result<(), ServerError> {
         let Self { listeners, log, stop } = self;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .max_blocking_threads(BLOCKING_THREADS)
-            .thread_name("api")
-            .enable_io()
-            .enable_time()
-            .build()
-            .map_err(ServerError)?;
+        let runtime = runtime()?;
         let (engine, builds) = (Arc::new(engine), Arc::new(build::Builds::default()));
         let served = runtime.block_on(async {
             let mut serving = tokio::task::JoinSet::new();
@@ -139,6 +135,67 @@ impl Stopper {
     pub fn stop(&self) {
         self.0.send_modify(|count| *count += 1);
     }
+}
+
+/// Serves `engine` to one client, which writes to `input` and reads from `output`, until it or the connection has gone.
+///
+/// # Errors
+/// [`ServerError`] when the system has no threads or descriptors to give.
+pub fn serve_one(
+    engine: Engine,
+    mut input: impl Read + Send + 'static,
+    mut output: impl Write + AsFd,
+) -> Result<(), ServerError> {
+    let (ours, theirs) = UnixStream::pair().map_err(ServerError)?;
+    theirs.set_nonblocking(true).map_err(ServerError)?;
+    let mut from_client = ours.try_clone().map_err(ServerError)?;
+    let runtime = runtime()?;
+    // It lasts as long as the runtime.
+    let (_stop, stopped) = watch::channel(0);
+    let (engine, builds) = (Arc::new(engine), Arc::new(build::Builds::default()));
+    let state = Arc::new(State { engine, scope: Scope::default(), builds, stopped: stopped.clone() });
+    let entered = runtime.enter();
+    let theirs = tokio::net::UnixStream::from_std(theirs).map_err(ServerError)?;
+    drop(entered);
+    runtime.spawn(connection::exchange(theirs, state, stopped));
+    std::thread::spawn(move || {
+        let _ = io::copy(&mut input, &mut from_client);
+        let _ = sys::socket::finish_writing(&from_client);
+    });
+    pass_on(&ours, &mut output).map_err(ServerError)?;
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(())
+}
+
+/// Passes on what `from` has until that ends or nobody takes it any more, which a client that is silent shows, too.
+fn pass_on(mut from: &UnixStream, to: &mut (impl Write + AsFd)) -> io::Result<()> {
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        let gone = {
+            let mut fds = [
+                PollFd::from_borrowed_fd(from.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(to.as_fd(), PollFlags::empty()),
+            ];
+            poll(&mut fds, None)?;
+            fds[1].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+        };
+        let read = if gone { 0 } else { from.read(&mut piece)? };
+        if read == 0 || to.write_all(&piece[..read]).and_then(|()| to.flush()).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits on sockets with two threads, and makes the engine's calls on others.
+fn runtime() -> Result<tokio::runtime::Runtime, ServerError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("api")
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(ServerError)
 }
 
 /// Returns when answers that are under way are not to be waited for any more.

@@ -85,7 +85,8 @@ impl World {
         let mut command = Command::new(&self.binary);
         command.args(args).current_dir(self.scratch());
         command.env("HULL_ROOT", self.data_root()).env("HULL_RUN_ROOT", &self.run_root).stdin(Stdio::null());
-        // Credentials and policy of whoever runs the tests are none of theirs.
+        // Credentials, engines and policy of whoever runs the tests are none of theirs.
+        command.env_remove("HULL_HOST").env_remove("HULL_CONTEXT");
         command
             .env("DOCKER_CONFIG", self.docker_config())
             .env("HULL_POLICY", self.directory.join("policy.json"));

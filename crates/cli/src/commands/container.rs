@@ -2,7 +2,7 @@
 
 use diag::{Class, Diagnose};
 
-use super::{Command, Section, run as row};
+use super::{Command, Section, anywhere as row};
 
 pub mod attach;
 pub mod control;

@@ -1,6 +1,6 @@
 //! Images: the commands of `hull image`, most of which also stand alone.
 
-use super::{Command, Section, run as row};
+use super::{Command, Section, anywhere, run as row};
 
 pub mod bootstrap;
 pub mod build;
@@ -28,20 +28,20 @@ pub static GROUP: &[Command] = &[
     row("build", Section::Plain, ABOUT_BUILD, build::run),
     row("check", Section::Plain, "Check that images are complete and undamaged", check::run),
     row("copy", Section::Plain, "Copy an image between registries, archives and hosts", copy::run),
-    row("history", Section::Plain, ABOUT_HISTORY, history::run),
-    row("import", Section::Plain, ABOUT_IMPORT, load::import),
-    row("inspect", Section::Plain, "Display detailed information on one or more images", list::inspect),
-    row("load", Section::Plain, ABOUT_LOAD, load::load),
-    row("ls", Section::Plain, ABOUT_LIST, list::run),
-    row("list", Section::Hidden, ABOUT_LIST, list::run),
+    anywhere("history", Section::Plain, ABOUT_HISTORY, history::run),
+    anywhere("import", Section::Plain, ABOUT_IMPORT, load::import),
+    anywhere("inspect", Section::Plain, "Display detailed information on one or more images", list::inspect),
+    anywhere("load", Section::Plain, ABOUT_LOAD, load::load),
+    anywhere("ls", Section::Plain, ABOUT_LIST, list::run),
+    anywhere("list", Section::Hidden, ABOUT_LIST, list::run),
     row("mount", Section::Plain, "Mount an image's root filesystem read-only", mount::mount),
-    row("prune", Section::Plain, "Remove unused images", remove::prune),
-    row("pull", Section::Plain, ABOUT_PULL, pull::run),
-    row("push", Section::Plain, ABOUT_PUSH, push::run),
-    row("rm", Section::Plain, ABOUT_REMOVE, remove::run),
-    row("remove", Section::Hidden, ABOUT_REMOVE, remove::run),
-    row("save", Section::Plain, ABOUT_SAVE, load::save),
-    row("tag", Section::Plain, ABOUT_TAG, tag::run),
+    anywhere("prune", Section::Plain, "Remove unused images", remove::prune),
+    anywhere("pull", Section::Plain, ABOUT_PULL, pull::run),
+    anywhere("push", Section::Plain, ABOUT_PUSH, push::run),
+    anywhere("rm", Section::Plain, ABOUT_REMOVE, remove::run),
+    anywhere("remove", Section::Hidden, ABOUT_REMOVE, remove::run),
+    anywhere("save", Section::Plain, ABOUT_SAVE, load::save),
+    anywhere("tag", Section::Plain, ABOUT_TAG, tag::run),
     row("tree", Section::Plain, "List images with what they have for each platform", tree::run),
     row("unmount", Section::Plain, "Unmount images", mount::unmount),
     row("umount", Section::Hidden, "Unmount images", mount::unmount),
@@ -51,7 +51,7 @@ pub static GROUP: &[Command] = &[
 /// The commands of `hull builder`.
 pub static BUILDER: &[Command] = &[
     row("build", Section::Plain, ABOUT_BUILD, build::run),
-    row("prune", Section::Plain, "Remove build cache", remove::prune_build_cache),
+    anywhere("prune", Section::Plain, "Remove build cache", remove::prune_build_cache),
 ];
 
 pub const ABOUT_BUILD: &str = "Build an image from a Dockerfile";

@@ -107,6 +107,14 @@ fn any(context: &Context, name: &str, size: bool) -> Result<Value, Ended> {
 }
 
 fn one(context: &Context, kind: Kind, name: &str, size: bool) -> Result<Value, Ended> {
+    if let Some(remote) = context.remote()? {
+        return Ok(match kind {
+            Kind::Container => remote.get(&["containers", name, "json"]).flag("size", size).json()?,
+            Kind::Image => remote.get(&["images", name, "json"]).json()?,
+            Kind::Network => remote.get(&["networks", name]).json()?,
+            Kind::Volume => remote.get(&["volumes", name]).json()?,
+        });
+    }
     let engine = context.engine()?;
     Ok(match kind {
         Kind::Container if size => view::container(&engine.inspect_sized(name)?),

@@ -9,7 +9,7 @@ use oci::{Reference, media};
 use registry::{Client, ClientOptions, RegistryError};
 
 use super::many::Report;
-use super::{Command, Invocation, Outcome, Section, parse, run as row};
+use super::{Command, Invocation, Outcome, Section, homeless as row, parse};
 use crate::context::{Context, print_line};
 use crate::flags::value::reference;
 use crate::output::json::indented;

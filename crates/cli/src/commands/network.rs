@@ -1,6 +1,6 @@
 //! Networks: the commands of `hull network`.
 
-use super::{Command, Section, run as row};
+use super::{Command, Section, anywhere as row};
 
 mod attach;
 mod create;

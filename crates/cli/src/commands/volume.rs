@@ -1,6 +1,6 @@
 //! Volumes: the commands of `hull volume`.
 
-use super::{Command, Section, run as row};
+use super::{Command, Section, anywhere as row};
 
 mod create;
 pub mod list;

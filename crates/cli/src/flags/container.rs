@@ -2,6 +2,8 @@
 
 mod resolve;
 
+pub use resolve::WantedImage;
+
 use clap::builder::ArgAction;
 
 use crate::commands::{Ended, usage};

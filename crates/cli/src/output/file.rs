@@ -58,6 +58,14 @@ impl Output {
         Ok(Self::File { path: path.into(), file: NewFile::create(path).map_err(failed)? })
     }
 
+    /// Copies what another engine sends to the output.
+    pub fn copy(self, mut from: impl io::Read) -> Outcome {
+        self.write(|mut file| {
+            let failed = |source| OutputError { path: "what the engine sends".into(), source };
+            io::copy(&mut from, &mut file).map(drop).map_err(|source| failed(source).into())
+        })
+    }
+
     /// Lets `write` fill the output; a file appears only when that worked.
     ///
     /// It is given a file in any case: what is copied to one from another, the kernel copies.

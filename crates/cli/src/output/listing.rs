@@ -37,6 +37,27 @@ pub fn render(
     }
 }
 
+/// The entries of a list that an engine sent; it may be null.
+pub fn list(document: Value) -> Vec<Value> {
+    match document {
+        Value::Array(entries) => entries,
+        _ => Vec::new(),
+    }
+}
+
+/// The keys of an object; null has none.
+pub fn keys(object: &Value) -> Vec<String> {
+    object.as_object().into_iter().flat_map(|object| object.keys().cloned()).collect()
+}
+
+/// Labels as `key=value,…`.
+pub fn pairs(labels: &Value) -> String {
+    let labels = labels.as_object().into_iter().flatten();
+    let pairs: Vec<_> =
+        labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    pairs.join(",")
+}
+
 /// The text of one field, as the default table shows it.
 fn cell(row: &Map<String, Value>, field: &str) -> String {
     match row.get(field) {

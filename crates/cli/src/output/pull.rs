@@ -36,7 +36,7 @@ pub fn progress(place: Place) -> Arc<dyn PullProgress> {
 
 impl Place {
     /// Whether lines there can be drawn again; the screen is on standard error.
-    fn is_terminal(self) -> bool {
+    pub fn is_terminal(self) -> bool {
         io::stderr().is_terminal() && (self != Place::Stdout || io::stdout().is_terminal())
     }
 

@@ -154,6 +154,11 @@ impl Filters {
         self.0.entry(key.into()).or_default().push(value.into());
     }
 
+    /// All of them: the values of each key.
+    pub fn entries(&self) -> &BTreeMap<String, Vec<String>> {
+        &self.0
+    }
+
     /// The values of `key`.
     pub fn values(&self, key: &str) -> &[String] {
         self.0.get(key).map_or(&[], Vec::as_slice)

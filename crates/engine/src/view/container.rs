@@ -3,8 +3,8 @@
 use super::host_config::{generated, host_config};
 use super::text::ANY;
 use crate::model::{
-    ContainerInspect, ContainerState, EndpointInfo, HealthCommand, HealthSpec, MountPoint, NetworkMode,
-    Status,
+    ContainerInspect, ContainerSpec, ContainerState, EndpointInfo, HealthCommand, HealthSpec, MountPoint,
+    NetworkMode, Status,
 };
 use crate::time::{ZERO, rfc3339};
 use serde_json::{Map, Value, json};
@@ -15,12 +15,12 @@ pub fn container(inspect: &ContainerInspect) -> Value {
     let mut out = json!({
         "AppArmorProfile": "",
         "Args": argv.get(1..).unwrap_or_default(),
-        "Config": config(inspect),
+        "Config": config(&inspect.spec, hostname(inspect)),
         "Created": rfc3339(inspect.created_ns),
         "Driver": "overlay2",
         "ExecIDs": if inspect.execs.is_empty() { Value::Null } else { json!(inspect.execs) },
         "GraphDriver": graph_driver(inspect),
-        "HostConfig": host_config(inspect),
+        "HostConfig": host_config(&inspect.spec),
         "HostnamePath": generated(inspect, "hostname"),
         "HostsPath": generated(inspect, "hosts"),
         "Id": inspect.id.as_str(),
@@ -78,8 +78,8 @@ pub(super) fn state(state: &ContainerState) -> Value {
     out
 }
 
-fn config(inspect: &ContainerInspect) -> Value {
-    let (spec, process) = (&inspect.spec, &inspect.spec.process);
+pub(super) fn config(spec: &ContainerSpec, hostname: String) -> Value {
+    let process = &spec.process;
     let exposed: Map<String, Value> = spec
         .network
         .expose
@@ -107,7 +107,7 @@ fn config(inspect: &ContainerInspect) -> Value {
         "Domainname": spec.isolation.domainname.clone().unwrap_or_default(),
         "Entrypoint": process.entrypoint,
         "Env": process.env,
-        "Hostname": hostname(inspect),
+        "Hostname": hostname,
         "Image": spec.image,
         "Labels": spec.labels,
         "OnBuild": null,

@@ -1,8 +1,8 @@
 //! `HostConfig`: the part of a container that Docker considers the host's business.
 
 use crate::model::{
-    BindPropagation, BlockRate, ContainerInspect, IpcMode, Mount, MountKind, MountSyntax, NamespaceMode,
-    NetworkMode, Owners, RestartPolicy, UserNamespace,
+    BindPropagation, BlockRate, ContainerInspect, ContainerSpec, IpcMode, Mount, MountKind, MountSyntax,
+    NamespaceMode, NetworkMode, Owners, RestartPolicy, UserNamespace,
 };
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -182,12 +182,16 @@ fn rates(rates: &[BlockRate]) -> Value {
 }
 
 /// `HostConfig.PortBindings`.
-fn port_bindings(inspect: &ContainerInspect) -> Value {
+fn port_bindings(spec: &ContainerSpec) -> Value {
     let mut out = Map::new();
-    for mapping in &inspect.spec.network.publish {
+    for mapping in &spec.network.publish {
+        let host_port = match (mapping.host_port, mapping.host_port_end) {
+            (Some(first), Some(last)) if first != last => format!("{first}-{last}"),
+            (port, _) => port.map(|port| port.to_string()).unwrap_or_default(),
+        };
         let binding = json!({
             "HostIp": mapping.host_ip.map(|ip| ip.to_string()).unwrap_or_default(),
-            "HostPort": mapping.host_port.map(|port| port.to_string()).unwrap_or_default(),
+            "HostPort": host_port,
         });
         let bindings = out.entry(mapping.container.to_string()).or_insert_with(|| json!([]));
         if let Value::Array(bindings) = bindings {
@@ -197,8 +201,8 @@ fn port_bindings(inspect: &ContainerInspect) -> Value {
     Value::Object(out)
 }
 
-pub(super) fn host_config(inspect: &ContainerInspect) -> Value {
-    let (spec, isolation, limits) = (&inspect.spec, &inspect.spec.isolation, &inspect.spec.limits);
+pub(super) fn host_config(spec: &ContainerSpec) -> Value {
+    let (isolation, limits) = (&spec.isolation, &spec.limits);
     let by = |syntax| spec.mounts.iter().filter(move |mount| mount.syntax == syntax);
     let binds: Vec<String> = by(MountSyntax::Volume).filter_map(bind).collect();
     let mounts: Vec<Value> = by(MountSyntax::Mount).map(mount).collect();
@@ -271,7 +275,7 @@ pub(super) fn host_config(inspect: &ContainerInspect) -> Value {
         "OomScoreAdj": isolation.oom_score_adj.unwrap_or(0),
         "PidMode": namespace(&isolation.pid),
         "PidsLimit": limits.pids,
-        "PortBindings": port_bindings(inspect),
+        "PortBindings": port_bindings(spec),
         "Privileged": isolation.privileged,
         "PublishAllPorts": spec.network.publish_all,
         "ReadonlyPaths": isolation.readonly_paths,

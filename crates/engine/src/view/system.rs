@@ -12,6 +12,8 @@ pub fn info(info: &Info, now_ns: i64) -> Value {
         "Architecture": info.architecture,
         "CPUSet": true,
         "CPUShares": true,
+        // Hull's own, as `Instance`, `RunRoot` and `Unprotected` are.
+        "CgroupControllers": info.cgroup_controllers,
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": info.cgroup_version.to_string(),
         "Containers": info.containers,
@@ -31,6 +33,7 @@ pub fn info(info: &Info, now_ns: i64) -> Value {
         "Images": info.images,
         "IndexServerAddress": "https://index.docker.io/v1/",
         "InitBinary": "hull",
+        "Instance": info.instance,
         "Isolation": "",
         "KernelVersion": info.kernel,
         "Labels": [],
@@ -50,6 +53,7 @@ pub fn info(info: &Info, now_ns: i64) -> Value {
         "PidsLimit": true,
         "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": null, "Log": ["json-file", "local"]},
         "RegistryConfig": {"IndexConfigs": {}, "InsecureRegistryCIDRs": [], "Mirrors": []},
+        "RunRoot": info.run_root,
         "Runtimes": {"hull": {"path": "hull"}},
         "SecurityOptions": info.security_options,
         "ServerVersion": env!("CARGO_PKG_VERSION"),
@@ -57,6 +61,7 @@ pub fn info(info: &Info, now_ns: i64) -> Value {
         "Swarm": {"LocalNodeState": "inactive", "NodeID": "", "NodeAddr": "", "ControlAvailable": false, "Error": "",
                   "RemoteManagers": null},
         "SystemTime": rfc3339(now_ns),
+        "Unprotected": info.unprotected,
         "Warnings": if info.warnings.is_empty() { Value::Null } else { json!(info.warnings) },
     })
 }

@@ -1,6 +1,7 @@
 //! The phrases of Docker's tables: `Up 5 minutes (healthy)`, `0.0.0.0:80->80/tcp`.
 
-use crate::model::{ContainerState, HealthStatus, Port, PublishedPort, Status};
+use crate::model::{ContainerState, HealthStatus, Status};
+use serde_json::Value;
 use std::net::Ipv4Addr;
 
 /// A duration as Docker rounds it: `Less than a second`, `About a minute`, `3 hours`, `2 weeks`.
@@ -49,39 +50,52 @@ pub fn status(state: &ContainerState, now_ns: i64) -> String {
     }
 }
 
-/// The PORTS column: published ports first, consecutive ones joined, then exposed ones.
-pub fn ports(published: &[PublishedPort], exposed: &[Port]) -> String {
-    let mut sorted: Vec<&PublishedPort> = published.iter().collect();
-    sorted.sort_by_key(|p| (p.container.protocol, p.host_ip, p.container.number, p.host_port));
+/// The PORTS column of an entry of the container list: published ports first, consecutive ones joined, then exposed ones.
+pub fn ports(entries: &Value) -> String {
+    struct Entry<'a> {
+        protocol: &'a str,
+        ip: &'a str,
+        private: u64,
+        public: u64,
+    }
+    let entries = entries.as_array().into_iter().flatten().map(|entry| Entry {
+        protocol: entry["Type"].as_str().unwrap_or_default(),
+        ip: entry["IP"].as_str().unwrap_or_default(),
+        private: entry["PrivatePort"].as_u64().unwrap_or_default(),
+        public: entry["PublicPort"].as_u64().unwrap_or_default(),
+    });
+    let (mut sorted, hidden): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.public != 0);
+    // Addresses by number, those of IPv6 last.
+    let address = |ip: &str| (ip.contains(':'), ip.parse::<Ipv4Addr>().ok(), ip.to_owned());
+    sorted.sort_by_key(|p| (p.protocol, address(p.ip), p.private, p.public));
     let mut parts: Vec<String> = Vec::new();
     let mut at = 0;
     while at < sorted.len() {
-        let first = sorted[at];
+        let first = &sorted[at];
         let mut end = at;
         while let Some(next) = sorted.get(end + 1) {
-            let here = sorted[end];
-            let follows = next.container.protocol == here.container.protocol
-                && next.host_ip == here.host_ip
-                && next.container.number == here.container.number + 1
-                && next.host_port == here.host_port + 1;
+            let here = &sorted[end];
+            let follows = next.protocol == here.protocol
+                && next.ip == here.ip
+                && next.private == here.private + 1
+                && next.public == here.public + 1;
             if !follows {
                 break;
             }
             end += 1;
         }
-        let last = sorted[end];
-        let span = |low: u16, high: u16| if low == high { low.to_string() } else { format!("{low}-{high}") };
+        let last = &sorted[end];
+        let span = |low: u64, high: u64| if low == high { low.to_string() } else { format!("{low}-{high}") };
+        let ip = if first.ip.contains(':') { format!("[{}]", first.ip) } else { first.ip.to_owned() };
         parts.push(format!(
-            "{}:{}->{}/{}",
-            first.host_ip,
-            span(first.host_port, last.host_port),
-            span(first.container.number, last.container.number),
-            first.container.protocol
+            "{ip}:{}->{}/{}",
+            span(first.public, last.public),
+            span(first.private, last.private),
+            first.protocol
         ));
         at = end + 1;
     }
-    let hidden = exposed.iter().filter(|port| !published.iter().any(|p| p.container == **port));
-    parts.extend(hidden.map(ToString::to_string));
+    parts.extend(hidden.iter().map(|entry| format!("{}/{}", entry.private, entry.protocol)));
     parts.join(", ")
 }
 
@@ -96,7 +110,7 @@ pub(crate) const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use net::Protocol;
+    use serde_json::json;
 
     #[test]
     fn durations_are_dockers() {
@@ -115,13 +129,13 @@ mod tests {
 
     #[test]
     fn consecutive_ports_are_joined() {
-        let port = |number| Port { number, protocol: Protocol::Tcp };
-        let at =
-            |number: u16| PublishedPort { container: port(number), host_ip: ANY, host_port: number + 8000 };
+        let at = |ip: &str, number: u16| json!({"IP": ip, "PrivatePort": number, "PublicPort": number + 8000, "Type": "tcp"});
+        let exposed = json!({"PrivatePort": 443, "Type": "tcp"});
+        let any = "0.0.0.0";
         assert_eq!(
-            ports(&[at(81), at(80), at(90)], &[port(80), port(443)]),
-            "0.0.0.0:8080-8081->80-81/tcp, 0.0.0.0:8090->90/tcp, 443/tcp"
+            ports(&json!([at(any, 81), at("::", 80), at(any, 80), exposed, at(any, 90)])),
+            "0.0.0.0:8080-8081->80-81/tcp, 0.0.0.0:8090->90/tcp, [::]:8080->80/tcp, 443/tcp"
         );
-        assert_eq!(ports(&[], &[]), "");
+        assert_eq!(ports(&Value::Null), "");
     }
 }

@@ -76,7 +76,10 @@ fn ports_are_published() {
     };
     testkit::eventually("the port answers", 5, || fetch("127.0.0.1"));
     let summary = &world.engine.list(&Default::default()).unwrap()[0];
-    assert_eq!(engine::view::ports(&summary.ports, &[]), format!("0.0.0.0:{port}->80/tcp"));
+    assert_eq!(
+        engine::view::ports(&engine::view::container_summary(summary, 0)["Ports"]),
+        format!("0.0.0.0:{port}->80/tcp")
+    );
     world.engine.remove("site", &RemoveOptions { force: true, volumes: false }).unwrap();
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
 }

@@ -19,14 +19,17 @@ use super::{CopyError, Open, Sink, Taken};
 use crate::documents::Part;
 use crate::push::Platforms;
 
-fn ssh(host: &Host, words: &[&str]) -> Command {
-    #[expect(clippy::disallowed_methods, reason = "see the head of this file")]
-    let mut command = Command::new("ssh");
-    if let Some(port) = host.port {
-        command.args(["-p", &port.to_string()]);
+impl Host {
+    /// What runs `words` on this host, as its user's shell there reads them.
+    pub fn ssh(&self, words: &[&str]) -> Command {
+        #[expect(clippy::disallowed_methods, reason = "see the head of this file")]
+        let mut command = Command::new("ssh");
+        if let Some(port) = self.port {
+            command.args(["-p", &port.to_string()]);
+        }
+        command.args(["--", &self.destination]).args(words);
+        command
     }
-    command.args(["--", &host.destination, "hull"]).args(words);
-    command
 }
 
 fn check(host: &Host, status: ExitStatus) -> Result<(), CopyError> {
@@ -44,11 +47,11 @@ pub fn save(host: &Host, reference: &Reference, platforms: &Platforms) -> Result
         Platforms::One(platform) => Some(format!("--platform={platform}")),
         Platforms::Usual | Platforms::All => None,
     };
-    let mut words = vec!["save", "--format", "oci-archive"];
+    let mut words = vec!["hull", "save", "--format", "oci-archive"];
     words.extend(platform.as_deref());
     words.push(&name);
     let mut child =
-        ssh(host, &words).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(CopyError::Ssh)?;
+        host.ssh(&words).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(CopyError::Ssh)?;
     let mut stdout = child.stdout.take().expect("it was asked for");
     let file = spooled(&mut stdout);
     drop(stdout);
@@ -69,7 +72,8 @@ pub struct RemoteSink {
 
 /// Begins a load on `host`; the image will be called `reference` there.
 pub fn load(host: &Host, reference: &Reference, documents: &[Part]) -> Result<RemoteSink, CopyError> {
-    let mut child = ssh(host, &["load", "--quiet"])
+    let mut child = host
+        .ssh(&["hull", "load", "--quiet"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()

@@ -221,6 +221,12 @@ impl AttachWriter {
     }
 }
 
+impl AsFd for AttachStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
+
 impl AsFd for AttachReader {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

@@ -1,7 +1,8 @@
 //! Connections: TLS, name resolution, time limits, proxies.
 
 use std::error::Error;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -171,16 +172,31 @@ impl HostResolver {
         let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build());
         Self(resolver.map(Arc::new).map_err(|e| e.to_string().into()))
     }
+
+    async fn addresses(self, name: &str) -> Result<Vec<IpAddr>, Box<dyn Error + Send + Sync>> {
+        let resolver = self.0.map_err(|e| e.to_string())?;
+        Ok(resolver.lookup_ip(name).await?.iter().collect())
+    }
 }
 
 impl Resolve for HostResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let resolver = self.0.clone();
+        let resolver = self.clone();
         Box::pin(async move {
-            let resolver = resolver.map_err(|e| e.to_string())?;
-            let found = resolver.lookup_ip(name.as_str()).await?;
-            let addresses: Vec<SocketAddr> = found.iter().map(|ip| SocketAddr::new(ip, 0)).collect();
+            let found = resolver.addresses(name.as_str()).await?;
+            let addresses: Vec<SocketAddr> = found.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect();
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
+    }
+}
+
+/// The addresses of `host`, which may be one itself.
+///
+/// # Errors
+/// It has none, or nobody could be asked.
+pub async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
+    match host.parse() {
+        Ok(address) => Ok(vec![address]),
+        Err(_) => HostResolver::new().addresses(host).await.map_err(io::Error::other),
     }
 }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::{Credential, Credentials, CredentialsError, HUB, entry, is_for, is_hub};
@@ -47,6 +50,22 @@ impl Credentials for Given {
     fn lookup(&self, host: &str) -> Result<Option<Credential>, CredentialsError> {
         Ok(self.0.iter().find(|(key, _)| is_for(key, host)).map(|(_, credential)| credential.clone()))
     }
+}
+
+/// `credential` for `host` as the text of a header, which [`Given::entry`] reads once its base64 is undone.
+pub fn header(host: &str, credential: &Credential) -> String {
+    let document = match credential {
+        Credential::Password { user, password } => {
+            json!({"username": user, "password": password, "serveraddress": super::key(host)})
+        }
+        Credential::IdentityToken { user, token } => {
+            json!({"username": user, "identitytoken": token, "serveraddress": super::key(host)})
+        }
+        Credential::RegistryToken(token) => {
+            json!({"registrytoken": token, "serveraddress": super::key(host)})
+        }
+    };
+    URL_SAFE.encode(document.to_string())
 }
 
 /// The host in what a user takes for the address of a registry: a scheme and a path are left out, as Docker does it.

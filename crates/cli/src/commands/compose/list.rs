@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use compose::Instance;
-use engine::time;
+use engine::{time, view};
 use net::Protocol;
 use serde_json::{Map, Value, json};
 
@@ -100,7 +100,7 @@ pub fn containers(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
 /// What `hull ps` has, and what only Compose knows.
 fn fields(instance: &Instance, project: &str, now: i64, truncate: bool) -> Map<String, Value> {
     let container = &instance.container;
-    let mut fields = row(container, now, truncate);
+    let mut fields = row(&view::container_summary(container, now), now, truncate);
     let health = container.state.health.as_ref().map_or("", |health| health.status.as_str());
     let publishers: Vec<Value> = container
         .ports
@@ -186,7 +186,7 @@ pub fn volumes(compose: &Compose<'_>, invocation: Invocation) -> Outcome {
     let project = compose.load_or_named(&args.services)?;
     let printer = Printer::new(&compose.flags);
     let volumes = compose.on(&project, &printer, |stack| stack.volumes(&args.services))?;
-    volume::list::show(volumes, args.format, args.quiet)
+    volume::list::show(volumes.iter().map(view::volume).collect(), args.format, args.quiet)
 }
 
 /// Display the running processes

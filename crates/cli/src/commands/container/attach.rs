@@ -1,8 +1,12 @@
 //! `attach`: to the streams of a running container.
 
+use engine::control::ControlError;
+use remote::Client;
+
 use super::foreground::Foreground;
 use crate::commands::{Invocation, Outcome, parse};
 use crate::context::Context;
+use crate::elsewhere::Session;
 use crate::session::DetachKeys;
 
 /// What `attach` and `compose attach` share.
@@ -30,6 +34,9 @@ struct Args {
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
+    if let Some(remote) = context.remote()? {
+        return attach_elsewhere(remote, &args.container, &args.flags);
+    }
     attach(context, &args.container, &args.flags)
 }
 
@@ -45,4 +52,18 @@ pub fn attach(context: &Context, name: &str, flags: &Flags) -> Outcome {
     // A container that removes itself is removed by whoever started it, or by its monitor.
     let stream = engine.attach(name, foreground.attach_options(false))?;
     foreground.run(engine, &container.id, stream, signals, false)
+}
+
+fn attach_elsewhere(client: &Client, name: &str, flags: &Flags) -> Outcome {
+    let container = client.container(name)?;
+    let name = name.to_owned();
+    // An engine would have us wait for its start.
+    if container["State"]["Running"] != true {
+        return Err(ControlError::AttachStopped { name }.into());
+    }
+    if container["State"]["Paused"] == true {
+        return Err(ControlError::AttachPaused { name }.into());
+    }
+    let keys = flags.detach_keys.as_deref();
+    Session::with(client, &container, !flags.no_stdin, keys, flags.sig_proxy)?.run("not-running", false)
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use engine::model::{StopOptions, WaitCondition};
+use remote::{Call, Client};
 
 use crate::commands::many::{Report, each, each_at_once};
 use crate::commands::{Invocation, Outcome, parse};
@@ -23,9 +24,20 @@ struct Stop {
 
 pub fn stop(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Stop = parse(&invocation)?;
+    if let Some(remote) = context.remote()? {
+        let stop = |name: &str| ask(remote, name, "stop").maybe("t", args.timeout);
+        return each_at_once(&args.containers, |name| {
+            Ok(stop(name).maybe("signal", args.signal.as_ref()).done()?)
+        });
+    }
     let engine = context.engine()?;
     let options = StopOptions { timeout_s: args.timeout, signal: args.signal };
     each_at_once(&args.containers, |name| Ok(engine.stop(name, &options)?))
+}
+
+/// A request about a container of another engine.
+fn ask<'a>(remote: &'a Client, name: &str, action: &str) -> Call<'a> {
+    remote.post(&["containers", name, action])
 }
 
 /// Restart one or more containers
@@ -43,6 +55,12 @@ struct Restart {
 
 pub fn restart(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Restart = parse(&invocation)?;
+    if let Some(remote) = context.remote()? {
+        let restart = |name: &str| ask(remote, name, "restart").maybe("t", args.timeout);
+        return each_at_once(&args.containers, |name| {
+            Ok(restart(name).maybe("signal", args.signal.as_ref()).done()?)
+        });
+    }
     let engine = context.engine()?;
     let options = StopOptions { timeout_s: args.timeout, signal: args.signal };
     each_at_once(&args.containers, |name| Ok(engine.restart(name, &options)?))
@@ -60,6 +78,10 @@ struct Kill {
 
 pub fn kill(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Kill = parse(&invocation)?;
+    if let Some(remote) = context.remote()? {
+        let kill = |name: &str| ask(remote, name, "kill").query("signal", &args.signal);
+        return each(&args.containers, |name| Ok(kill(name).done()?));
+    }
     let engine = context.engine()?;
     each(&args.containers, |name| Ok(engine.kill(name, &args.signal)?))
 }
@@ -73,6 +95,9 @@ struct Pause {
 
 pub fn pause(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Pause = parse(&invocation)?;
+    if let Some(remote) = context.remote()? {
+        return each(&args.containers, |name| Ok(ask(remote, name, "pause").done()?));
+    }
     let engine = context.engine()?;
     each(&args.containers, |name| Ok(engine.pause(name)?))
 }
@@ -86,6 +111,9 @@ struct Unpause {
 
 pub fn unpause(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Unpause = parse(&invocation)?;
+    if let Some(remote) = context.remote()? {
+        return each(&args.containers, |name| Ok(ask(remote, name, "unpause").done()?));
+    }
     let engine = context.engine()?;
     each(&args.containers, |name| Ok(engine.unpause(name)?))
 }
@@ -99,6 +127,10 @@ struct Rename {
 
 pub fn rename(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Rename = parse(&invocation)?;
+    if let Some(remote) = context.remote()? {
+        ask(remote, &args.container, "rename").query("name", args.new_name).done()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     context.engine()?.rename(&args.container, &args.new_name)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -112,8 +144,15 @@ struct Wait {
 
 pub fn wait(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Wait = parse(&invocation)?;
-    let engine = context.engine()?;
     let mut report = Report::default();
+    if let Some(remote) = context.remote()? {
+        for name in &args.containers {
+            let ended = ask(remote, name, "wait").json();
+            report.add(ended.map(|ended| Some(ended["StatusCode"].to_string())).map_err(Into::into));
+        }
+        return report.outcome();
+    }
+    let engine = context.engine()?;
     for name in &args.containers {
         let code = engine.wait(name, WaitCondition::NotRunning);
         report.add(code.map(|code| Some(code.to_string())).map_err(Into::into));

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use diag::{Class, Diagnose, Failure};
 use engine::Engine;
-use engine::archive::PutOptions;
+use engine::archive::{PathStat, PutOptions};
 use image::archive::{
     Devices, Entry, Kind, PackOptions, Reader, UnpackOptions, Writer, attributes, pack, unpack,
 };
@@ -85,36 +85,78 @@ fn local(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> CopyError {
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
-    copy(context.engine()?, &invocation.path, (&args.source, &args.destination), &args.flags)
+    let files: &dyn Files = match context.remote()? {
+        Some(remote) => remote,
+        None => context.engine()?,
+    };
+    copy(files, &invocation.path, (&args.source, &args.destination), &args.flags)
+}
+
+/// An engine, as far as the files of its containers are concerned.
+pub trait Files: Sync {
+    /// What a path is; a link at its end is not followed unless the path ends in a slash.
+    fn stat(&self, container: &str, path: &str) -> Result<PathStat, Failure>;
+
+    /// Writes a path as an archive whose names begin with the path's last component.
+    fn get(&self, container: &str, path: &str, output: &mut dyn Write) -> Result<(), Failure>;
+
+    /// Unpacks an archive in a directory.
+    fn put(&self, container: &str, path: &str, archive: Archive, options: &PutOptions)
+    -> Result<(), Failure>;
+
+    /// Whether there is such a container.
+    fn is_there(&self, container: &str) -> bool;
+}
+
+/// What is put into a container.
+pub type Archive = Box<dyn io::Read + Send>;
+
+impl Files for Engine {
+    fn stat(&self, container: &str, path: &str) -> Result<PathStat, Failure> {
+        Ok(self.archive_stat(container, path)?)
+    }
+
+    fn get(&self, container: &str, path: &str, mut output: &mut dyn Write) -> Result<(), Failure> {
+        Ok(self.archive_get(container, path, &mut output).map(drop)?)
+    }
+
+    fn put(
+        &self,
+        container: &str,
+        path: &str,
+        mut archive: Archive,
+        options: &PutOptions,
+    ) -> Result<(), Failure> {
+        Ok(self.archive_put(container, path, &mut archive, options)?)
+    }
+
+    fn is_there(&self, container: &str) -> bool {
+        self.inspect(container).is_ok()
+    }
 }
 
 /// Copies between a container and here; the sides are as typed, `container:path` being the container's.
-pub fn copy(engine: &Engine, command: &str, sides: (&str, &str), flags: &Flags) -> Outcome {
+pub fn copy(files: &dyn Files, command: &str, sides: (&str, &str), flags: &Flags) -> Outcome {
     let (keep_owner, follow) = (flags.archive, flags.follow_link);
     match (container_side(sides.0), container_side(sides.1)) {
         (None, None) => Err(CopyError::NoContainer.into()),
         (Some(_), Some(_)) => Err(CopyError::TwoContainers.into()),
         (Some((container, path)), None) => {
-            let path = if follow { followed(engine, container, path)? } else { path.to_owned() };
+            let path = if follow { followed(files, container, path)? } else { path.to_owned() };
             if sides.1 == "-" {
-                return Output::new(None, command)?
-                    .write(|mut out| Ok(engine.archive_get(container, &path, &mut out).map(drop)?));
+                return Output::new(None, command)?.write(|mut out| files.get(container, &path, &mut out));
             }
-            copy_out(engine, container, &path, Path::new(sides.1), keep_owner)?;
+            copy_out(files, container, &path, Path::new(sides.1), keep_owner)?;
             Ok(ExitCode::SUCCESS)
         }
         (None, Some((container, path))) => {
             let owner = (!keep_owner).then_some((0, 0));
             let options = PutOptions { keep_kinds: true, owner };
             if sides.0 == "-" {
-                engine.archive_put(
-                    container,
-                    path,
-                    &mut io::stdin(),
-                    &PutOptions { owner: None, ..options },
-                )?;
+                let options = PutOptions { owner: None, ..options };
+                files.put(container, path, Box::new(io::stdin()), &options).map_err(Ended::plain)?;
             } else {
-                copy_in(engine, sides.0, container, path, &options, follow)?;
+                copy_in(files, sides.0, container, path, &options, follow)?;
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -130,10 +172,10 @@ pub fn container_side(text: &str) -> Option<(&str, &str)> {
 }
 
 /// `path` of the container with a link at its end replaced by what it points to.
-fn followed(engine: &Engine, container: &str, path: &str) -> Result<String, Ended> {
+fn followed(files: &dyn Files, container: &str, path: &str) -> Result<String, Ended> {
     let mut path = path.to_owned();
     for _ in 0..40 {
-        let stat = engine.archive_stat(container, &path)?;
+        let stat = files.stat(container, &path).map_err(Ended::plain)?;
         if !stat.is_link() {
             break;
         }
@@ -152,14 +194,14 @@ fn content_of(path: &str) -> (bool, &str) {
 }
 
 fn copy_out(
-    engine: &Engine,
+    files: &dyn Files,
     container: &str,
     path: &str,
     destination: &Path,
     keep_owner: bool,
 ) -> Result<(), Ended> {
     let (content, path) = content_of(path);
-    let stat = engine.archive_stat(container, path)?;
+    let stat = files.stat(container, path).map_err(Ended::plain)?;
     let text = destination.to_string_lossy().into_owned();
     let target = match std::fs::metadata(destination) {
         Ok(meta) if meta.is_dir() && content => Target { directory: destination.into(), name: None },
@@ -191,7 +233,7 @@ fn copy_out(
     let (got, written) = std::thread::scope(|scope| {
         let getting = scope.spawn(move || {
             // Dropped at the end of this thread, which is the end of the stream.
-            let got = engine.archive_get(container, path, &mut packing);
+            let got = files.get(container, path, &mut packing);
             drop(packing);
             got
         });
@@ -207,7 +249,7 @@ fn copy_out(
     });
     // When unpacking fails, getting ends with a broken pipe that says nothing.
     written.map_err(Ended::plain)?;
-    got?;
+    got.map_err(Ended::plain)?;
     Ok(())
 }
 
@@ -271,7 +313,7 @@ fn moved(path: &[u8], from: &str, to: Option<&str>) -> Option<Vec<u8>> {
 }
 
 fn copy_in(
-    engine: &Engine,
+    files: &dyn Files,
     source: &str,
     container: &str,
     path: &str,
@@ -286,11 +328,11 @@ fn copy_in(
         from = from.canonicalize().map_err(local(&from))?;
     }
     let own_name = from.file_name().map_or_else(|| "/".into(), |name| name.to_string_lossy().into_owned());
-    let exists = match engine.archive_stat(container, path) {
-        Ok(stat) if stat.is_link() => Some(engine.archive_stat(container, &format!("{path}/")).is_ok()),
+    let exists = match files.stat(container, path) {
+        Ok(stat) if stat.is_link() => Some(files.stat(container, &format!("{path}/")).is_ok()),
         Ok(stat) => Some(stat.is_dir()),
-        Err(error) if error.class() == Class::NotFound && engine.inspect(container).is_ok() => None,
-        Err(error) => return Err(error.into()),
+        Err(error) if error.class() == Class::NotFound && files.is_there(container) => None,
+        Err(error) => return Err(Ended::plain(error)),
     };
     let target = match exists {
         Some(true) if content && meta.is_dir() => Target { directory: path.into(), name: None },
@@ -307,36 +349,37 @@ fn copy_in(
         "." | "" => "/".to_owned(),
         directory => directory.to_owned(),
     };
-    let (mut packed, packing) = io::pipe().map_err(local(&from))?;
+    let (packed, packing) = io::pipe().map_err(local(&from))?;
     let (put, written) = std::thread::scope(|scope| {
-        let packer = scope.spawn(|| pack_local(&from, &meta, target.name.as_deref(), packing));
-        let put = engine.archive_put(container, &directory, &mut packed, options);
-        drop(packed);
+        let packer = scope.spawn(|| pack_local(&from, &meta, target.name.as_deref(), options.owner, packing));
+        let put = files.put(container, &directory, Box::new(packed), options);
         (put, packer.join().expect("it does not panic"))
     });
-    put?;
+    put.map_err(Ended::plain)?;
     written?;
     Ok(())
 }
 
-/// Packs a local file or directory under `name`.
+/// Packs a local file or directory under `name`, as what `owner` owns.
 fn pack_local(
     from: &Path,
     meta: &std::fs::Metadata,
     name: Option<&str>,
+    owner: Option<(u32, u32)>,
     output: impl Write,
 ) -> Result<(), CopyError> {
     let failed = || local(from);
     let mut writer = Writer::new(io::BufWriter::new(output));
     if meta.is_dir() {
         let directory = File::open(from).map_err(failed())?;
-        let options = PackOptions { prefix: name.unwrap_or_default().as_bytes(), ..PackOptions::default() };
+        let prefix = name.unwrap_or_default().as_bytes();
+        let options = PackOptions { prefix, owner, ..PackOptions::default() };
         pack(&mut writer, directory.as_fd(), &options)
             .map_err(|source| CopyError::Pack { path: from.display().to_string(), source })?;
     } else {
         let mut entry = Entry::file(name.unwrap_or_default(), 0);
         entry.mode = meta.mode() & 0o7777;
-        (entry.uid, entry.gid) = (meta.uid(), meta.gid());
+        (entry.uid, entry.gid) = owner.unwrap_or((meta.uid(), meta.gid()));
         entry.mtime = (meta.mtime(), u32::try_from(meta.mtime_nsec()).unwrap_or(0));
         if meta.is_symlink() {
             entry.kind = Kind::Symlink;

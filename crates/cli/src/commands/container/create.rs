@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::run::CidFile;
 use crate::commands::{Ended, Invocation, Outcome, parse};
 use crate::context::{Context, note, print_line};
+use crate::elsewhere;
 use crate::flags::container::ContainerFlags;
 
 /// Create a new container
@@ -21,6 +22,12 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let cidfile = flags.cidfile.as_deref().map(CidFile::create).transpose()?;
     let image = flags.image()?;
     let spec = flags.resolve().map_err(crate::commands::Ended::plain)?;
+    if let Some(remote) = context.remote()? {
+        let id = elsewhere::create(remote, &spec, &image)?;
+        cidfile.map(|file| file.keep(&id)).transpose()?;
+        print_line(id);
+        return Ok(ExitCode::SUCCESS);
+    }
     let engine = context.engine()?;
     image.ensure(engine, &spec).map_err(Ended::plain)?;
     let created = engine.create(spec)?;

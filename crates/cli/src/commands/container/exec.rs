@@ -9,6 +9,7 @@ use runtime::Stdio;
 use super::foreground::{ForegroundError, exit_code};
 use crate::commands::{Ended, Invocation, Outcome, parse};
 use crate::context::Context;
+use crate::elsewhere;
 use crate::flags::env;
 use crate::session::{self, DetachKeys, process};
 
@@ -63,7 +64,22 @@ fn exec(context: &Context, args: Args) -> Outcome {
         tty: args.tty,
         console_size: None,
     };
-    process(context, &args.container, spec, args.detach, args.interactive, args.detach_keys.as_deref())
+    let keys = args.detach_keys.as_deref();
+    match context.remote()? {
+        Some(remote) => {
+            refuse_pipe(args.tty && args.interactive && !args.detach)?;
+            elsewhere::exec(remote, &args.container, &spec, args.detach, args.interactive, keys)
+        }
+        None => process(context, &args.container, spec, args.detach, args.interactive, keys),
+    }
+}
+
+/// Refuses a terminal for input that comes from none.
+fn refuse_pipe(is_terminal_wanted: bool) -> Result<(), ForegroundError> {
+    match is_terminal_wanted && !io::IsTerminal::is_terminal(&io::stdin()) {
+        true => Err(ForegroundError::NotATerminal),
+        false => Ok(()),
+    }
 }
 
 /// Runs a process in `container` and ends as it ends.
@@ -84,9 +100,7 @@ pub fn process(
         return Ok(ExitCode::SUCCESS);
     }
     let tty = spec.tty;
-    if tty && interactive && !io::IsTerminal::is_terminal(&io::stdin()) {
-        return Err(ForegroundError::NotATerminal.into());
-    }
+    refuse_pipe(tty && interactive)?;
     let failed = |source| ForegroundError::Session { id: container.to_owned(), source };
     let size = session::terminal_size().filter(|_| tty);
     spec.console_size = size.map(|size| (size.rows, size.columns));

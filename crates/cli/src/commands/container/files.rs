@@ -5,10 +5,12 @@ use std::process::ExitCode;
 
 use engine::model::CommitSpec;
 use image::ChangeKind;
+use serde_json::{Value, json};
 
 use crate::commands::{Invocation, Outcome, parse};
 use crate::context::{Context, print, print_line};
 use crate::output::file::Output;
+use crate::output::listing::list;
 
 /// Inspect changes to files or directories on a container's filesystem
 #[derive(clap::Parser)]
@@ -18,6 +20,16 @@ struct Diff {
 
 pub fn diff(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Diff = parse(&invocation)?;
+    if let Some(remote) = context.remote()? {
+        let changes = list(remote.get(&["containers", &args.container, "changes"]).json()?);
+        let line = |change: &Value| {
+            let kind =
+                ["C", "A", "D"].get(change["Kind"].as_u64().unwrap_or_default() as usize).unwrap_or(&"?");
+            format!("{kind} {}\n", change["Path"].as_str().unwrap_or_default())
+        };
+        print(&changes.iter().map(line).collect::<String>());
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut text = String::new();
     for change in context.engine()?.diff(&args.container)? {
         let kind = match change.kind {
@@ -42,6 +54,10 @@ struct Export {
 
 pub fn export(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Export = parse(&invocation)?;
+    if let Some(remote) = context.remote()? {
+        let output = Output::new(args.output.as_deref(), &invocation.path)?;
+        return output.copy(remote.get(&["containers", &args.container, "export"]).stream()?);
+    }
     let engine = context.engine()?;
     let output = Output::new(args.output.as_deref(), &invocation.path)?;
     output.write(|mut file| Ok(engine.export(&args.container, &mut file)?))
@@ -71,6 +87,16 @@ struct Commit {
 
 pub fn commit(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Commit = parse(&invocation)?;
+    if let Some(remote) = context.remote()? {
+        let call =
+            remote.post(&["commit"]).query("container", &args.container).query("pause", u8::from(args.pause));
+        let call =
+            call.maybe("repo", args.reference).maybe("comment", args.message).maybe("author", args.author);
+        let call = args.change.iter().fold(call, |call, change| call.query("changes", change));
+        let committed = call.body(&json!({})).json()?;
+        print_line(committed["Id"].as_str().unwrap_or_default());
+        return Ok(ExitCode::SUCCESS);
+    }
     let spec = CommitSpec {
         reference: args.reference,
         comment: args.message.unwrap_or_default(),

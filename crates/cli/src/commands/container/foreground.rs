@@ -14,8 +14,9 @@ use crate::session::{self, DetachKeys, End, Options};
 
 /// What is connected, and how.
 pub struct Foreground {
-    streams: [bool; 3],
-    tty: bool,
+    /// Input, output, errors.
+    pub streams: [bool; 3],
+    pub tty: bool,
     keys: DetachKeys,
     sig_proxy: bool,
 }
@@ -99,6 +100,13 @@ impl Foreground {
         session::watch_signals(self.sig_proxy).map_err(|source| ForegroundError::Signals { source })
     }
 
+    /// What the session connects, `forward` being how signals are passed on.
+    pub fn options<'a>(&self, forward: &'a dyn Fn(i32), reap: Option<&'a dyn Fn()>) -> Options<'a> {
+        let [stdin, stdout, stderr] = self.streams;
+        let forward = self.sig_proxy.then_some(forward);
+        Options { stdin, stdout, stderr, detach_keys: self.keys.clone(), forward, reap }
+    }
+
     /// Runs the session; `remove` is for a container that removes itself and that nobody else removes.
     pub fn run(
         &self,
@@ -108,20 +116,12 @@ impl Foreground {
         signals: SignalFd,
         remove: bool,
     ) -> Outcome {
-        let [stdin, stdout, stderr] = self.streams;
         let forward = |signal: i32| {
             // The container may have ended meanwhile; the session is about to see that.
             let _ = engine.kill(id.as_str(), &signal.to_string());
         };
         let begin_removal = || engine.discard_files(id);
-        let options = Options {
-            stdin,
-            stdout,
-            stderr,
-            detach_keys: self.keys.clone(),
-            forward: self.sig_proxy.then_some(&forward),
-            reap: remove.then_some(&begin_removal),
-        };
+        let options = self.options(&forward, remove.then_some(&begin_removal));
         let end = session::run(stream, &signals, &options)
             .map_err(|source| ForegroundError::Session { id: id.to_string(), source })?;
         match end {

@@ -2,14 +2,15 @@
 
 use std::process::ExitCode;
 
-use engine::model::{ContainerSummary, Filters, ListOptions};
+use engine::model::{Filters, ListOptions};
 use engine::{time, view};
 use serde_json::{Map, Value, json};
 
 use crate::commands::{Invocation, Outcome, parse, usage};
 use crate::context::{Context, print};
+use crate::elsewhere;
 use crate::output::human;
-use crate::output::listing::{self, Column, column};
+use crate::output::listing::{self, Column, column, keys, list};
 
 /// List containers
 #[derive(clap::Parser)]
@@ -65,56 +66,71 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         size: args.size,
         filters: Filters::parse(&args.filter)?,
     };
-    let containers = context.engine()?.list(&options)?;
-    let format = args.format.unwrap_or_default();
-    if args.quiet && format.is_empty() {
-        let id = |container: &ContainerSummary| match args.no_trunc {
-            true => format!("{}\n", container.id),
-            false => format!("{}\n", container.id.short()),
-        };
-        print(&containers.iter().map(id).collect::<String>());
-        return Ok(ExitCode::SUCCESS);
-    }
     let now = time::now_ns();
+    let containers: Vec<Value> = match context.remote()? {
+        Some(remote) => {
+            let call =
+                remote.get(&["containers", "json"]).flag("all", options.all).flag("size", options.size);
+            list(call.maybe("limit", last).maybe("filters", elsewhere::filters(&options.filters)).json()?)
+        }
+        None => {
+            let containers = context.engine()?.list(&options)?;
+            containers.iter().map(|container| view::container_summary(container, now)).collect()
+        }
+    };
+    let format = match (args.format, args.quiet) {
+        (None, true) => "{{.ID}}".to_owned(),
+        (format, _) => format.unwrap_or_default(),
+    };
     let rows: Vec<_> = containers.iter().map(|container| row(container, now, !args.no_trunc)).collect();
     let columns = if args.size { COLUMNS } else { &COLUMNS[..COLUMNS.len() - 1] };
     print(&listing::render(&format, columns, &rows)?);
     Ok(ExitCode::SUCCESS)
 }
 
-/// The fields a template can name.
-pub fn row(container: &ContainerSummary, now_ns: i64, truncate: bool) -> Map<String, Value> {
-    let short = |text: String, width| if truncate { human::ellipsis(&text, width) } else { text };
-    let mounts = container.mounts.iter().map(|mount| match (&mount.name, &mount.source) {
-        (Some(name), _) => name.clone(),
-        (None, Some(source)) => source.display().to_string(),
-        (None, None) => mount.target.clone(),
+/// The fields a template can name, of a container in a list.
+pub fn row(container: &Value, now_ns: i64, truncate: bool) -> Map<String, Value> {
+    let short = |text: &str, width| if truncate { human::ellipsis(text, width) } else { text.to_owned() };
+    let text = |key: &str| container[key].as_str().unwrap_or_default();
+    let mounts = container["Mounts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mount_names = mounts.iter().map(|mount| {
+        let names = ["Name", "Source", "Destination"].map(|key| mount[key].as_str().unwrap_or_default());
+        short(names.into_iter().find(|name| !name.is_empty()).unwrap_or_default(), 15)
     });
-    let mounts: Vec<_> = mounts.map(|name| short(name, 15)).collect();
-    let size = container
-        .size
-        .map(|(writable, root)| format!("{} (virtual {})", human::size(writable), human::size(root)));
-    let labels: Vec<_> = container.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let networks: Vec<_> = container.networks.keys().cloned().collect();
-    let networks = if networks.is_empty() { container.network_mode.clone() } else { networks.join(",") };
-    let local_volumes = container.mounts.iter().filter(|mount| mount.driver.is_some()).count();
-    let health = container.state.health.as_ref().map_or("", |health| health.status.as_str());
+    let bytes = |key: &str| container[key].as_u64().map(human::size);
+    let size = match (bytes("SizeRw"), bytes("SizeRootFs")) {
+        (writable, Some(root)) => format!("{} (virtual {root})", writable.unwrap_or_else(|| human::size(0))),
+        (writable, None) => writable.unwrap_or_else(|| human::size(0)),
+    };
+    let networks = keys(&container["NetworkSettings"]["Networks"]);
+    let networks = match networks.is_empty() {
+        true => container["HostConfig"]["NetworkMode"].as_str().unwrap_or_default().to_owned(),
+        false => networks.join(","),
+    };
+    let names: Vec<&str> =
+        container["Names"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let names: Vec<&str> = names.iter().map(|name| name.trim_start_matches('/')).collect();
+    let created_ns = container["Created"].as_i64().unwrap_or_default().saturating_mul(1_000_000_000);
+    let status = text("Status");
+    let health =
+        ["(healthy)", "(unhealthy)", "(health: starting)"].into_iter().find(|word| status.ends_with(word));
+    let health = health.map_or("", |word| word.trim_matches(['(', ')']).trim_start_matches("health: "));
     let fields = [
-        ("ID", if truncate { container.id.short().to_owned() } else { container.id.to_string() }),
-        ("Image", container.image.clone()),
-        ("Command", format!("\"{}\"", short(view::command(&container.argv), 20))),
-        ("CreatedAt", human::date(container.created_ns)),
-        ("RunningFor", view::ago(container.created_ns, now_ns)),
-        ("Status", view::status(&container.state, now_ns)),
-        ("State", container.state.status.as_str().to_owned()),
+        ("ID", if truncate { human::short_id(text("Id")).to_owned() } else { text("Id").to_owned() }),
+        ("Image", text("Image").to_owned()),
+        ("Command", format!("\"{}\"", short(text("Command"), 20))),
+        ("CreatedAt", human::date(created_ns)),
+        ("RunningFor", view::ago(created_ns, now_ns)),
+        ("Status", status.to_owned()),
+        ("State", text("State").to_owned()),
         ("HealthStatus", health.to_owned()),
-        ("Ports", view::ports(&container.ports, &container.exposed)),
-        ("Names", container.name.clone()),
-        ("Labels", labels.join(",")),
-        ("Mounts", mounts.join(",")),
+        ("Ports", view::ports(&container["Ports"])),
+        ("Names", names.join(",")),
+        ("Labels", listing::pairs(&container["Labels"])),
+        ("Mounts", mount_names.collect::<Vec<_>>().join(",")),
         ("Networks", networks),
-        ("LocalVolumes", local_volumes.to_string()),
-        ("Size", size.unwrap_or_else(|| "0B".into())),
+        ("LocalVolumes", mounts.iter().filter(|mount| mount.get("Driver").is_some()).count().to_string()),
+        ("Size", size),
         ("Platform", String::new()),
     ];
     fields.into_iter().map(|(key, value)| (key.to_owned(), json!(value))).collect()

@@ -2,12 +2,14 @@
 
 use std::process::ExitCode;
 
+use diag::Failure;
 use engine::model::{Filters, RemoveOptions};
 
 use crate::commands::many::Report;
 use crate::commands::prompt::confirm;
 use crate::commands::{Invocation, Outcome, parse, usage};
 use crate::context::{Context, note, print};
+use crate::elsewhere::{self, Unused};
 use crate::output::human;
 
 /// Remove one or more containers
@@ -32,7 +34,17 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         return Err(usage(&invocation.path, "--link is not supported: the default network has no links"));
     }
     let options = RemoveOptions { force: args.force, volumes: args.volumes };
-    let results = context.engine()?.remove_many(&args.containers, &options);
+    let results: Vec<Result<(), Failure>> = match context.remote()? {
+        Some(remote) => {
+            let call =
+                |name| remote.delete(&["containers", name]).flag("force", args.force).flag("v", args.volumes);
+            args.containers.iter().map(|name| Ok(call(name).done()?)).collect()
+        }
+        None => {
+            let removed = context.engine()?.remove_many(&args.containers, &options);
+            removed.into_iter().map(|removed| removed.map(drop)).collect()
+        }
+    };
     let mut report = Report::default();
     for (name, result) in args.containers.iter().zip(results) {
         match result {
@@ -40,7 +52,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
             Err(failure) if args.force && failure.class() == diag::Class::NotFound => {
                 note(diag::render(&failure));
             }
-            result => report.add(result.map(|_| Some(name.clone()))),
+            result => report.add(result.map(|()| Some(name.clone()))),
         }
     }
     report.outcome()
@@ -63,7 +75,7 @@ pub fn prune(context: &mut Context, invocation: Invocation) -> Outcome {
     if !confirm("This will remove all stopped containers.", args.force) {
         return Ok(ExitCode::FAILURE);
     }
-    let pruned = context.engine()?.prune_containers(&filters)?;
+    let pruned = elsewhere::prune(context, Unused::Containers, &filters)?;
     if !pruned.containers.is_empty() {
         print(&format!("Deleted Containers:\n{}\n\n", pruned.containers.join("\n")));
     }

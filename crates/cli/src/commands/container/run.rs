@@ -8,11 +8,13 @@ use std::process::ExitCode;
 use diag::{Class, Diagnose};
 use engine::Engine;
 use engine::model::ContainerSpec;
+use remote::Client;
 
 use super::foreground::Foreground;
 use crate::commands::{Ended, Invocation, Outcome, parse};
 use crate::context::{Context, note, print_line};
-use crate::flags::container::ContainerFlags;
+use crate::elsewhere::Session;
+use crate::flags::container::{ContainerFlags, WantedImage};
 use crate::interrupt;
 use crate::session::DetachKeys;
 
@@ -52,6 +54,10 @@ fn execute(context: &Context, invocation: &Invocation) -> Outcome {
     if detach {
         spec.process.attach = [false; 3];
         spec.process.stdin_once = false;
+    }
+    if let Some(remote) = context.remote()? {
+        let keys = (keys, args.detach_keys.as_deref());
+        return elsewhere(remote, spec, &image, cidfile, detach, keys, sig_proxy);
     }
     let engine = context.engine()?;
     image.ensure(engine, &spec).map_err(Ended::plain)?;
@@ -95,6 +101,34 @@ fn in_foreground(
         print_line(&created.id);
     }
     foreground.run(engine, &created.id, stream, signals, remove)
+}
+
+/// As [`in_background`] and [`in_foreground`], at another engine.
+fn elsewhere(
+    client: &Client,
+    mut spec: ContainerSpec,
+    image: &WantedImage,
+    cidfile: Option<CidFile>,
+    detach: bool,
+    (keys, typed): (DetachKeys, Option<&str>),
+    sig_proxy: bool,
+) -> Outcome {
+    let (streams, tty, remove) = (spec.process.attach, spec.process.tty, spec.auto_remove);
+    if detach {
+        let id = crate::elsewhere::create(client, &spec, image)?;
+        cidfile.map(|file| file.keep(&id)).transpose()?;
+        client.post(&["containers", &id, "start"]).done()?;
+        print_line(id);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let foreground = Foreground::new(streams, tty, keys, sig_proxy)?;
+    spec.process.console_size = foreground.size();
+    let id = crate::elsewhere::create(client, &spec, image)?;
+    cidfile.map(|file| file.keep(&id)).transpose()?;
+    if !foreground.shows_output() {
+        print_line(&id);
+    }
+    Session::new(client, &id, foreground, typed)?.run(if remove { "removed" } else { "next-exit" }, true)
 }
 
 /// A file that is made before the container and holds its id afterwards; a failed run removes it again.

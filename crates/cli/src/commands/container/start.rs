@@ -1,8 +1,11 @@
 //! `start`: containers that exist.
 
+use remote::Client;
+
 use crate::commands::many::each;
 use crate::commands::{Invocation, Outcome, parse, usage};
 use crate::context::{Context, note};
+use crate::elsewhere::Session;
 use crate::session::DetachKeys;
 
 use super::foreground::Foreground;
@@ -25,8 +28,11 @@ struct Args {
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
-    let engine = context.engine()?;
     if !args.attach && !args.interactive {
+        if let Some(remote) = context.remote()? {
+            return each(&args.containers, |name| Ok(remote.post(&["containers", name, "start"]).done()?));
+        }
+        let engine = context.engine()?;
         return each(&args.containers, |name| {
             let warnings = engine.start(name)?;
             warnings.iter().for_each(|warning| note(format_args!("WARNING: {warning}")));
@@ -36,7 +42,17 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let [name] = args.containers.as_slice() else {
         return Err(usage(&invocation.path, "you cannot start and attach multiple containers at once"));
     };
-    attached(context, name, &args)
+    match context.remote()? {
+        Some(remote) => attached_elsewhere(remote, name, &args),
+        None => attached(context, name, &args),
+    }
+}
+
+fn attached_elsewhere(client: &Client, name: &str, args: &Args) -> Outcome {
+    let container = client.container(name)?;
+    let condition = if container["HostConfig"]["AutoRemove"] == true { "removed" } else { "next-exit" };
+    Session::with(client, &container, args.interactive, args.detach_keys.as_deref(), true)?
+        .run(condition, true)
 }
 
 fn attached(context: &Context, name: &str, args: &Args) -> Outcome {

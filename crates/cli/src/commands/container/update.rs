@@ -1,11 +1,12 @@
 //! `update`: limits and restart policy of containers that exist.
 
 use engine::model::{Limits, UpdateSpec};
-use engine::parse as syntax;
+use engine::{parse as syntax, view};
 
 use crate::commands::many::each;
 use crate::commands::{Invocation, Outcome, parse, usage};
 use crate::context::Context;
+use crate::elsewhere;
 use crate::flags::value::optional;
 
 /// Update configuration of one or more containers
@@ -79,6 +80,14 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let update = UpdateSpec { limits, restart };
     if update == UpdateSpec::default() {
         return Err(usage(&invocation.path, "you must provide one or more flags when using this command"));
+    }
+    if let Some(remote) = context.remote()? {
+        let body = view::update_request(&update);
+        return each(&args.containers, |name| {
+            let updated = remote.post(&["containers", name, "update"]).body(&body).json()?;
+            elsewhere::warn(&updated);
+            Ok(())
+        });
     }
     let engine = context.engine()?;
     each(&args.containers, |name| Ok(engine.update(name, &update)?))

@@ -5,14 +5,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use diag::{Class, Diagnose, Failure};
-use engine::Engine;
-use engine::model::{ListOptions, Protocol, Stats};
+use engine::model::{BlockStats, CpuStats, InterfaceStats, ListOptions, MemoryStats, Protocol, Stats};
 use engine::parse as syntax;
+use engine::{Engine, view};
+use remote::Client;
 use serde_json::{Map, Value, json};
 
 use crate::commands::{Ended, Invocation, Outcome, parse};
 use crate::context::{Context, print};
-use crate::output::listing::{self, Column, column};
+use crate::output::listing::{self, Column, column, list};
 use crate::output::{human, table};
 
 /// Display the running processes of a container
@@ -25,8 +26,28 @@ struct Top {
 
 pub fn top(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Top = parse(&invocation)?;
-    let top = context.engine()?.top(&args.container, &args.options)?;
-    let rows: Vec<Vec<String>> = std::iter::once(top.titles).chain(top.rows).collect();
+    let rows: Vec<Vec<String>> = match context.remote()? {
+        Some(remote) => {
+            let call = remote.get(&["containers", &args.container, "top"]);
+            let options = Some(args.options.join(" ")).filter(|options| !options.is_empty());
+            let top = call.maybe("ps_args", options).json()?;
+            let cells = |row: &Value| {
+                row.as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|cell| cell.as_str().unwrap_or_default().to_owned())
+                    .collect()
+            };
+            std::iter::once(&top["Titles"])
+                .chain(top["Processes"].as_array().into_iter().flatten())
+                .map(cells)
+                .collect()
+        }
+        None => {
+            let top = context.engine()?.top(&args.container, &args.options)?;
+            std::iter::once(top.titles).chain(top.rows).collect()
+        }
+    };
     print(&table::render(&rows));
     Ok(ExitCode::SUCCESS)
 }
@@ -73,6 +94,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 pub fn stats(context: &mut Context, invocation: Invocation) -> Outcome {
     let StatsArgs { flags, containers } = parse(&invocation)?;
+    if let Some(remote) = context.remote()? {
+        return show(&flags, || elsewhere(remote, &containers, flags.all));
+    }
     let engine = context.engine()?;
     show(&flags, || match containers.as_slice() {
         [] => all(engine, flags.all).map_err(Ended::plain),
@@ -101,6 +125,65 @@ pub fn show(flags: &StatsFlags, readings: impl Fn() -> Result<Vec<Reading>, Ende
 
 /// One container's id, name and reading.
 pub type Reading = (String, String, Stats);
+
+/// Readings of another engine: of the containers named, or of all.
+fn elsewhere(client: &Client, names: &[String], stopped_too: bool) -> Result<Vec<Reading>, Ended> {
+    let listed = match names.is_empty() {
+        true => list(client.get(&["containers", "json"]).flag("all", stopped_too).json()?),
+        false => Vec::new(),
+    };
+    let listed = listed.iter().filter_map(|container| container["Id"].as_str());
+    let mut readings = Vec::new();
+    for name in names.iter().map(String::as_str).chain(listed) {
+        let call = client.get(&["containers", name, "stats"]).query("stream", 0).query("one-shot", 1);
+        let stats = match call.json() {
+            // One that was removed since is no longer of interest.
+            Err(error) if names.is_empty() && error.class() == Class::NotFound => continue,
+            stats => stats?,
+        };
+        let text = |key: &str| stats[key].as_str().unwrap_or_default().trim_start_matches('/').to_owned();
+        readings.push((text("id"), text("name"), reading(&stats)));
+    }
+    Ok(readings)
+}
+
+/// What `stats` shows of a `ContainerStatsResponse`; a container that does not run uses nothing.
+fn reading(stats: &Value) -> Stats {
+    let number = |value: &Value| value.as_u64().unwrap_or_default();
+    let (cpu, memory) = (&stats["cpu_stats"], &stats["memory_stats"]);
+    // With version 1 of control groups it has another name.
+    let cache = ["total_inactive_file", "inactive_file"].iter().find_map(|key| memory["stats"][key].as_u64());
+    let moved = |op: &str| {
+        let entries = stats["blkio_stats"]["io_service_bytes_recursive"].as_array().into_iter().flatten();
+        let entries =
+            entries.filter(|entry| entry["op"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(op)));
+        entries.map(|entry| number(&entry["value"])).sum()
+    };
+    let interface = |counters: &Value| InterfaceStats {
+        rx_bytes: number(&counters["rx_bytes"]),
+        tx_bytes: number(&counters["tx_bytes"]),
+        ..InterfaceStats::default()
+    };
+    let networks = stats["networks"].as_object().into_iter().flatten();
+    Stats {
+        cpu: CpuStats {
+            usage_ns: number(&cpu["cpu_usage"]["total_usage"]),
+            host_ns: number(&cpu["system_cpu_usage"]),
+            online: u32::try_from(number(&cpu["online_cpus"])).unwrap_or_default(),
+            ..CpuStats::default()
+        },
+        memory: MemoryStats {
+            usage_bytes: number(&memory["usage"]),
+            cache_bytes: cache.unwrap_or_default(),
+            limit_bytes: number(&memory["limit"]),
+            ..MemoryStats::default()
+        },
+        pids: number(&stats["pids_stats"]["current"]),
+        interfaces: networks.map(|(name, counters)| (name.clone(), interface(counters))).collect(),
+        block: BlockStats { read_bytes: moved("read"), write_bytes: moved("write") },
+        ..Stats::default()
+    }
+}
 
 fn all(engine: &Engine, stopped_too: bool) -> Result<Vec<Reading>, Failure> {
     let mut readings = Vec::new();
@@ -171,21 +254,43 @@ impl Diagnose for NotPublished {
 
 pub fn port(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: PortArgs = parse(&invocation)?;
-    let mut ports = context.engine()?.inspect(&args.container)?.ports;
-    ports.sort();
+    let container = match context.remote()? {
+        Some(remote) => remote.container(&args.container)?,
+        None => view::container(&context.engine()?.inspect(&args.container)?),
+    };
+    let mut ports = published(&container["NetworkSettings"]["Ports"]);
     let Some(text) = args.port else {
-        let line = |port: &engine::model::PublishedPort| {
-            format!("{} -> {}:{}\n", port.container, port.host_ip, port.host_port)
-        };
-        print(&ports.iter().map(line).collect::<String>());
+        let lines = ports.iter().map(|(port, address)| format!("{}/{} -> {address}\n", port.0, port.1));
+        print(&lines.collect::<String>());
         return Ok(ExitCode::SUCCESS);
     };
-    let wanted = syntax::expose(&text)?;
-    ports.retain(|port| wanted.contains(&port.container));
+    let wanted: Vec<_> =
+        syntax::expose(&text)?.iter().map(|port| (port.number, port.protocol.to_string())).collect();
+    ports.retain(|(port, _)| wanted.contains(port));
     if ports.is_empty() {
         let full = if text.contains('/') { text } else { format!("{text}/{}", Protocol::Tcp) };
         return Err(NotPublished { port: full, container: args.container }.into());
     }
-    print(&ports.iter().map(|port| format!("{}:{}\n", port.host_ip, port.host_port)).collect::<String>());
+    print(&ports.iter().map(|(_, address)| format!("{address}\n")).collect::<String>());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Number and protocol in the container, and the address on the host, of each port in `NetworkSettings.Ports`; by number.
+fn published(ports: &Value) -> Vec<((u16, String), String)> {
+    let mut published = Vec::new();
+    for (port, bindings) in ports.as_object().into_iter().flatten() {
+        let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+        for binding in bindings.as_array().into_iter().flatten() {
+            let text = |key: &str| binding[key].as_str().unwrap_or_default();
+            let ip = if text("HostIp").contains(':') {
+                format!("[{}]", text("HostIp"))
+            } else {
+                text("HostIp").to_owned()
+            };
+            let port = (number.parse().unwrap_or_default(), protocol.to_owned());
+            published.push((port, format!("{ip}:{}", text("HostPort"))));
+        }
+    }
+    published.sort();
+    published
 }

@@ -2,16 +2,17 @@
 
 use std::process::ExitCode;
 
+use api::Version;
 use engine::{time, view};
-use image::HistoryEntry;
 use oci::image::Platform;
 use serde_json::{Map, Value, json};
 
 use crate::commands::{Invocation, Outcome, parse};
 use crate::context::{Context, print};
+use crate::elsewhere;
 use crate::flags::value::optional;
 use crate::output::human;
-use crate::output::listing::{self, Column, column};
+use crate::output::listing::{self, Column, column, list};
 
 /// Show the history of an image
 #[derive(clap::Parser)]
@@ -47,7 +48,16 @@ const COLUMNS: &[Column] = &[
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
     let platform = optional("--platform", &args.platform, Platform::parse)?;
-    let steps = context.engine()?.images().history(&args.image, platform.as_ref())?;
+    let steps: Vec<Value> = match context.remote()? {
+        Some(remote) => {
+            let platform = elsewhere::platform(remote, platform.as_ref(), Version::minor(48))?;
+            list(remote.get(&["images", &args.image, "history"]).maybe("platform", platform).json()?)
+        }
+        None => {
+            let steps = context.engine()?.images().history(&args.image, platform.as_ref())?;
+            steps.iter().map(view::image_step).collect()
+        }
+    };
     let rows: Vec<_> = steps.iter().map(|step| row(step, &args)).collect();
     let format = match (&args.format, args.quiet) {
         (None, true) => "{{.ID}}",
@@ -61,24 +71,27 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(step: &HistoryEntry, args: &Args) -> Map<String, Value> {
-    let created = step.created.clone().unwrap_or_default();
-    let id = step.id.map(|id| id.to_string());
-    let id = match id {
-        None => "<missing>".to_owned(),
-        Some(id) if args.no_trunc => id,
-        Some(id) => human::short_id(&id).to_owned(),
+fn row(step: &Value, args: &Args) -> Map<String, Value> {
+    let text = |key: &str| step[key].as_str().unwrap_or_default();
+    let id = match text("Id") {
+        id if args.no_trunc || !id.starts_with("sha256:") => id,
+        id => human::short_id(id),
     };
-    let since = time::parse_rfc3339(&created).map(|then| view::ago(then, time::now_ns()));
-    let by = step.created_by.replace('\t', " ");
+    // Zero stands for a step without a time.
+    let created_ns = step["Created"].as_i64().filter(|seconds| *seconds != 0);
+    let created_ns = created_ns.map(|seconds| seconds.saturating_mul(1_000_000_000));
+    let since = created_ns.map(|then| view::ago(then, time::now_ns()));
+    let by = text("CreatedBy").replace('\t', " ");
+    let size = step["Size"].as_u64().unwrap_or_default();
+    let tags: Vec<_> = step["Tags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let fields = [
-        ("ID", id),
+        ("ID", id.to_owned()),
         ("CreatedSince", since.unwrap_or_else(|| "N/A".into())),
-        ("CreatedAt", created),
+        ("CreatedAt", created_ns.map(time::rfc3339).unwrap_or_default()),
         ("CreatedBy", if args.no_trunc { by } else { human::ellipsis(&by, 45) }),
-        ("Size", if args.human { human::size(step.size) } else { step.size.to_string() }),
-        ("Comment", step.comment.clone()),
-        ("Tags", step.tags.join(", ")),
+        ("Size", if args.human { human::size(size) } else { size.to_string() }),
+        ("Comment", text("Comment").to_owned()),
+        ("Tags", tags.join(", ")),
     ];
     fields.into_iter().map(|(key, value)| (key.to_owned(), json!(value))).collect()
 }

@@ -5,13 +5,18 @@ use std::io::{self, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use api::Version;
 use clap::ValueEnum;
 use image::{Format, ImportOptions, SaveOptions};
+use oci::Reference;
+use remote::Client;
 
 use crate::commands::{Ended, Invocation, Outcome, parse, usage};
 use crate::context::{Context, print, print_line};
+use crate::elsewhere::{self, ChoiceError};
 use crate::flags::value::{FlagsError, optional, reference, wrong};
 use crate::output::file::Output;
+use crate::output::pull::Place;
 
 /// Import the contents from a tarball to create a filesystem image
 #[derive(clap::Parser)]
@@ -51,8 +56,21 @@ pub fn import(context: &mut Context, invocation: Invocation) -> Outcome {
         reference,
         platform,
     };
+    if let Some(remote) = context.remote()? {
+        return import_elsewhere(remote, input, &options);
+    }
     let image = context.engine()?.image_import(&mut input, &options)?;
     print_line(image.id);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn import_elsewhere(client: &Client, input: Box<dyn Read + Send>, options: &ImportOptions) -> Outcome {
+    let call = client.post(&["images", "create"]).query("fromSrc", "-").query("message", &options.message);
+    let reference = options.reference.as_ref();
+    let call =
+        call.maybe("repo", reference.map(Reference::name)).maybe("tag", reference.and_then(Reference::tag));
+    let call = options.changes.iter().fold(call, |call, change| call.query("changes", change));
+    elsewhere::report(call.maybe("platform", options.platform.as_ref()).upload(input)?, Place::Stdout)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -107,6 +125,12 @@ pub fn load(context: &mut Context, invocation: Invocation) -> Outcome {
         Some(path) => open(path)?,
         None => standard_input(&invocation.path)?,
     };
+    if let Some(remote) = context.remote()? {
+        let platform = elsewhere::platform(remote, platform.as_ref(), Version::minor(48))?;
+        let call = remote.post(&["images", "load"]).query("quiet", 1).maybe("platform", platform);
+        elsewhere::said(call.upload(input)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     for loaded in context.engine()?.image_load(&mut input, platform.as_ref())? {
         if loaded.references.is_empty() {
             print(&format!("Loaded image ID: {}\n", loaded.image));
@@ -155,8 +179,18 @@ enum SaveFormat {
 
 pub fn save(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Save = parse(&invocation)?;
-    let engine = context.engine()?;
     let platform = optional("--platform", &args.platform, oci::image::Platform::parse)?;
+    if let Some(remote) = context.remote()? {
+        if !matches!(args.format, SaveFormat::DockerArchive) {
+            return Err(ChoiceError::flag("--format", remote).into());
+        }
+        let output = Output::new(args.output.as_deref(), &invocation.path)?;
+        let platform = elsewhere::platform(remote, platform.as_ref(), Version::minor(48))?;
+        let call = remote.get(&["images", "get"]).maybe("platform", platform);
+        let call = args.images.iter().fold(call, |call, image| call.query("names", image));
+        return output.copy(call.stream()?);
+    }
+    let engine = context.engine()?;
     let format = match args.format {
         SaveFormat::DockerArchive => Format::DockerArchive,
         SaveFormat::OciArchive => Format::OciArchive,

@@ -8,6 +8,7 @@ use oci::image::Platform;
 
 use crate::commands::{Ended, Invocation, Outcome, parse, usage};
 use crate::context::{Context, note, print_line};
+use crate::elsewhere::{self, ChoiceError};
 use crate::flags::value::{FlagsError, optional, reference};
 use crate::output::pull::{Place, progress};
 
@@ -45,26 +46,39 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         );
     }
     let place = if args.quiet { Place::Nowhere } else { Place::Stdout };
-    let mut options = PullOptions { platform, all_platforms: args.all_platforms, ..PullOptions::default() };
     let is_named = name.digest().is_some() || has_tag(&args.name, &name);
     if args.all_tags && is_named {
         return Err(usage(&invocation.path, "tag can't be used with --all-tags/-a"));
     }
-    if args.all_tags {
-        for tag in context.registry()?.tags(&name)? {
-            options.progress = progress(place);
-            pull(context, &name.with_tag(&tag).map_err(FlagsError::from)?, &options)?;
-        }
-        print_line(name.name());
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !is_named {
+    if !args.all_tags && !is_named {
         place.say("Using default tag: latest");
     }
-    options.progress = progress(place);
-    pull(context, &name, &options)?;
-    drop(options);
-    print_line(name.canonical());
+    let pulled = if args.all_tags { name.name() } else { name.canonical() };
+    match context.remote()? {
+        Some(remote) if args.all_platforms => {
+            return Err(ChoiceError::flag("--all-platforms", remote).into());
+        }
+        Some(remote) => {
+            elsewhere::pull(remote, &pulled, name.domain(), args.platform.as_deref(), place)?;
+        }
+        None => {
+            let names = match args.all_tags {
+                true => {
+                    let tags = context.registry()?.tags(&name)?;
+                    let tagged = tags.iter().map(|tag| name.with_tag(tag));
+                    tagged.collect::<Result<_, _>>().map_err(FlagsError::from)?
+                }
+                false => vec![name],
+            };
+            for name in &names {
+                let platform = platform.clone();
+                let (all_platforms, progress) = (args.all_platforms, progress(place));
+                let options = PullOptions { platform, all_platforms, progress, ..PullOptions::default() };
+                pull(context, name, &options)?;
+            }
+        }
+    }
+    print_line(pulled);
     Ok(ExitCode::SUCCESS)
 }
 

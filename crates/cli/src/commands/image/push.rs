@@ -3,14 +3,18 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use api::Version;
 use clap::ValueEnum;
 use image::{Compress, CompressionMethod, Platforms, PushOptions, SilentPush};
 use oci::Reference;
 use oci::image::Platform;
+use remote::Client;
 
 use crate::commands::{Ended, Invocation, Outcome, parse, usage};
 use crate::context::{Context, note, print_line};
+use crate::elsewhere::{self, ChoiceError};
 use crate::flags::value::{FlagsError, optional, reference, wrong};
+use crate::output::pull::Place;
 use crate::output::push::Lines;
 
 /// Upload an image to a registry
@@ -103,6 +107,25 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         return Err(usage(&invocation.path, "tag can't be used with --all-tags/-a"));
     }
     let platform = optional("--platform", &args.platform, Platform::parse)?;
+    if !args.all_tags && !has_tag && !args.quiet && name.digest().is_none() {
+        print_line("Using default tag: latest");
+    }
+    match context.remote()? {
+        Some(remote) => push_elsewhere(remote, &args, &name, platform)?,
+        None => push_all(context, &args, &name, platform)?,
+    }
+    if args.quiet {
+        print_line(if args.all_tags { name.repository() } else { name.familiar() });
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn push_all(
+    context: &Context,
+    args: &Args,
+    name: &Reference,
+    platform: Option<Platform>,
+) -> Result<(), Ended> {
     let platforms = match platform {
         Some(platform) => Platforms::One(platform),
         None if args.all_platforms => Platforms::All,
@@ -114,13 +137,10 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         progress: if args.quiet { Arc::new(SilentPush) } else { Arc::new(Lines::on_stdout()) },
     };
     let names = match args.all_tags {
-        true => context.engine()?.images().tags_of(&name)?,
+        true => context.engine()?.images().tags_of(name)?,
         false => vec![name.clone()],
     };
     if !args.quiet {
-        if !args.all_tags && !has_tag && name.digest().is_none() {
-            print_line("Using default tag: latest");
-        }
         print_line(format_args!("The push refers to repository [{}]", name.name()));
     }
     for name in &names {
@@ -129,10 +149,31 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
             print_line(end);
         }
     }
-    if args.quiet {
-        print_line(if args.all_tags { name.repository() } else { name.familiar() });
+    Ok(())
+}
+
+fn push_elsewhere(
+    client: &Client,
+    args: &Args,
+    name: &Reference,
+    platform: Option<Platform>,
+) -> Result<(), Ended> {
+    let given = [
+        (args.all_platforms, "--all-platforms"),
+        (args.compression.compression.is_some(), "--compression"),
+        (args.compression.compression_level.is_some(), "--compression-level"),
+    ];
+    if let Some((_, flag)) = given.into_iter().find(|(is_given, _)| *is_given) {
+        return Err(ChoiceError::flag(flag, client).into());
     }
-    Ok(ExitCode::SUCCESS)
+    if name.digest().is_some() {
+        return Err(wrong("NAME", &args.name, "cannot push a digest reference").into());
+    }
+    let call =
+        client.post(&["images", &name.name(), "push"]).maybe("tag", name.tag().filter(|_| !args.all_tags));
+    let call = call.maybe("platform", elsewhere::platform(client, platform.as_ref(), Version::minor(46))?);
+    let answer = call.header("x-registry-auth", &elsewhere::registry_auth(name.domain())?).stream()?;
+    elsewhere::report(answer, if args.quiet { Place::Nowhere } else { Place::Stdout })
 }
 
 /// Pushes one reference; returns the line that says what the registry has now.

@@ -5,13 +5,16 @@ use std::process::ExitCode;
 use diag::{Class, Failure};
 use engine::model::{Filters, Pruned};
 use image::Removed;
+use serde_json::Value;
 
 use super::list::warn_of_damage;
 use crate::commands::many::Report;
 use crate::commands::prompt::confirm;
-use crate::commands::{Invocation, Outcome, parse};
+use crate::commands::{Ended, Invocation, Outcome, parse};
 use crate::context::{Context, note, print};
+use crate::elsewhere::{self, Unused};
 use crate::output::human;
+use crate::output::listing::list;
 
 /// Remove one or more images
 #[derive(clap::Parser)]
@@ -28,16 +31,29 @@ struct Args {
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
-    let engine = context.engine()?;
     let mut report = Report::default();
     for name in &args.images {
-        match engine.image_remove(name, args.force).map_err(Failure::from) {
-            Ok(removed) => removed.iter().for_each(|line| print(&line_of(line))),
+        match remove(context, name, &args)? {
+            Ok(lines) => print(&lines),
             Err(failure) if args.force && failure.class() == Class::NotFound => note(diag::render(&failure)),
             Err(failure) => report.failure(&failure),
         }
     }
     report.outcome()
+}
+
+/// Removes one image, and returns what is told of it.
+fn remove(context: &Context, name: &str, args: &Args) -> Result<Result<String, Failure>, Ended> {
+    let Some(remote) = context.remote()? else {
+        let removed = context.engine()?.image_remove(name, args.force);
+        return Ok(removed.map(|removed| removed.iter().map(line_of).collect()).map_err(Failure::from));
+    };
+    let call = remote.delete(&["images", name]).flag("force", args.force).flag("noprune", args.no_prune);
+    let line = |entry: &Value| {
+        let words = ["Untagged", "Deleted"].into_iter();
+        words.filter_map(|word| Some(format!("{word}: {}\n", entry[word].as_str()?))).collect::<String>()
+    };
+    Ok(call.json().map(|removed| list(removed).iter().map(line).collect()).map_err(Failure::from))
 }
 
 fn line_of(removed: &Removed) -> String {
@@ -71,7 +87,7 @@ pub fn prune(context: &mut Context, invocation: Invocation) -> Outcome {
     if !confirm(warning, args.force) {
         return Ok(ExitCode::FAILURE);
     }
-    let pruned = context.engine()?.prune_images(&filters, args.all)?;
+    let pruned = elsewhere::prune(context, Unused::Images { all: args.all }, &filters)?;
     print(&images_text(&pruned));
     print(&format!("Total reclaimed space: {}\n", human::size(pruned.reclaimed_bytes)));
     pruned.skipped.iter().for_each(|damage| warn_of_damage(damage));
@@ -112,7 +128,7 @@ pub fn prune_build_cache(context: &mut Context, invocation: Invocation) -> Outco
     if !confirm(warning, args.force) {
         return Ok(ExitCode::FAILURE);
     }
-    let pruned = context.engine()?.prune_build_cache(&filters, args.all)?;
+    let pruned = elsewhere::prune(context, Unused::BuildCache { all: args.all }, &filters)?;
     if !pruned.build_cache.is_empty() {
         print(&format!("Deleted build cache objects:\n{}\n\n", pruned.build_cache.join("\n")));
     }

@@ -18,6 +18,11 @@ struct Args {
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
     let target = reference(&args.target)?;
+    if let Some(remote) = context.remote()? {
+        let call = remote.post(&["images", &args.source, "tag"]).query("repo", target.name());
+        call.maybe("tag", target.tag()).done()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     context.engine()?.image_tag(&args.source, &target)?;
     Ok(ExitCode::SUCCESS)
 }

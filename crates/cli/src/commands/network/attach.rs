@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
+use api::Version;
 use engine::model::EndpointSpec;
+use engine::view;
+use serde_json::json;
 
 use crate::commands::{Invocation, Outcome, parse};
 use crate::context::Context;
@@ -41,6 +44,14 @@ pub fn connect(context: &mut Context, invocation: Invocation) -> Outcome {
         gateway_priority: args.gw_priority.unwrap_or_default(),
         ..EndpointSpec::default()
     };
+    if let Some(remote) = context.remote()? {
+        if endpoint.gateway_priority != 0 {
+            remote.needs(Version::minor(48), "--gw-priority")?;
+        }
+        let body = json!({"Container": args.container, "EndpointConfig": view::endpoint_request(&endpoint)});
+        remote.post(&["networks", &args.network, "connect"]).body(&body).done()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     context.engine()?.network_connect(&args.network, &args.container, endpoint)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -57,6 +68,11 @@ struct Disconnect {
 
 pub fn disconnect(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Disconnect = parse(&invocation)?;
+    if let Some(remote) = context.remote()? {
+        let body = json!({"Container": args.container, "Force": args.force});
+        remote.post(&["networks", &args.network, "disconnect"]).body(&body).done()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     context.engine()?.network_disconnect(&args.network, &args.container, args.force)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use engine::model::NetworkSpec;
-use engine::parse as syntax;
+use engine::{parse as syntax, view};
 
 use crate::commands::{Invocation, Outcome, parse};
-use crate::context::{Context, print_line};
+use crate::context::{Context, note, print_line};
 use crate::flags::value::{FlagsError, labels, map, optional, value, wrong};
 
 /// Create a network
@@ -69,6 +69,12 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         options: map("-o, --opt", &args.opt)?,
         labels: labels(&args.label),
     };
+    if let Some(remote) = context.remote()? {
+        let created = remote.post(&["networks", "create"]).body(&view::network_request(&spec)).json()?;
+        created["Warning"].as_str().filter(|text| !text.is_empty()).into_iter().for_each(note);
+        print_line(created["Id"].as_str().unwrap_or_default());
+        return Ok(ExitCode::SUCCESS);
+    }
     let network = context.engine()?.network_create(spec)?;
     print_line(&network.id);
     Ok(ExitCode::SUCCESS)

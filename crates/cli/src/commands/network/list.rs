@@ -2,14 +2,16 @@
 
 use std::process::ExitCode;
 
-use engine::model::{Filters, NetworkInfo};
+use engine::model::Filters;
+use engine::{time, view};
 use serde_json::{Map, Value, json};
 
 use crate::commands::inspect::{Kind, of_kind};
 use crate::commands::{Invocation, Outcome, parse};
 use crate::context::{Context, print};
+use crate::elsewhere;
 use crate::output::human;
-use crate::output::listing::{self, Column, column};
+use crate::output::listing::{self, Column, column, list};
 
 /// List networks
 #[derive(clap::Parser)]
@@ -37,8 +39,14 @@ const COLUMNS: &[Column] = &[
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
-    let mut networks = context.engine()?.networks(&Filters::parse(&args.filter)?)?;
-    networks.sort_by(|a, b| a.name.cmp(&b.name));
+    let filters = Filters::parse(&args.filter)?;
+    let mut networks: Vec<Value> = match context.remote()? {
+        Some(remote) => {
+            list(remote.get(&["networks"]).maybe("filters", elsewhere::filters(&filters)).json()?)
+        }
+        None => context.engine()?.networks(&filters)?.iter().map(view::network).collect(),
+    };
+    networks.sort_by(|a, b| a["Name"].as_str().cmp(&b["Name"].as_str()));
     let rows: Vec<_> = networks.iter().map(|network| row(network, !args.no_trunc)).collect();
     let format = match (args.format, args.quiet) {
         (None, true) => "{{.ID}}".to_owned(),
@@ -48,18 +56,20 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(network: &NetworkInfo, truncate: bool) -> Map<String, Value> {
-    let labels: Vec<_> = network.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+fn row(network: &Value, truncate: bool) -> Map<String, Value> {
+    let text = |key: &str| network[key].as_str().unwrap_or_default().to_owned();
+    let flag = |key: &str, usual: bool| network[key].as_bool().unwrap_or(usual).to_string();
+    let id = text("Id");
     let fields = [
-        ("ID", if truncate { network.id.short().to_owned() } else { network.id.to_string() }),
-        ("Name", network.name.clone()),
-        ("Driver", network.driver.clone()),
-        ("Scope", "local".to_owned()),
-        ("IPv4", "true".to_owned()),
-        ("IPv6", "false".to_owned()),
-        ("Internal", network.internal.to_string()),
-        ("Labels", labels.join(",")),
-        ("CreatedAt", human::date(network.created_ns)),
+        ("ID", if truncate { human::short_id(&id).to_owned() } else { id }),
+        ("Name", text("Name")),
+        ("Driver", text("Driver")),
+        ("Scope", text("Scope")),
+        ("IPv4", flag("EnableIPv4", true)),
+        ("IPv6", flag("EnableIPv6", false)),
+        ("Internal", flag("Internal", false)),
+        ("Labels", listing::pairs(&network["Labels"])),
+        ("CreatedAt", human::date(time::parse_rfc3339(&text("Created")).unwrap_or_default())),
     ];
     fields.into_iter().map(|(key, value)| (key.to_owned(), json!(value))).collect()
 }

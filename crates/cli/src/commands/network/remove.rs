@@ -9,6 +9,7 @@ use crate::commands::many::each;
 use crate::commands::prompt::confirm;
 use crate::commands::{Invocation, Outcome, parse};
 use crate::context::{Context, print};
+use crate::elsewhere::{self, Unused};
 
 /// Remove one or more networks
 #[derive(clap::Parser)]
@@ -22,11 +23,17 @@ struct Args {
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
-    let engine = context.engine()?;
-    each(&args.networks, |name| match engine.network_remove(name).map_err(Failure::from) {
+    let forgiving = |removed: Result<(), Failure>| match removed {
         Err(failure) if args.force && failure.class() == Class::NotFound => Ok(()),
-        result => result.map(drop),
-    })
+        removed => removed,
+    };
+    if let Some(remote) = context.remote()? {
+        return each(&args.networks, |name| {
+            forgiving(remote.delete(&["networks", name]).done().map_err(Failure::from))
+        });
+    }
+    let engine = context.engine()?;
+    each(&args.networks, |name| forgiving(engine.network_remove(name).map(drop).map_err(Failure::from)))
 }
 
 /// Remove all unused networks
@@ -46,7 +53,7 @@ pub fn prune(context: &mut Context, invocation: Invocation) -> Outcome {
     if !confirm("This will remove all custom networks not used by at least one container.", args.force) {
         return Ok(ExitCode::FAILURE);
     }
-    let pruned = context.engine()?.network_prune(&filters)?;
+    let pruned = elsewhere::prune(context, Unused::Networks, &filters)?;
     if !pruned.networks.is_empty() {
         print(&format!("Deleted Networks:\n{}\n\n", pruned.networks.join("\n")));
     }

@@ -63,6 +63,8 @@ enum Typed {
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
+    // What is kept here serves every engine; who checks it is this host's.
+    context.refuse_elsewhere(&invocation.path)?;
     let (username, password) = given(&args, &invocation.path)?;
     let domain = credentials::host(args.server.as_deref().unwrap_or_default());
     let config = DockerConfig::from_environment();

@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 
 use crate::commands::{Invocation, Outcome, parse, usage};
 use crate::context::{Context, print};
+use crate::elsewhere;
 use crate::output::human;
-use crate::output::listing::{self, Column, column};
+use crate::output::listing::{self, Column, column, list};
 
 /// Search Docker Hub for images, or another registry that TERM begins with
 #[derive(clap::Parser)]
@@ -44,11 +45,30 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         return Err(usage(&invocation.path, text).with_status(1));
     }
     let filters = Filters::parse(&args.filter)?;
-    let found = context.engine()?.image_search(context.registry()?, &args.term, args.limit, &filters)?;
+    let found: Vec<Found> = match context.remote()? {
+        Some(remote) => {
+            let call = remote.get(&["images", "search"]).query("term", &args.term).query("limit", args.limit);
+            list(call.maybe("filters", elsewhere::filters(&filters)).json()?).iter().map(found).collect()
+        }
+        None => context.engine()?.image_search(context.registry()?, &args.term, args.limit, &filters)?,
+    };
     let plain_table = matches!(args.format.as_deref().map(str::trim), None | Some("" | "table"));
     let rows: Vec<_> = found.iter().map(|found| row(found, !args.no_trunc, plain_table)).collect();
     print(&listing::render(args.format.as_deref().unwrap_or_default(), COLUMNS, &rows)?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// What another engine says of an image.
+fn found(entry: &Value) -> Found {
+    let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+    let is = |key: &str| entry[key].as_bool().unwrap_or_default();
+    Found {
+        name: text("name"),
+        description: text("description"),
+        star_count: entry["star_count"].as_u64().unwrap_or_default(),
+        is_official: is("is_official"),
+        is_automated: is("is_automated"),
+    }
 }
 
 /// One row; a table shows what is true as `[OK]`.

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use engine::model::{DiskUsage, Filters};
+use engine::model::Filters;
+use engine::time::{self, now_ns};
 use engine::view;
 use serde_json::{Map, Value, json};
 
@@ -10,6 +11,7 @@ use crate::commands::image::list::warn_of_damage;
 use crate::commands::prompt::confirm;
 use crate::commands::{Invocation, Outcome, parse};
 use crate::context::{Context, print};
+use crate::elsewhere::{self, Unused};
 use crate::output::human;
 use crate::output::listing::{self, Column, column};
 use crate::output::table;
@@ -35,7 +37,10 @@ const COLUMNS: &[Column] = &[
 
 pub fn usage(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Usage = parse(&invocation)?;
-    let usage = context.engine()?.disk_usage()?;
+    let usage = match context.remote()? {
+        Some(remote) => remote.get(&["system", "df"]).json()?,
+        None => view::disk_usage(&context.engine()?.disk_usage()?, now_ns()),
+    };
     match args.verbose {
         true => print(&details(&usage)),
         false => print(&listing::render(&args.format.unwrap_or_default(), COLUMNS, &summary(&usage))?),
@@ -43,92 +48,103 @@ pub fn usage(context: &mut Context, invocation: Invocation) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+fn bytes(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_default()
+}
+
+/// The objects of one kind, each with whether it is in use and its size.
+fn used(
+    usage: &Value,
+    kind: &str,
+    is_used: fn(&Value) -> bool,
+    size: fn(&Value) -> &Value,
+) -> Vec<(bool, u64)> {
+    let objects = usage[kind].as_array().into_iter().flatten();
+    objects.map(|object| (is_used(object), bytes(size(object)))).collect()
+}
+
 /// Four rows: count, how many are in use, bytes, and bytes that pruning would give back.
-fn summary(usage: &DiskUsage) -> Vec<Map<String, Value>> {
-    let images: u64 = usage.layers_bytes;
-    let idle_images: u64 =
-        usage.images.iter().filter(|image| image.containers.is_empty()).map(|image| image.size_bytes).sum();
-    let written = |running: Option<bool>| -> u64 {
-        let chosen =
-            usage.containers.iter().filter(|c| running.is_none_or(|r| c.state.status.is_running() == r));
-        chosen.filter_map(|container| container.size).map(|(written, _)| written).sum()
-    };
-    let volume_bytes = |idle: bool| -> u64 {
-        let chosen = usage.volumes.iter().filter(|volume| !idle || volume.used_by.is_empty());
-        chosen.filter_map(|volume| volume.size_bytes).sum()
-    };
-    let cached: u64 = usage.build_cache.iter().map(|item| item.size_bytes).sum();
-    let idle_cache: u64 =
-        usage.build_cache.iter().filter(|item| !item.in_use).map(|item| item.size_bytes).sum();
-    let row = |kind: &str, total: usize, active: usize, size: u64, reclaimable: u64| {
-        let share = (reclaimable.min(size) * 100).checked_div(size);
+fn summary(usage: &Value) -> Vec<Map<String, Value>> {
+    let row = |kind: &str, objects: &[(bool, u64)], total: Option<u64>| {
+        let sum = |idle: bool| {
+            objects.iter().filter(|(used, _)| !(idle && *used)).map(|(_, bytes)| bytes).sum::<u64>()
+        };
+        let size = total.unwrap_or_else(|| sum(false));
+        let reclaimable = sum(true).min(size);
+        let share = (reclaimable * 100).checked_div(size);
         let percent = share.map_or_else(String::new, |share| format!(" ({share}%)"));
+        let active = objects.iter().filter(|(used, _)| *used).count();
         let fields = [
-            ("Type", json!(kind)),
-            ("TotalCount", json!(total.to_string())),
-            ("Active", json!(active.to_string())),
-            ("Size", json!(human::size(size))),
-            ("Reclaimable", json!(format!("{}{percent}", human::size(reclaimable.min(size))))),
+            ("Type", kind.to_owned()),
+            ("TotalCount", objects.len().to_string()),
+            ("Active", active.to_string()),
+            ("Size", human::size(size)),
+            ("Reclaimable", format!("{}{percent}", human::size(reclaimable))),
         ];
-        fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+        fields.into_iter().map(|(key, value)| (key.to_owned(), json!(value))).collect()
     };
-    let in_use = usage.images.iter().filter(|image| !image.containers.is_empty()).count();
-    let running = usage.containers.iter().filter(|container| container.state.status.is_running()).count();
-    let mounted = usage.volumes.iter().filter(|volume| !volume.used_by.is_empty()).count();
-    let live = usage.build_cache.iter().filter(|item| item.in_use).count();
+    let is_running =
+        |container: &Value| matches!(container["State"].as_str(), Some("running" | "paused" | "restarting"));
+    let images =
+        used(usage, "Images", |image| image["Containers"].as_i64() > Some(0), |image| &image["Size"]);
+    let containers = used(usage, "Containers", is_running, |container| &container["SizeRw"]);
+    let is_mounted = |volume: &Value| volume["UsageData"]["RefCount"].as_i64() > Some(0);
+    let volumes = used(usage, "Volumes", is_mounted, |volume| &volume["UsageData"]["Size"]);
+    let cache = used(usage, "BuildCache", |item| item["InUse"] == true, |item| &item["Size"]);
     vec![
-        row("Images", usage.images.len(), in_use, images, idle_images),
-        row("Containers", usage.containers.len(), running, written(None), written(Some(false))),
-        row("Local Volumes", usage.volumes.len(), mounted, volume_bytes(false), volume_bytes(true)),
-        row("Build Cache", usage.build_cache.len(), live, cached, idle_cache),
+        // Images share layers.
+        row("Images", &images, Some(bytes(&usage["LayersSize"]))),
+        row("Containers", &containers, None),
+        row("Local Volumes", &volumes, None),
+        row("Build Cache", &cache, None),
     ]
 }
 
-fn details(usage: &DiskUsage) -> String {
-    let words = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
-    let now = engine::time::now_ns();
-    let mut images = vec![words(&["IMAGE", "IMAGE ID", "CREATED", "SIZE", "CONTAINERS"])];
-    images.extend(usage.images.iter().map(|image| {
+fn details(usage: &Value) -> String {
+    let now = now_ns();
+    let section = |headings: &[&str], kind: &str, cells: &dyn Fn(&Value) -> Vec<String>| {
+        let mut rows = vec![headings.iter().map(|heading| (*heading).to_owned()).collect()];
+        rows.extend(usage[kind].as_array().into_iter().flatten().map(cells));
+        table::render(&rows)
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let since = |value: &Value| view::ago(time::parse_rfc3339(&text(value)).unwrap_or_default(), now);
+    let images = section(&["IMAGE", "IMAGE ID", "CREATED", "SIZE", "CONTAINERS"], "Images", &|image| {
+        let created_ns = image["Created"].as_i64().unwrap_or_default().saturating_mul(1_000_000_000);
         vec![
-            image.tags.first().cloned().unwrap_or_else(|| "<none>:<none>".into()),
-            human::short_id(&image.id).to_owned(),
-            view::ago(image.created_ns, now),
-            human::size(image.size_bytes),
-            image.containers.len().to_string(),
+            image["RepoTags"][0].as_str().unwrap_or("<none>:<none>").to_owned(),
+            human::short_id(&text(&image["Id"])).to_owned(),
+            view::ago(created_ns, now),
+            human::size(bytes(&image["Size"])),
+            image["Containers"].to_string(),
         ]
-    }));
-    let mut containers = vec![words(&["CONTAINER ID", "IMAGE", "COMMAND", "SIZE", "STATUS", "NAMES"])];
-    containers.extend(usage.containers.iter().map(|container| {
+    });
+    let headings = ["CONTAINER ID", "IMAGE", "COMMAND", "SIZE", "STATUS", "NAMES"];
+    let containers = section(&headings, "Containers", &|container| {
         vec![
-            container.id.short().to_owned(),
-            container.image.clone(),
-            format!("\"{}\"", human::ellipsis(&view::command(&container.argv), 20)),
-            human::size(container.size.map_or(0, |(written, _)| written)),
-            view::status(&container.state, now),
-            container.name.clone(),
+            human::short_id(&text(&container["Id"])).to_owned(),
+            text(&container["Image"]),
+            format!("\"{}\"", human::ellipsis(&text(&container["Command"]), 20)),
+            human::size(bytes(&container["SizeRw"])),
+            text(&container["Status"]),
+            text(&container["Names"][0]).trim_start_matches('/').to_owned(),
         ]
-    }));
-    let mut volumes = vec![words(&["VOLUME NAME", "LINKS", "SIZE"])];
-    volumes.extend(usage.volumes.iter().map(|volume| {
-        let size = human::size(volume.size_bytes.unwrap_or(0));
-        vec![volume.name.clone(), volume.used_by.len().to_string(), size]
-    }));
-    let mut cache = vec![words(&["CACHE ID", "SIZE", "CREATED", "LAST USED", "IN USE"])];
-    cache.extend(usage.build_cache.iter().map(|item| {
+    });
+    let volumes = section(&["VOLUME NAME", "LINKS", "SIZE"], "Volumes", &|volume| {
+        let usage = &volume["UsageData"];
+        vec![text(&volume["Name"]), bytes(&usage["RefCount"]).to_string(), human::size(bytes(&usage["Size"]))]
+    });
+    let cache = section(&["CACHE ID", "SIZE", "CREATED", "LAST USED", "IN USE"], "BuildCache", &|item| {
         vec![
-            human::short_id(&item.id).to_owned(),
-            human::size(item.size_bytes),
-            view::ago(item.created_ns, now),
-            view::ago(item.last_used_ns, now),
-            item.in_use.to_string(),
+            human::short_id(&text(&item["ID"])).to_owned(),
+            human::size(bytes(&item["Size"])),
+            since(&item["CreatedAt"]),
+            since(&item["LastUsedAt"]),
+            (item["InUse"] == true).to_string(),
         ]
-    }));
+    });
     format!(
-        "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\nBuild cache usage:\n\n{}",
-        table::render(&images),
-        table::render(&containers),
-        table::render(&volumes),
-        table::render(&cache),
+        "Images space usage:\n\n{images}\nContainers space usage:\n\n{containers}\nLocal Volumes space usage:\n\n{volumes}\nBuild cache usage:\n\n{cache}"
     )
 }
 
@@ -165,7 +181,6 @@ pub fn prune(context: &mut Context, invocation: Invocation) -> Outcome {
     if !confirm(&warning, args.force) {
         return Ok(ExitCode::FAILURE);
     }
-    let engine = context.engine()?;
     let mut reclaimed = 0;
     let mut deleted = |heading: &str, lines: Vec<String>, bytes: u64| {
         reclaimed += bytes;
@@ -173,22 +188,22 @@ pub fn prune(context: &mut Context, invocation: Invocation) -> Outcome {
             print(&format!("Deleted {heading}:\n{}\n\n", lines.join("\n")));
         }
     };
-    let containers = engine.prune_containers(&filters)?;
+    let containers = elsewhere::prune(context, Unused::Containers, &filters)?;
     deleted("Containers", containers.containers, containers.reclaimed_bytes);
-    let networks = engine.network_prune(&filters)?;
+    let networks = elsewhere::prune(context, Unused::Networks, &filters)?;
     deleted("Networks", networks.networks, 0);
     if args.volumes {
-        let volumes = engine.volume_prune(&filters, false)?;
+        let volumes = elsewhere::prune(context, Unused::Volumes { all: false }, &filters)?;
         deleted("Volumes", volumes.volumes, volumes.reclaimed_bytes);
     }
-    let images = engine.prune_images(&filters, args.all)?;
+    let images = elsewhere::prune(context, Unused::Images { all: args.all }, &filters)?;
     images.skipped.iter().for_each(|damage| warn_of_damage(damage));
     let mut lines: Vec<_> = images.untagged.iter().map(|name| format!("untagged: {name}")).collect();
     lines.extend(images.images.iter().map(|id| format!("deleted: {id}")));
     deleted("Images", lines, images.reclaimed_bytes);
     // The build cache knows no labels; Docker leaves it alone when one is asked for.
     if !filters.has("label") && !filters.has("label!") {
-        let cache = engine.prune_build_cache(&filters, args.all)?;
+        let cache = elsewhere::prune(context, Unused::BuildCache { all: args.all }, &filters)?;
         deleted("build cache objects", cache.build_cache, cache.reclaimed_bytes);
     }
     print(&format!("Total reclaimed space: {}\n", human::size(reclaimed)));

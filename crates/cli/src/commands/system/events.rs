@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use engine::model::Filters;
 use engine::parse::timestamp_ns;
 use engine::time::{now_ns, rfc3339};
-use monitor::events::{Event, Window};
+use monitor::events::Window;
+use serde_json::Value;
 
-use crate::commands::{Invocation, Outcome, parse};
+use crate::commands::{Ended, Invocation, Outcome, parse};
 use crate::context::{Context, print};
+use crate::elsewhere;
 use crate::template::Template;
 
 /// Get real time events
@@ -38,19 +40,31 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let now = now_ns();
     let time = |text: &Option<String>| text.as_deref().map(|text| timestamp_ns(text, now)).transpose();
     let window = Window { since_ns: time(&args.since)?, until_ns: time(&args.until)? };
-    let stream = context.engine()?.events(window, Filters::parse(&args.filter)?)?;
-    for event in stream {
+    let filters = Filters::parse(&args.filter)?;
+    if let Some(remote) = context.remote()? {
+        let time = |ns: Option<i64>| ns.map(elsewhere::timestamp);
+        let call = remote
+            .get(&["events"])
+            .maybe("since", time(window.since_ns))
+            .maybe("until", time(window.until_ns));
+        let events = call.maybe("filters", elsewhere::filters(&filters)).stream()?;
+        events.each(|fields| show(&fields, template.as_ref()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for event in context.engine()?.events(window, filters)? {
         let event = event.map_err(|source| ReadError { source })?;
-        let line = match &template {
-            None => text(&event),
-            Some(template) => {
-                let fields = serde_json::from_str(&event.to_json()).unwrap_or_default();
-                template.render(&fields)?
-            }
-        };
-        print(&format!("{line}\n"));
+        show(&serde_json::from_str(&event.to_json()).unwrap_or_default(), template.as_ref())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn show(event: &Value, template: Option<&Template>) -> Result<(), Ended> {
+    let line = match template {
+        None => text(event),
+        Some(template) => template.render(event)?,
+    };
+    print(&format!("{line}\n"));
+    Ok(())
 }
 
 /// The event log could not be read on.
@@ -67,8 +81,12 @@ impl diag::Diagnose for ReadError {
 }
 
 /// `time type action id (key=value, ...)`, as Docker prints it.
-fn text(event: &Event) -> String {
-    let attributes: Vec<_> = event.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
+fn text(event: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let attributes = event["Actor"]["Attributes"].as_object().into_iter().flatten();
+    let attributes: Vec<_> = attributes.map(|(key, value)| format!("{key}={}", text(value))).collect();
     let details = if attributes.is_empty() { String::new() } else { format!(" ({})", attributes.join(", ")) };
-    format!("{} {} {} {}{details}", rfc3339(event.time_ns), event.kind, event.action, event.id)
+    let time = rfc3339(event["timeNano"].as_i64().unwrap_or_default());
+    let (kind, action, id) = (text(&event["Type"]), text(&event["Action"]), text(&event["Actor"]["ID"]));
+    format!("{time} {kind} {action} {id}{details}")
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use engine::model::VolumeSpec;
+use serde_json::json;
 
 use crate::commands::{Invocation, Outcome, parse, usage};
 use crate::context::{Context, print_line};
@@ -40,6 +41,13 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         driver_opts: map("-o, --opt", &args.opt)?,
         labels: labels(&args.label),
     };
+    if let Some(remote) = context.remote()? {
+        let body = json!({"Name": spec.name.unwrap_or_default(), "Driver": spec.driver.unwrap_or_default(),
+                          "DriverOpts": spec.driver_opts, "Labels": spec.labels});
+        let created = remote.post(&["volumes", "create"]).body(&body).json()?;
+        print_line(created["Name"].as_str().unwrap_or_default());
+        return Ok(ExitCode::SUCCESS);
+    }
     let volume = context.engine()?.volume_create(spec)?;
     print_line(&volume.name);
     Ok(ExitCode::SUCCESS)

@@ -2,13 +2,15 @@
 
 use std::process::ExitCode;
 
-use engine::model::{Filters, VolumeInfo};
+use engine::model::Filters;
+use engine::view;
 use serde_json::{Map, Value, json};
 
 use crate::commands::inspect::{Kind, of_kind};
 use crate::commands::{Invocation, Outcome, parse};
 use crate::context::{Context, print};
-use crate::output::listing::{self, Column, column};
+use crate::elsewhere;
+use crate::output::listing::{self, Column, column, list};
 
 /// List volumes
 #[derive(clap::Parser)]
@@ -28,13 +30,21 @@ const COLUMNS: &[Column] = &[column("DRIVER", "Driver"), column("VOLUME NAME", "
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
-    let volumes = context.engine()?.volumes(&Filters::parse(&args.filter)?)?;
+    let filters = Filters::parse(&args.filter)?;
+    let volumes: Vec<Value> = match context.remote()? {
+        Some(remote) => {
+            let mut answer =
+                remote.get(&["volumes"]).maybe("filters", elsewhere::filters(&filters)).json()?;
+            list(answer["Volumes"].take())
+        }
+        None => context.engine()?.volumes(&filters)?.iter().map(view::volume).collect(),
+    };
     show(volumes, args.format, args.quiet)
 }
 
 /// Prints volumes, by name.
-pub fn show(mut volumes: Vec<VolumeInfo>, format: Option<String>, quiet: bool) -> Outcome {
-    volumes.sort_by(|a, b| a.name.cmp(&b.name));
+pub fn show(mut volumes: Vec<Value>, format: Option<String>, quiet: bool) -> Outcome {
+    volumes.sort_by(|a, b| a["Name"].as_str().cmp(&b["Name"].as_str()));
     let rows: Vec<_> = volumes.iter().map(row).collect();
     let format = match (format, quiet) {
         (None, true) => "{{.Name}}".to_owned(),
@@ -44,14 +54,14 @@ pub fn show(mut volumes: Vec<VolumeInfo>, format: Option<String>, quiet: bool) -
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(volume: &VolumeInfo) -> Map<String, Value> {
-    let labels: Vec<_> = volume.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+fn row(volume: &Value) -> Map<String, Value> {
+    let text = |key: &str| volume[key].as_str().unwrap_or_default().to_owned();
     let fields = [
-        ("Name", volume.name.clone()),
-        ("Driver", volume.driver.clone()),
-        ("Scope", "local".to_owned()),
-        ("Mountpoint", volume.mountpoint.display().to_string()),
-        ("Labels", labels.join(",")),
+        ("Name", text("Name")),
+        ("Driver", text("Driver")),
+        ("Scope", text("Scope")),
+        ("Mountpoint", text("Mountpoint")),
+        ("Labels", listing::pairs(&volume["Labels"])),
         ("Links", "N/A".to_owned()),
         ("Size", "N/A".to_owned()),
     ];

@@ -8,6 +8,7 @@ use crate::commands::many::each;
 use crate::commands::prompt::confirm;
 use crate::commands::{Invocation, Outcome, parse};
 use crate::context::{Context, print};
+use crate::elsewhere::{self, Unused};
 use crate::output::human;
 
 /// Remove one or more volumes
@@ -22,6 +23,10 @@ struct Args {
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
+    if let Some(remote) = context.remote()? {
+        let call = |name: &str| remote.delete(&["volumes", name]).flag("force", args.force);
+        return each(&args.volumes, |name| Ok(call(name).done()?));
+    }
     let engine = context.engine()?;
     each(&args.volumes, |name| Ok(engine.volume_remove(name, args.force)?))
 }
@@ -50,7 +55,7 @@ pub fn prune(context: &mut Context, invocation: Invocation) -> Outcome {
     if !confirm(warning, args.force) {
         return Ok(ExitCode::FAILURE);
     }
-    let pruned = context.engine()?.volume_prune(&filters, args.all)?;
+    let pruned = elsewhere::prune(context, Unused::Volumes { all: args.all }, &filters)?;
     if !pruned.volumes.is_empty() {
         print(&format!("Deleted Volumes:\n{}\n\n", pruned.volumes.join("\n")));
     }

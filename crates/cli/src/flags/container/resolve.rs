@@ -19,9 +19,11 @@ use crate::output::pull::{Place, progress};
 /// The image a container is made of, pulled first where the policy says so.
 pub struct WantedImage {
     name: String,
-    policy: PullPolicy,
+    pub policy: PullPolicy,
     /// Whether the container may begin before its layers are here.
-    is_lazy: bool,
+    pub is_lazy: bool,
+    /// Where progress is shown.
+    pub place: Place,
     options: PullOptions,
 }
 
@@ -89,6 +91,7 @@ impl ContainerFlags {
                 Some(word) => word.parse()?,
             },
             is_lazy: self.pull.as_deref() == Some("lazy"),
+            place,
             options: PullOptions { platform, progress: progress(place), ..PullOptions::default() },
         })
     }

@@ -142,7 +142,7 @@ fn process(config: wire::ContainerConfig, host: &mut wire::HostConfig, init: boo
     // An empty list is none; a list of one empty word takes the image's away.
     let argv = |argv: Option<wire::Argv>| argv.map(Vec::from).filter(|words| !words.is_empty());
     Ok(ProcessSpec {
-        entrypoint: argv(config.entrypoint).map(|words| if words == [""] { Vec::new() } else { words }),
+        entrypoint: argv(config.entrypoint),
         command: argv(config.cmd),
         env,
         unset_env,
