@@ -10,31 +10,32 @@ use super::document::Object;
 /// The members that say who somebody is; others, such as `email`, are kept as they are.
 const OURS: &[&str] = &["auth", "username", "password", "identitytoken", "registrytoken"];
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+/// Clients say `null` for what they do not have.
+#[derive(Deserialize)]
 struct Fields {
-    auth: String,
-    username: String,
-    password: String,
-    identitytoken: String,
-    registrytoken: String,
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+    registrytoken: Option<String>,
 }
 
 /// Reads an entry; `None` when it only says that a helper has the credentials.
 pub fn read(entry: &str) -> Result<Option<Credential>, &'static str> {
     let fields: Fields = serde_json::from_str(entry).map_err(|_| "it is no object of texts")?;
-    let (mut user, mut password) = (fields.username, fields.password);
-    if !fields.auth.is_empty() {
-        let decoded = STANDARD.decode(fields.auth.trim()).map_err(|_| "`auth` is not base64")?;
+    let given = [fields.auth, fields.username, fields.password, fields.identitytoken, fields.registrytoken];
+    let [auth, mut user, mut password, identity, registry] = given.map(Option::unwrap_or_default);
+    if !auth.is_empty() {
+        let decoded = STANDARD.decode(auth.trim()).map_err(|_| "`auth` is not base64")?;
         let pair = String::from_utf8(decoded).map_err(|_| "`auth` is not UTF-8")?;
         let (name, secret) = pair.split_once(':').ok_or("`auth` has no colon")?;
         // Old versions of Docker padded the secret.
         (user, password) = (name.to_owned(), secret.trim_matches('\0').to_owned());
     }
-    Ok(if !fields.registrytoken.is_empty() {
-        Some(Credential::RegistryToken(fields.registrytoken))
-    } else if !fields.identitytoken.is_empty() {
-        Some(Credential::IdentityToken { user, token: fields.identitytoken })
+    Ok(if !registry.is_empty() {
+        Some(Credential::RegistryToken(registry))
+    } else if !identity.is_empty() {
+        Some(Credential::IdentityToken { user, token: identity })
     } else if user.is_empty() && password.is_empty() {
         None
     } else {
@@ -74,6 +75,7 @@ mod tests {
         check(r#"{"auth":"YWxpY2U6YTpi"}"#, Ok(password("alice", "a:b")));
         check(r#"{"username":"u","password":"p"}"#, Ok(password("u", "p")));
         check("{}", Ok(None));
+        check(r#"{"username":null,"password":null,"auth":null}"#, Ok(None));
         check(r#"{"email":"a@b"}"#, Ok(None));
         check(r#"{"auth":"?"}"#, Err("`auth` is not base64"));
         check(r#"{"auth":"YWxpY2U="}"#, Err("`auth` has no colon"));
