@@ -67,6 +67,16 @@ fn websocket_client_attaches() {
 }
 
 #[test]
+fn docker_py_handles_networks_volumes_and_events() {
+    check(python("networks.py"));
+}
+
+#[test]
 fn dockerode_handles_images() {
     check(node("images.js"));
+}
+
+#[test]
+fn dockerode_handles_containers() {
+    check(node("containers.js"));
 }
