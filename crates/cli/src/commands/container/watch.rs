@@ -128,21 +128,22 @@ pub type Reading = (String, String, Stats);
 
 /// Readings of another engine: of the containers named, or of all.
 fn elsewhere(client: &Client, names: &[String], stopped_too: bool) -> Result<Vec<Reading>, Ended> {
-    let listed = match names.is_empty() {
-        true => list(client.get(&["containers", "json"]).flag("all", stopped_too).json()?),
-        false => Vec::new(),
+    let containers = match names {
+        [] => list(client.get(&["containers", "json"]).flag("all", stopped_too).json()?),
+        names => names.iter().map(|name| client.container(name)).collect::<Result<_, _>>()?,
     };
-    let listed = listed.iter().filter_map(|container| container["Id"].as_str());
     let mut readings = Vec::new();
-    for name in names.iter().map(String::as_str).chain(listed) {
-        let call = client.get(&["containers", name, "stats"]).query("stream", 0).query("one-shot", 1);
+    for container in containers {
+        // A reading of one moment does not say whose it is, in some versions of Docker's engine.
+        let id = container["Id"].as_str().unwrap_or_default();
+        let name = container["Name"].as_str().or_else(|| container["Names"][0].as_str()).unwrap_or_default();
+        let call = client.get(&["containers", id, "stats"]).query("stream", 0).query("one-shot", 1);
         let stats = match call.json() {
             // One that was removed since is no longer of interest.
             Err(error) if names.is_empty() && error.class() == Class::NotFound => continue,
             stats => stats?,
         };
-        let text = |key: &str| stats[key].as_str().unwrap_or_default().trim_start_matches('/').to_owned();
-        readings.push((text("id"), text("name"), reading(&stats)));
+        readings.push((id.to_owned(), name.trim_start_matches('/').to_owned(), reading(&stats)));
     }
     Ok(readings)
 }
