@@ -8,8 +8,9 @@ use crate::model::{Filters, FiltersError, ImageInspect, ImageSummary, ListOption
 use crate::rootfs;
 use diag::{Class, Diagnose};
 use image::{
-    Image, ImportError, ImportOptions, ListedImage, LoadError, Loaded, PlatformImage, PullError, PullOptions,
-    PullPolicy, Pulled, PushError, PushOptions, Pushed, Registries, ResolveError, SaveError, SaveOptions,
+    Copied, CopyError, CopyOptions, Image, ImportError, ImportOptions, ListedImage, LoadError, Loaded, Place,
+    PlatformImage, PullError, PullOptions, PullPolicy, Pulled, PushError, PushOptions, Pushed, Registries,
+    ResolveError, SaveError, SaveOptions,
 };
 use oci::image::Platform;
 use oci::{Digest, Reference};
@@ -19,7 +20,7 @@ use std::error::Error as _;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use store::db::images::{self, ImageRecord};
@@ -287,6 +288,44 @@ impl Engine {
         self.images().save(names, output, options)?;
         names.iter().for_each(|name| self.emit(&events::image(name, name, "save")));
         Ok(())
+    }
+
+    /// Writes the images `names` to an OCI layout in `directory`.
+    ///
+    /// # Errors
+    /// [`SaveError`].
+    pub fn image_save_layout(
+        &self,
+        names: &[String],
+        directory: &Path,
+        options: &SaveOptions,
+    ) -> Result<(), SaveError> {
+        self.images().save_layout(names, directory, options)?;
+        names.iter().for_each(|name| self.emit(&events::image(name, name, "save")));
+        Ok(())
+    }
+
+    /// Copies what `from` stands for to `to`. What comes here is loaded, and what goes from here is saved, as events have it.
+    ///
+    /// # Errors
+    /// [`CopyError`]; the name `to` then stands for what it stood for before.
+    pub fn image_copy(
+        &self,
+        client: &Client,
+        (from, to): (&Place, &Place),
+        options: &CopyOptions,
+    ) -> Result<Copied, CopyError> {
+        let copied = self.images().copy(client, (from, to), options)?;
+        if let Place::Local(name) = from {
+            self.emit(&events::image(name, name, "save"));
+        }
+        if let Place::Local(name) = to {
+            self.settle();
+            // Somebody may have removed it since.
+            let id = self.images().look_up(name).map_or_else(|_| name.clone(), |it| it.record.id.to_string());
+            self.emit(&events::image(&id, &id, "load"));
+        }
+        Ok(copied)
     }
 
     /// What a registry's index, Docker Hub's unless `term` begins with another one, finds for `term`: the most starred first.

@@ -35,6 +35,50 @@ fn events_tell_what_happened() {
 }
 
 #[test]
+fn events_tell_what_happened_to_images() {
+    let world = world();
+    let id = world.inspect("busybox", "{{.Id}}");
+    let tree = testkit::busybox_tar();
+    let commands: [(&[&str], &str); 9] = [
+        (&["import", &tree.to_string_lossy(), "imported"], "import sha256:"),
+        (&["save", "-o", "archive.tar", "busybox"], "save busybox"),
+        (&["save", "--format", "oci-dir", "-o", "layout", "busybox"], "save busybox"),
+        (&["load", "-i", "archive.tar"], &format!("load {id}")),
+        (&["image", "copy", "oci:layout", "copied"], &format!("load {id}")),
+        (&["image", "copy", "busybox", "oci:other"], "save busybox"),
+        (&["tag", "busybox", "again"], &format!("tag {id}")),
+        (&["rmi", "again"], "untag again:latest"),
+        (&["rmi", "-f", "imported"], "untag imported:latest\ndelete sha256:"),
+    ];
+    let told = || {
+        let args = [
+            "events",
+            "--since",
+            "10m",
+            "--until",
+            "0s",
+            "--filter",
+            "type=image",
+            "--format",
+            "{{.Action}} {{.Actor.ID}}",
+        ];
+        world.hull(args).success().stdout
+    };
+    let mut before = told();
+    for (command, expected) in commands {
+        world.hull(command).success();
+        let now = told();
+        let new = now.strip_prefix(&before).expect("events are appended");
+        assert!(new.starts_with(expected), "{command:?}: {new}");
+        before = now;
+    }
+    // What fails is not told of.
+    world.hull(["load", "-i", "missing.tar"]).status(1);
+    world.hull(["image", "copy", "missing", "oci:third"]).status(1);
+    assert_eq!(told(), before);
+}
+
+#[test]
 fn df_counts_and_prune_removes() {
     let world = world();
     world.hull(["run", "--name", "old", "busybox", "true"]).success();

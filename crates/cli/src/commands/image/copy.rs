@@ -54,7 +54,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         platforms,
         progress: if args.quiet { Arc::new(SilentPush) } else { Arc::new(Lines::of_copy()) },
     };
-    let copied = context.engine()?.images().copy(context.registry()?, (&from, &to), &options)?;
+    let copied = context.engine()?.image_copy(context.registry()?, (&from, &to), &options)?;
     print_line(match args.quiet {
         true => copied.digest.to_string(),
         false => format!("digest: {} size: {}", copied.digest, copied.size),

@@ -199,7 +199,7 @@ pub fn save(context: &mut Context, invocation: Invocation) -> Outcome {
                 return Err(usage(&invocation.path, "--format oci-dir needs the -o flag"));
             };
             let options = SaveOptions { platform, ..SaveOptions::default() };
-            engine.images().save_layout(&args.images, directory, &options)?;
+            engine.image_save_layout(&args.images, directory, &options)?;
             return Ok(ExitCode::SUCCESS);
         }
     };
