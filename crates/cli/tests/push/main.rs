@@ -3,6 +3,7 @@
 mod cache;
 mod copy;
 mod failures;
+mod interrupted;
 mod manifest;
 mod multi;
 mod push;
