@@ -36,7 +36,7 @@ fn an_image_is_built_named_and_run() {
     {
         assert!(first.stderr.contains(line), "{line}\n{}", first.stderr);
     }
-    assert!(first.stderr.contains("naming to docker.io/library/two:latest done"), "{}", first.stderr);
+    assert!(first.stderr.contains("naming to docker.io/library/two:latest"), "{}", first.stderr);
     assert_eq!(printed(&api, "two", &["cat", "/made"]), "built");
     assert_eq!(printed(&api, "other:1", &["cat", "/made"]), "built");
 
