@@ -75,25 +75,31 @@ impl Engine {
         for volume in &mut volumes {
             volume.size_bytes = Some(crate::usage::tree_bytes(&volume.mountpoint));
         }
-        let (rows, cached) = self
-            .store()
-            .database()
-            .read(|reader| Ok::<_, DatabaseError>((layers::list(reader)?, build_cache::list(reader)?)))?;
+        let rows: Result<_, DatabaseError> = self.store().database().read(layers::list);
+        Ok(DiskUsage {
+            layers_bytes: rows?.iter().map(|row| row.size).sum(),
+            images,
+            containers,
+            volumes,
+            build_cache: self.build_cache()?,
+        })
+    }
+
+    /// What the build cache has.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn build_cache(&self) -> Result<Vec<UsageItem>, DiskError> {
         let in_images = self.layers_of_images()?;
-        let build_cache = cached.into_iter().map(|row| UsageItem {
+        let cached: Result<_, DatabaseError> = self.store().database().read(build_cache::list);
+        let item = |row: build_cache::CacheRecord| UsageItem {
             in_use: row.diff_id.is_some_and(|layer| in_images.contains(&layer)),
             id: row.key,
             size_bytes: row.size,
             created_ns: row.created_ns,
             last_used_ns: row.used_ns,
-        });
-        Ok(DiskUsage {
-            layers_bytes: rows.iter().map(|row| row.size).sum(),
-            images,
-            containers,
-            volumes,
-            build_cache: build_cache.collect(),
-        })
+        };
+        Ok(cached?.into_iter().map(item).collect())
     }
 
     fn layers_of_images(&self) -> Result<HashSet<oci::DiffId>, DatabaseError> {

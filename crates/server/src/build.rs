@@ -3,6 +3,7 @@
 //! ```text
 //! client ──POST /session (h2c)──▶ session    the client serves: its files, secrets, credentials, agents
 //!        ──POST /grpc (h2c)─────▶ control    Solve: what is to become of a build; Status: what it tells
+//!                                            DiskUsage, Prune: what the builder keeps
 //!                                 gateway    Solve: what is to be built; Return: that this was all
 //! ```
 //!
@@ -20,6 +21,7 @@ mod grpc;
 mod journal;
 mod session;
 mod solve;
+mod usage;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -63,6 +63,55 @@ pub struct SolveResponse {
 }
 
 #[derive(Clone, PartialEq, Message)]
+pub struct DiskUsageRequest {
+    #[prost(string, repeated, tag = "1")]
+    pub filter: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct DiskUsageResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub record: Vec<UsageRecord>,
+}
+
+/// Something that is kept for builds to come.
+#[derive(Clone, PartialEq, Message)]
+pub struct UsageRecord {
+    #[prost(string, tag = "1")]
+    pub id: String,
+    #[prost(bool, tag = "3")]
+    pub in_use: bool,
+    /// Bytes.
+    #[prost(int64, tag = "4")]
+    pub size: i64,
+    #[prost(message, optional, tag = "6")]
+    pub created_at: Option<Timestamp>,
+    #[prost(message, optional, tag = "7")]
+    pub last_used_at: Option<Timestamp>,
+    #[prost(string, tag = "10")]
+    pub record_type: String,
+}
+
+/// What of it is to go.
+#[derive(Clone, PartialEq, Message)]
+pub struct PruneRequest {
+    #[prost(string, repeated, tag = "1")]
+    pub filter: Vec<String>,
+    #[prost(bool, tag = "2")]
+    pub all: bool,
+    /// What was used in these last nanoseconds stays.
+    #[prost(int64, tag = "3")]
+    pub keep_duration_ns: i64,
+    /// Bytes, like the next two.
+    #[prost(int64, tag = "4")]
+    pub reserved_space: i64,
+    #[prost(int64, tag = "5")]
+    pub max_used_space: i64,
+    #[prost(int64, tag = "6")]
+    pub min_free_space: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
 pub struct StatusRequest {
     #[prost(string, tag = "1")]
     pub reference: String,

@@ -312,6 +312,26 @@ fn further_contexts_are_directories_and_images() {
 }
 
 #[test]
+fn the_cache_is_listed_and_pruned() {
+    let api = with_buildx();
+    api.world.file("kept/Dockerfile", "FROM busybox\nRUN dd if=/dev/zero of=/kept bs=1M count=3\n");
+    build(&api, "kept", &[]).success();
+    let used = api.docker(["buildx", "du"]).success();
+    assert!(used.stdout.contains("3.146MB"), "{used}");
+    // What an image has is kept, and so is what was used a moment ago.
+    for flags in [&[][..], &["--all", "--filter", "until=1h"]] {
+        let pruned = api.docker([&["buildx", "prune", "-f"], flags].concat()).success();
+        assert!(pruned.stdout.contains("Total:\t0B"), "{pruned}");
+    }
+    let pruned = api.docker(["buildx", "prune", "-f", "--all"]).success();
+    assert!(pruned.stdout.contains("Total:\t3.146MB"), "{pruned}");
+    assert!(api.docker(["buildx", "du"]).success().stdout.contains("Total:\t\t0B"));
+    build(&api, "kept", &[]).success();
+    let refused = api.docker(["buildx", "prune", "-f", "--keep-storage", "1GB"]).status(1);
+    assert!(refused.stderr.contains("not by size"), "{refused}");
+}
+
+#[test]
 fn limits_and_the_name_of_the_host() {
     let api = with_buildx();
     api.world.file("limits/Dockerfile", "FROM busybox\nRUN (ulimit -n; hostname) > /told\n");

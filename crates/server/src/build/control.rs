@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::grpc::{self, Messages, failure};
 use super::solve::{self, Solved};
-use super::{Build, CONTROL, export, session, version, worker};
+use super::{Build, CONTROL, export, session, usage, version, worker};
 use crate::State;
 use crate::reply::Response;
 
@@ -51,6 +51,20 @@ pub async fn call(state: Arc<State>, method: &str, headers: &HeaderMap, mut mess
             }
             Err(status) => grpc::answer::<Opaque>(Err(status)),
         },
+        "DiskUsage" => grpc::answer(match messages.single().await {
+            Ok(request) => usage::disk_usage(state, request).await,
+            Err(status) => Err(status),
+        }),
+        "Prune" => {
+            let pruned = match messages.single().await {
+                Ok(request) => usage::prune(state, request).await,
+                Err(status) => Err(status),
+            };
+            match pruned {
+                Ok(records) => grpc::messages(futures_util::stream::iter(records.into_iter().map(Ok))),
+                Err(status) => grpc::answer::<Opaque>(Err(status)),
+            }
+        }
         "ListWorkers" => grpc::answer(Ok(ListWorkersResponse { record: vec![worker()] })),
         "Info" => grpc::answer(Ok(InfoResponse { buildkit_version: Some(version()) })),
         "Session" => match session::id(headers) {
