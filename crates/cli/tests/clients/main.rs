@@ -56,6 +56,14 @@ fn node(program: &str) -> Command {
     command
 }
 
+/// The program of `tests/clients/rust`, which is built first.
+fn rust() -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["run", "--quiet", "--locked", "--manifest-path"]).arg(programs().join("rust/Cargo.toml"));
+    command.arg("--target-dir").arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients"));
+    command
+}
+
 #[test]
 fn docker_py_handles_images() {
     check(python("images.py"));
@@ -79,4 +87,9 @@ fn dockerode_handles_images() {
 #[test]
 fn dockerode_handles_containers() {
     check(node("containers.js"));
+}
+
+#[test]
+fn bollard_and_testcontainers_for_rust() {
+    check(rust());
 }
