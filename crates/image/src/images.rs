@@ -117,6 +117,14 @@ impl<'a> Images<'a> {
     /// # Errors
     /// [`ResolveError::NotFound`] in Docker's words; [`ResolveError::Reference`] when `name` cannot be a name.
     pub fn look_up(&self, name: &str) -> Result<ListedImage, ResolveError> {
+        match self.look_up_now(name)? {
+            // Somebody may have removed it since its rows were read.
+            listed if listed.config.is_err() => self.look_up_now(name),
+            listed => Ok(listed),
+        }
+    }
+
+    fn look_up_now(&self, name: &str) -> Result<ListedImage, ResolveError> {
         let (record, references) = self.store.database().read(|reader| {
             let record = find(reader, name)?;
             let references = db::images::references_of(reader, &record.id)?;
