@@ -22,8 +22,13 @@ use sys::event::{PollFlags, poll_one};
 pub enum ControlError {
     #[error(transparent)]
     Lookup(#[from] LookupError),
-    #[error("cannot {action} container: {name}: container {id} is not running")]
-    NotRunning { action: &'static str, name: String, id: ContainerId },
+    #[error("container {id} is not running")]
+    NotRunning { id: ContainerId },
+    #[error("cannot kill container: {name}: container {id} is not running")]
+    NotKilled { name: String, id: ContainerId },
+    /// The container's monitor says why.
+    #[error(transparent)]
+    Refused(RequestError),
     #[error("You cannot attach to a stopped container, start it first")]
     AttachStopped { name: String },
     #[error("You cannot attach to a paused container, unpause it first")]
@@ -34,7 +39,7 @@ pub enum ControlError {
     Invalid(#[from] InvalidSpec),
     #[error("Renaming a container with the same name as its current name: {name}")]
     SameName { name: String },
-    #[error(transparent)]
+    #[error("Error when allocating new name")]
     Name(#[from] NameError),
     #[error(transparent)]
     Start(#[from] StartError),
@@ -44,9 +49,11 @@ impl Diagnose for ControlError {
     fn class(&self) -> Class {
         match self {
             Self::Lookup(error) => error.class(),
-            Self::NotRunning { .. } | Self::AttachStopped { .. } | Self::AttachPaused { .. } => {
-                Class::Conflict
-            }
+            Self::NotRunning { .. }
+            | Self::NotKilled { .. }
+            | Self::AttachStopped { .. }
+            | Self::AttachPaused { .. } => Class::Conflict,
+            Self::Refused(source) => source.class(),
             Self::Monitor { source, .. } => source.class(),
             Self::Invalid(error) => error.class(),
             Self::SameName { .. } => Class::Invalid,
@@ -59,6 +66,7 @@ impl Diagnose for ControlError {
         match self {
             Self::Lookup(error) => error.hint(),
             Self::AttachStopped { name } => Some(format!("`start --attach {name}` starts it and attaches")),
+            Self::Refused(source) => source.hint(),
             Self::Monitor { source, .. } => source.hint(),
             Self::Name(error) => error.hint(),
             Self::Start(error) => error.hint(),
@@ -110,13 +118,17 @@ impl Engine {
     pub fn kill(&self, name: &str, signal: &str) -> Result<(), ControlError> {
         let number = signal::number(signal)?;
         let container = self.find(name)?;
-        self.on_running("kill", &container, |monitor| {
+        let killed = self.on_running("kill", &container, |monitor| {
             monitor.kill(number)?;
             // A process that is stuck in the kernel outlives this, and ends once it comes out. One that has ended has no monitor to ask.
             if number == SIGKILL && monitor.begin_wait().is_ok() {
                 let _ = poll_one(monitor.as_fd(), PollFlags::IN, Some(DYING));
             }
             Ok(())
+        });
+        killed.map_err(|error| match error {
+            ControlError::NotRunning { id } => ControlError::NotKilled { name: container.name.clone(), id },
+            error => error,
         })
     }
 
@@ -223,8 +235,8 @@ impl Engine {
     /// [`ControlError::Name`] when it is taken.
     pub fn rename(&self, name: &str, new: &str) -> Result<(), ControlError> {
         let new = new.strip_prefix('/').unwrap_or(new);
-        validate::container_name(new)?;
         let (container, lock) = self.find_locked(name)?;
+        validate::container_name(new)?;
         if container.name == new {
             return Err(ControlError::SameName { name: container.name });
         }
@@ -267,8 +279,9 @@ impl Engine {
             Ok(()) => Ok(()),
             Err(RequestError::NotRunning { .. }) => {
                 let _ = self.is_active(container)?;
-                Err(ControlError::NotRunning { action, name, id })
+                Err(ControlError::NotRunning { id })
             }
+            Err(source @ RequestError::Refused(_)) => Err(ControlError::Refused(source)),
             Err(source) => Err(ControlError::Monitor { action, name, source }),
         }
     }

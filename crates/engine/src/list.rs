@@ -88,10 +88,14 @@ impl Engine {
                 continue;
             }
             let summary = self.summary(container, &observed, state);
-            let published =
-                |wanted: &str| summary.ports.iter().any(|port| port_matches(&port.container, wanted));
+            // As Docker has it, one is about the host's ports and the other about the container's.
+            let published = |wanted: &str| {
+                let on_host = |port: &PublishedPort| Port { number: port.host_port, ..port.container };
+                summary.ports.iter().any(|port| port_matches(&on_host(port), wanted))
+            };
             let exposed = |wanted: &str| {
-                published(wanted) || summary.exposed.iter().any(|port| port_matches(port, wanted))
+                let ports = summary.ports.iter().map(|port| &port.container).chain(&summary.exposed);
+                ports.into_iter().any(|port| port_matches(port, wanted))
             };
             if !filters.any("publish", published) || !filters.any("expose", exposed) {
                 continue;
@@ -101,6 +105,7 @@ impl Engine {
                 break;
             }
         }
+        self.add_gateways(found.iter_mut().map(|summary| &mut summary.networks))?;
         if options.size {
             for summary in &mut found {
                 // One that has been removed since has none any more.
@@ -146,7 +151,7 @@ impl Engine {
         let mut networks = self.endpoint_infos(&container, running);
         if running {
             add_endpoint_ids(&mut networks, &run_dir);
-            self.add_gateways(&mut networks)?;
+            self.add_gateways([&mut networks])?;
         }
         let own_users = (observed.state.pid != 0).then_some(observed.state.first_id.is_some());
         let log = container.doc.spec.log.driver.as_deref() != Some("none");
@@ -261,16 +266,24 @@ impl Engine {
         infos
     }
 
-    fn add_gateways(&self, infos: &mut BTreeMap<String, EndpointInfo>) -> Result<(), LookupError> {
-        if infos.values().all(|info| info.address.is_none()) {
+    /// Completes the endpoints of containers by what is known of their networks.
+    fn add_gateways<'i>(
+        &self,
+        containers: impl IntoIterator<Item = &'i mut BTreeMap<String, EndpointInfo>>,
+    ) -> Result<(), LookupError> {
+        let endpoints = containers.into_iter().flatten().filter(|(_, info)| info.address.is_some());
+        let mut endpoints = endpoints.peekable();
+        if endpoints.peek().is_none() {
             return Ok(());
         }
-        let rows = self.store().database().read(networks::list)?;
-        for row in rows {
-            if let Some(info) = infos.get_mut(&row.name) {
-                let doc = NetworkDoc::from_json(&row.name, &row.record)?;
-                info.prefix = doc.subnet.prefix();
-                info.gateway = Some(doc.gateway);
+        let mut known = HashMap::new();
+        for row in self.store().database().read(networks::list)? {
+            let doc = NetworkDoc::from_json(&row.name, &row.record)?;
+            known.insert(row.name, (doc.subnet.prefix(), doc.gateway));
+        }
+        for (name, info) in endpoints {
+            if let Some((prefix, gateway)) = known.get(name) {
+                (info.prefix, info.gateway) = (*prefix, Some(*gateway));
             }
         }
         Ok(())

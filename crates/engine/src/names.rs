@@ -7,6 +7,19 @@ pub fn is_valid(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }
 
+/// Why `name` cannot be a volume's, in Docker's words.
+pub(crate) fn invalid_volume(name: &str) -> String {
+    if name.len() == 1 {
+        return format!(
+            "create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        );
+    }
+    format!(
+        "create {name}: {name:?} includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are \
+         allowed. If you intended to pass a host directory, use absolute path"
+    )
+}
+
 const MOODS: [&str; 64] = [
     "admiring",
     "agitated",

@@ -44,9 +44,9 @@ const NAMES: [(&str, i32); 36] = [
 /// The number of a signal given by number or by name, with or without `SIG`; also `RTMIN+n` and `RTMAX-n`.
 ///
 /// # Errors
-/// Docker's `Invalid signal: x`.
+/// Docker's `invalid signal: x`.
 pub fn number(text: &str) -> Result<i32, InvalidSpec> {
-    let invalid = || InvalidSpec::new(format!("Invalid signal: {text}"));
+    let invalid = || InvalidSpec::new(format!("invalid signal: {text}"));
     if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
         return text.parse().ok().filter(|n| (1..=64).contains(n)).ok_or_else(invalid);
     }

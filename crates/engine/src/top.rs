@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 pub enum TopError {
     #[error(transparent)]
     Lookup(#[from] LookupError),
-    #[error("Container {id} is not running")]
+    #[error("container {id} is not running")]
     NotRunning { id: ContainerId },
     #[error("cannot read the control group of container {name}")]
     Cgroup { name: String, source: CgroupError },

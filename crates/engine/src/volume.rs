@@ -31,10 +31,7 @@ pub enum VolumeError {
     NotFound { name: String },
     #[error("remove {name}: volume is in use - [{}]", holders.join(", "))]
     InUse { name: String, holders: Vec<String> },
-    #[error(
-        "create {name}: {name:?} includes invalid characters for a local volume name, only \
-         \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed"
-    )]
+    #[error("{}", crate::names::invalid_volume(name))]
     Name { name: String },
     #[error("create {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found")]
     Driver { name: String, driver: String },

@@ -68,6 +68,8 @@ enum Wish {
     None,
     /// To stay down; the restart policy does not apply.
     Stop,
+    /// To stay down, by who killed it: nobody has it stopped.
+    Kill,
     /// To be launched again at once.
     Restart,
 }
@@ -338,6 +340,7 @@ impl Supervisor {
             Phase::Running(run) if run.kill_at.is_some_and(|at| now >= at) => {
                 run.kill_at = None;
                 let _ = run.process.kill(SIGKILL);
+                self.event("kill", &[("signal", SIGKILL.to_string())]);
             }
             Phase::Waiting(until) if now >= *until => self.relaunch(true),
             _ => {}

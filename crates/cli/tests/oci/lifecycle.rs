@@ -56,7 +56,7 @@ fn signals_have_names_and_numbers() {
         bundle.oci(["kill", "box"].into_iter().chain(signal)).success();
         assert_eq!(bundle.wait_for(bundle.inside("got")).trim(), expected, "{signal:?}");
     }
-    bundle.oci(["kill", "box", "SIGNOTHING"]).status(1).says("Invalid signal");
+    bundle.oci(["kill", "box", "SIGNOTHING"]).status(1).says("invalid signal");
 }
 
 #[test]

@@ -310,9 +310,9 @@ fn mounts(mounts: &[Mount]) -> Checked {
                     source.display()
                 )
             })?,
-            MountKind::Volume { name: Some(name), .. } => refuse_if(!names::is_valid(name), || {
-                format!("create {name}: {name:?} includes invalid characters for a local volume name")
-            })?,
+            MountKind::Volume { name: Some(name), .. } => {
+                refuse_if(!names::is_valid(name), || names::invalid_volume(name))?;
+            }
             _ => {}
         }
     }
@@ -399,7 +399,9 @@ fn health(check: &HealthSpec) -> Checked {
 fn log(spec: &ContainerSpec) -> Checked {
     let driver = spec.log.driver.as_deref().unwrap_or("json-file");
     if !matches!(driver, "json-file" | "local" | "none") {
-        return Err(InvalidSpec::new(format!("logger: no log driver named '{driver}' is registered")));
+        return Err(InvalidSpec::new(format!(
+            "error looking up logging plugin {driver}: plugin {driver:?} not found"
+        )));
     }
     for (key, value) in &spec.log.options {
         let invalid = || InvalidSpec::new(format!("invalid value for log option {key}: {value}"));
@@ -443,7 +445,7 @@ mod tests {
             },
             "can't create 'AutoRemove' container with restart policy",
         );
-        check(|s| s.process.stop_signal = Some("WAT".into()), "Invalid signal: WAT");
+        check(|s| s.process.stop_signal = Some("WAT".into()), "invalid signal: WAT");
         check(|s| s.isolation.cap_add = vec!["FOO".into()], "invalid CapAdd: unknown capability: \"FOO\"");
         check(|s| s.limits.memory_bytes = Some(1), "Minimum memory limit allowed is 6MB");
         check(

@@ -26,7 +26,7 @@ pub enum NetworkError {
     PredefinedCreate { name: String },
     #[error("invalid network name {name:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
     Name { name: String },
-    #[error("could not find plugin {driver} in v1 plugin registry: plugin not found")]
+    #[error("plugin {driver:?} not found")]
     Driver { driver: String },
     #[error("network option {option} is not supported yet")]
     Option { option: String },

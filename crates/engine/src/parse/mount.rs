@@ -334,10 +334,7 @@ fn volume_name(name: &str) -> Result<(), FlagError> {
     if crate::names::is_valid(name) {
         return Ok(());
     }
-    Err(FlagError::new(format!(
-        "create {name}: {name:?} includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are \
-         allowed. If you intended to pass a host directory, use absolute path"
-    )))
+    Err(FlagError::new(crate::names::invalid_volume(name)))
 }
 
 #[cfg(test)]

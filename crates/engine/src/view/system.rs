@@ -148,6 +148,12 @@ pub fn stats(container: &ContainerInspect, now: &Stats, before: &Stats) -> Value
         "blkio_stats": {
             "io_service_bytes_recursive": [operation("read", now.block.read_bytes), operation("write", now.block.write_bytes)],
             "io_serviced_recursive": [],
+            "io_queue_recursive": [],
+            "io_service_time_recursive": [],
+            "io_wait_time_recursive": [],
+            "io_merged_recursive": [],
+            "io_time_recursive": [],
+            "sectors_recursive": [],
         },
         "cpu_stats": cpu(now),
         "id": container.id.as_str(),

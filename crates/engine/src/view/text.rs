@@ -99,9 +99,13 @@ pub fn ports(entries: &Value) -> String {
     parts.join(", ")
 }
 
-/// The COMMAND column before it is cut: arguments joined by spaces.
+/// The COMMAND column before it is cut: the program and its arguments, those that have spaces in quotes.
 pub fn command(argv: &[String]) -> String {
-    argv.join(" ")
+    let shown = argv.iter().enumerate().map(|(at, word)| match word.contains(' ') && at > 0 {
+        true => format!("'{word}'"),
+        false => word.clone(),
+    });
+    shown.collect::<Vec<_>>().join(" ")
 }
 
 /// `0.0.0.0`, which Docker shows for a port published on every address.
@@ -111,6 +115,13 @@ pub(crate) const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn arguments_with_spaces_are_quoted() {
+        let command = |words: &[&str]| command(&words.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(command(&["a b", "-c", "echo it"]), "a b -c 'echo it'");
+        assert_eq!(command(&["a"]), "a");
+    }
 
     #[test]
     fn durations_are_dockers() {

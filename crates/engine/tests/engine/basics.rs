@@ -161,12 +161,16 @@ fn events_tell_a_life() {
     world.ready("life", 1);
     world.engine.stop("life", &Default::default()).unwrap();
     world.engine.restart("life", &Default::default()).unwrap();
+    // Who kills it has it stay down, and does not stop it.
+    world.engine.kill("life", "KILL").unwrap();
+    world.engine.start("life").unwrap();
     world.engine.remove("life", &RemoveOptions { force: true, volumes: false }).unwrap();
     let window = monitor::events::Window { since_ns: Some(0), until_ns: Some(engine::time::now_ns()) };
     let filters = Filters::parse(["container=life", "label=tier=test"]).unwrap();
     let actions: Vec<String> =
         world.engine.events(window, filters).unwrap().map(|event| event.unwrap().action).collect();
-    assert_eq!(actions.join(" "), "create start kill die stop start restart kill die stop destroy");
+    let expected = "create start kill die stop start restart kill die start kill die stop destroy";
+    assert_eq!(actions.join(" "), expected);
 }
 
 fn many_at_once() {

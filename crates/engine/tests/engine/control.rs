@@ -61,7 +61,7 @@ fn kill_and_wait() {
     let error = engine.kill("victim", "TERM").unwrap_err();
     let id = engine.inspect("victim").unwrap().id;
     assert_eq!(error.to_string(), format!("cannot kill container: victim: container {id} is not running"));
-    assert_eq!(engine.kill("victim", "WAT").unwrap_err().to_string(), "Invalid signal: WAT");
+    assert_eq!(engine.kill("victim", "WAT").unwrap_err().to_string(), "invalid signal: WAT");
 }
 
 fn pause_freezes() {

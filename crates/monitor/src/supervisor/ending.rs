@@ -60,7 +60,7 @@ impl Supervisor {
             self.event("oom", &[]);
         }
         let delay = match self.wish {
-            Wish::Stop => None,
+            Wish::Stop | Wish::Kill => None,
             Wish::Restart => Some(Duration::ZERO),
             Wish::None => {
                 let (ran, count) = (run.started.elapsed(), self.state.restart_count);

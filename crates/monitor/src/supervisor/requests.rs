@@ -140,8 +140,9 @@ impl Supervisor {
                 let signal = options.signal.unwrap_or(self.plan.stop_signal);
                 let timeout = options.timeout_s.unwrap_or(self.plan.stop_timeout_s);
                 let _ = run.process.kill(signal);
-                // A second request may shorten the time, or lengthen it.
-                let timeout = u64::try_from(timeout).ok().map(Duration::from_secs);
+                // A second request may shorten the time, or lengthen it. Nothing needs killing twice.
+                let timeout = u64::try_from(timeout).ok().filter(|_| signal != SIGKILL);
+                let timeout = timeout.map(Duration::from_secs);
                 run.kill_at = timeout.map(|timeout| Instant::now() + timeout);
                 // A frozen container gets no signal until it thaws.
                 if self.state.status == Status::Paused {
@@ -179,7 +180,9 @@ impl Supervisor {
         })?;
         // As in Docker: who kills a container does not want it back.
         if signal == SIGKILL || signal == self.plan.stop_signal {
-            self.wish = Wish::Stop;
+            if self.wish != Wish::Stop {
+                self.wish = Wish::Kill;
+            }
             self.state.stopped_by_user = true;
             if self.state.status == Status::Paused {
                 self.unpause()?;

@@ -32,7 +32,11 @@ pub async fn create(mut request: Request) -> Result<Response, Refusal> {
             if !wanted.is_empty() {
                 engine.image_ensure(&wanted, PullPolicy::Never, &image::PullOptions::default())?;
             }
-            Ok(engine.create(spec)?)
+            // Of whatever else is not there they must not be told the same, or they pull for nothing.
+            engine.create(spec).map_err(|error| match Refusal::from(error) {
+                refusal if refusal.status == StatusCode::NOT_FOUND => Refusal::invalid(refusal.message),
+                refusal => refusal,
+            })
         })
         .await?;
     let body = json!({"Id": created.id.as_str(), "Warnings": created.warnings});
