@@ -145,24 +145,12 @@ impl Api {
 
     /// A request with further header lines and a body, answered to its end.
     pub fn request(&self, method: &str, target: &str, headers: &str, body: &[u8]) -> Answer {
-        let mut stream = self.begin(method, target, &format!("{headers}Connection: close\r\n"), body);
-        let mut bytes = Vec::new();
-        // A server may hang up on a client that still sends.
-        let _ = stream.read_to_end(&mut bytes);
-        parse(&bytes)
+        request(&self.socket, method, target, headers, body)
     }
 
     /// Sends a request and leaves the connection to the caller.
     pub fn begin(&self, method: &str, target: &str, headers: &str, body: &[u8]) -> UnixStream {
-        let mut stream = UnixStream::connect(&self.socket).expect("the server listens");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("it is not zero");
-        let length = body.len();
-        let head = format!(
-            "{method} {target} HTTP/1.1\r\nHost: docker\r\n{headers}Content-Length: {length}\r\n\r\n"
-        );
-        let _ = stream.write_all(head.as_bytes());
-        let _ = stream.write_all(body);
-        stream
+        begin(&self.socket, method, target, headers, body)
     }
 }
 

@@ -1,4 +1,4 @@
-//! dockerd, from Debian's package.
+//! dockerd, from Debian's packages.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -9,16 +9,33 @@ use crate::{Output, eventually};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
-/// A dockerd of our own in a mount namespace of its own, without firewall and bridge: it shares the host's network, where
-/// registries of tests listen.
+/// A dockerd of our own, in a mount namespace of its own.
 pub struct Dockerd {
     directory: PathBuf,
     daemon: Child,
 }
 
+/// Makes trixie's programs those of this mount namespace, and executes its dockerd. What is configured is the host's, `iptables` among it.
+const NEWER: &str =
+    "ip link set lo up && mount --bind \"$0\" /usr && PATH=$PATH:/etc/alternatives exec dockerd \"$@\"";
+
 impl Dockerd {
-    /// Starts one that has nothing.
+    /// Starts one that has nothing, without firewall and bridge: it shares the host's network, where registries of tests listen.
     pub fn start() -> Self {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "dockerd", "--bridge", "none", "--iptables=false", "--ip6tables=false"]);
+        command.args(["--ip-forward=false", "--ip-masq=false"]);
+        Self::start_by(command)
+    }
+
+    /// Starts trixie's, version 26, in a network namespace of its own, with all that it makes there.
+    pub fn start_newer() -> Self {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--net", "sh", "-c", NEWER]).arg(crate::fixtures::docker_root().join("usr"));
+        Self::start_by(command)
+    }
+
+    fn start_by(mut command: Command) -> Self {
         let directory = PathBuf::from(format!(
             "/var/tmp/hull-dockerd-{}-{}",
             std::process::id(),
@@ -26,9 +43,6 @@ impl Dockerd {
         ));
         fs::create_dir_all(&directory).expect("/var/tmp is writable");
         let log = File::create(directory.join("dockerd.log")).expect("our own directory");
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "dockerd", "--bridge", "none", "--iptables=false", "--ip6tables=false"]);
-        command.args(["--ip-forward=false", "--ip-masq=false"]);
         command.arg("--host").arg(format!("unix://{}", directory.join("docker.sock").display()));
         for (flag, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
             command.arg(flag).arg(directory.join(name));
@@ -58,6 +72,9 @@ impl Dockerd {
 
 impl Drop for Dockerd {
     fn drop(&mut self) {
+        for id in self.run(&["ps", "--all", "--quiet"]).stdout.split_whitespace() {
+            self.run(&["rm", "--force", id]);
+        }
         // It ends its containerd with it.
         let _ = Command::new("kill").arg(self.daemon.id().to_string()).status();
         let _ = self.daemon.wait();

@@ -58,21 +58,22 @@ pub fn debian_tar() -> PathBuf {
     })
 }
 
-/// A directory with the plugins of the `docker` command line, `docker-buildx` and `docker-compose`, from Debian trixie's packages.
-pub fn docker_plugins() -> PathBuf {
-    cached("docker-plugins", |path| {
-        let root = path.with_extension("root");
-        let _ = fs::remove_dir_all(&root);
-        let include = "--include=docker-buildx,docker-compose";
+/// Debian trixie's root directory with Docker's newer programs in it: dockerd 26, and the plugins of its command line.
+pub fn docker_root() -> PathBuf {
+    cached("docker-root", |path| {
+        let include = "--include=docker.io,docker-buildx,docker-compose,iptables,procps";
         let output = Command::new("mmdebstrap")
             .args(["--quiet", "--variant=extract", include, "trixie"])
-            .arg(&root)
+            .arg(path)
             .output();
         let output = output.expect("mmdebstrap is installed (`cargo xtask setup`)");
         assert!(output.status.success(), "mmdebstrap: {}", String::from_utf8_lossy(&output.stderr));
-        fs::rename(root.join("usr/libexec/docker/cli-plugins"), path).expect("same file system");
-        fs::remove_dir_all(&root).expect("our own directory");
     })
+}
+
+/// A directory with the plugins of the `docker` command line, `docker-buildx` and `docker-compose`.
+pub fn docker_plugins() -> PathBuf {
+    docker_root().join("usr/libexec/docker/cli-plugins")
 }
 
 /// `name` in the build directory, made by `make` when missing; tests in other processes wait for the one that makes it.
