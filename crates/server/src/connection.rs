@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 /// For the head of a request.
 const HEAD_LIMIT: Duration = Duration::from_secs(60);
 
+/// A client's socket, for what the kernel can say of it.
+pub type Line = Arc<OwnedFd>;
+
 /// Serves connections until `stopped` changes, and returns when the last of them has got its answer.
 pub async fn serve(accept: Accept, state: Arc<State>, log: Log, mut stopped: watch::Receiver<u32>) {
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
@@ -47,10 +51,13 @@ pub async fn serve(accept: Accept, state: Arc<State>, log: Log, mut stopped: wat
         tokio::spawn(async move {
             // A client that goes away in the middle, or has no business here, is none of our errors.
             match client {
-                Incoming::Unix(stream) => drop(exchange(stream, state, stopped).await),
+                Incoming::Unix(stream) => {
+                    let line = stream.as_fd().try_clone_to_owned().ok().map(Arc::new);
+                    drop(exchange(stream, line, state, stopped).await);
+                }
                 Incoming::Tls(stream, tls) => {
                     if let Ok(Ok(stream)) = timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
-                        drop(exchange(stream, state, stopped).await);
+                        drop(exchange(stream, None, state, stopped).await);
                     }
                 }
             }
@@ -62,9 +69,10 @@ pub async fn serve(accept: Accept, state: Arc<State>, log: Log, mut stopped: wat
     let _ = room.acquire_many(all).await;
 }
 
-/// Answers the requests of one connection.
+/// Answers the requests of one connection; `line` is its socket once more, where it is a Unix one.
 pub async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    line: Option<Line>,
     state: Arc<State>,
     mut stopped: watch::Receiver<u32>,
 ) -> hyper::Result<()> {
@@ -74,7 +82,12 @@ pub async fn exchange(
     }
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
-    let service = service_fn(move |request| answer(request, state.clone()));
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        if let Some(line) = &line {
+            request.extensions_mut().insert(line.clone());
+        }
+        answer(request, state.clone())
+    });
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
     tokio::select! {
         result = serving.as_mut() => return result,

@@ -4,7 +4,9 @@
 //! container's input and goes on reading. Clients that do not ask get the output as an ordinary body.
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::time::Duration;
 
 use api::{Version, stream};
 use axum::body::Body;
@@ -20,10 +22,14 @@ use monitor::protocol::Control;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
+use crate::connection::Line;
 use crate::refusal::Refusal;
 use crate::reply::{self, Response};
 use crate::request::Request;
 
+/// How long a client that wants a connection to itself may take to read that it has it, and how often it is looked at.
+const PATIENCE: Duration = Duration::from_secs(10);
+const GLANCE: Duration = Duration::from_millis(1);
 /// Bytes moved at once.
 pub const PIECE: usize = 32 << 10;
 
@@ -132,7 +138,13 @@ where
     // A client that goes away in the middle is none of our errors, in all of these tasks.
     match wanted(request) {
         Some(upgrade) => {
-            let response = switch(upgrade, "tcp", move |client| async { drop(session(client).await) });
+            let line = request.line.take();
+            let response = switch(upgrade, "tcp", move |client| async move {
+                if let Some(line) = line {
+                    head_is_read(&line).await;
+                }
+                drop(session(client).await);
+            });
             reply::with(response, header::CONTENT_TYPE, media_type)
         }
         None => {
@@ -153,6 +165,18 @@ where
             reply::typed(media_type, Body::from_stream(pieces(output)))
         }
     }
+}
+
+/// Waits until the client has read the answer's head, or has had the time to.
+///
+/// docker-py reads it through a buffer, and loses whatever else comes with it.
+async fn head_is_read(line: &Line) {
+    let read = async {
+        while sys::socket::unread(line.as_fd()).is_ok_and(|bytes| bytes > 0) {
+            tokio::time::sleep(GLANCE).await;
+        }
+    };
+    let _ = tokio::time::timeout(PATIENCE, read).await;
 }
 
 /// What is read, piece by piece.

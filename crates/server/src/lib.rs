@@ -157,7 +157,7 @@ pub fn serve_one(
     let entered = runtime.enter();
     let theirs = tokio::net::UnixStream::from_std(theirs).map_err(ServerError)?;
     drop(entered);
-    runtime.spawn(connection::exchange(theirs, state, stopped));
+    runtime.spawn(connection::exchange(theirs, None, state, stopped));
     std::thread::spawn(move || {
         let _ = io::copy(&mut input, &mut from_client);
         let _ = sys::socket::finish_writing(&from_client);

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::State;
+use crate::connection::Line;
 use crate::refusal::Refusal;
 
 /// Longest document taken.
@@ -34,6 +35,8 @@ pub struct Request {
     pub body: Body,
     /// The connection, for those that stop speaking HTTP on it.
     pub upgrade: Option<OnUpgrade>,
+    /// Its socket, when it is a Unix one and an upgrade is asked for.
+    pub line: Option<Line>,
 }
 
 impl Request {
@@ -43,6 +46,8 @@ impl Request {
     /// A version that is not served, or a path that is no text.
     pub fn new(mut request: axum::http::Request<Body>, state: Arc<State>) -> Result<Self, Refusal> {
         let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+        let line = request.extensions_mut().remove::<Line>();
+        let line = line.filter(|_| request.headers().contains_key(header::UPGRADE));
         let (parts, body) = request.into_parts();
         let mut segments = Vec::new();
         for segment in parts.uri.path().trim_start_matches('/').split('/') {
@@ -62,7 +67,7 @@ impl Request {
             };
         let query = Query::parse(parts.uri.query());
         let (method, headers) = (parts.method, parts.headers);
-        Ok(Self { state, version, method, segments, query, headers, body, upgrade })
+        Ok(Self { state, version, method, segments, query, headers, body, upgrade, line })
     }
 
     /// Does something with the engine on a thread that may wait.
