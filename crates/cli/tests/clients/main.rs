@@ -19,9 +19,12 @@ fn programs() -> PathBuf {
 /// Runs a program against a world of its own.
 fn check(mut command: Command) {
     let api = Api::serve(World::with_busybox(env!("CARGO_BIN_EXE_hull")));
+    api.install_plugins();
     let registry = Registry::start();
     command.env("DOCKER_HOST", api.host()).env("DOCKER_CONFIG", api.world.docker_config());
     command.env("REGISTRY", registry.address()).current_dir(api.world.scratch());
+    // Testcontainers reach published ports on this host even if it is a container; what cleans up behind them has no image here.
+    command.env("TESTCONTAINERS_CONNECTION_MODE", "docker_host").env("TESTCONTAINERS_RYUK_DISABLED", "true");
     Output::of(&mut command).success();
 }
 
@@ -75,8 +78,18 @@ fn websocket_client_attaches() {
 }
 
 #[test]
+fn docker_py_handles_containers() {
+    check(python("containers.py"));
+}
+
+#[test]
 fn docker_py_handles_networks_volumes_and_events() {
     check(python("networks.py"));
+}
+
+#[test]
+fn testcontainers_for_python() {
+    check(python("throwaway.py"));
 }
 
 #[test]
