@@ -66,7 +66,7 @@ def options():
     box.start()
     seen = box.exec_run(["sh", "-c", "id; pwd; hostname; echo $A-$EMPTY-; ulimit -n; cat /etc/resolv.conf; ls /dev/nothing;"
                                      " grep other /etc/hosts; touch /file /given/file; df /run /dev/shm"])
-    for text in ("uid=1000(user) gid=1000(user) groups=29(audio)", "/tmp\ninside\nb c--\n100\n", "search example.test", "ndots:2",
+    for text in ("uid=1000(user) gid=1000(user) groups=29(audio),1000(user)", "/tmp\ninside\nb c--\n100\n", "search example.test", "ndots:2",
                  "/dev/nothing", "10.1.2.3", "/file: Read-only", "/given/file: Read-only", "1024 ", "16384 "):
         assert text in seen.output.decode(), (text, seen.output)
     eventually("it is healthy", lambda: box.reload() or box.health == "healthy")

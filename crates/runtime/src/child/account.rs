@@ -50,6 +50,10 @@ fn look_up(
     for name in extra_groups {
         account.groups.push(group_id(name, group)?);
     }
+    // Who becomes another group by a set-group-id program stays a member of this one, which a mode may shut out (CVE-2022-36109).
+    if matches!(spec, UserSpec::Named(_)) && !account.groups.contains(&account.gid) {
+        account.groups.insert(0, account.gid);
+    }
     Ok(account)
 }
 
@@ -142,15 +146,15 @@ mod tests {
 
     #[test]
     fn users_and_groups_as_docker_reads_them() {
-        check("", &[], Ok((0, 0, &[10, 4], "/root")));
-        check("www", &[], Ok((33, 34, &[4], "/var/www")));
-        check("33", &[], Ok((33, 34, &[4], "/var/www")));
-        check("33:10", &[], Ok((33, 10, &[], "/var/www")));
-        check("www:wheel", &["adm", "77"], Ok((33, 10, &[4, 77], "/var/www")));
-        check("5000", &[], Ok((5000, 0, &[], "/")));
-        check("5000:web", &[], Ok((5000, 34, &[], "/")));
-        check(":web", &[], Ok((0, 34, &[], "/root")));
-        check("1001", &[], Ok((7, 7, &[], "/seven")));
+        check("", &[], Ok((0, 0, &[0, 10, 4], "/root")));
+        check("www", &[], Ok((33, 34, &[34, 4], "/var/www")));
+        check("33", &[], Ok((33, 34, &[34, 4], "/var/www")));
+        check("33:10", &[], Ok((33, 10, &[10], "/var/www")));
+        check("www:wheel", &["adm", "77"], Ok((33, 10, &[10, 4, 77], "/var/www")));
+        check("5000", &[], Ok((5000, 0, &[0], "/")));
+        check("5000:web", &[], Ok((5000, 34, &[34], "/")));
+        check(":web", &[], Ok((0, 34, &[34], "/root")));
+        check("1001", &[], Ok((7, 7, &[7], "/seven")));
         check("nobody", &[], Err("nobody"));
         check("www:none", &[], Err("none"));
         check("www", &["none"], Err("none"));
