@@ -60,21 +60,6 @@ impl Remote {
     }
 }
 
-/// A failure and its causes in one line, as `inspect` shows them.
-pub(crate) fn one_line(failure: &Failure) -> String {
-    let mut line = failure.to_string();
-    let mut next = failure.error().source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        next = cause.source();
-    }
-    line
-}
-
 impl Cause {
     fn below(error: &(dyn Error + 'static)) -> Option<Box<Self>> {
         let source = error.source()?;
@@ -142,7 +127,10 @@ mod tests {
         assert_eq!(received.to_string(), failure.to_string());
         assert_eq!(received.source().unwrap().to_string(), "no memory");
         assert_eq!(received.class(), Class::Internal);
-        assert_eq!(one_line(&received.into()), "cannot create a process for container abc: no memory");
+        assert_eq!(
+            diag::with_sources(Failure::from(received).error()),
+            "cannot create a process for container abc: no memory"
+        );
         let missing = Failure::from(runtime::LaunchError::NotFound { text: "exec: \"x\": not found".into() });
         assert_eq!(Remote::new(&missing).exit_status(), Some(127));
     }

@@ -85,7 +85,7 @@ impl Checker {
                 false
             }
             Err(error) => {
-                self.record(health, started_ns, NO_RESULT, crate::failure::one_line(&error));
+                self.record(health, started_ns, NO_RESULT, diag::with_sources(error.error()));
                 true
             }
         }

@@ -225,5 +225,5 @@ pub(super) fn record_failed_launch(home: &Home, plan: &LaunchPlan, mut state: St
 
 fn note_failure(state: &mut State, failure: &Failure) {
     state.exit_code = failure.exit_status().map_or(EXIT_NOT_STARTED, i32::from);
-    state.error = Some(crate::failure::one_line(failure));
+    state.error = Some(diag::with_sources(failure.error()));
 }
