@@ -33,12 +33,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Format, lints, and every test, then a look at what the tests left on the host.
+/// Format, lints, and every test, then a look at what the tests left on the host; and the tests once more, on another kernel.
 fn check() -> Result<(), String> {
     setup::packages()?;
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])?;
-    test(&[])
+    test(&[])?;
+    guest::main(&[])
 }
 
 /// Builds the binary that users run, `target/x86_64-unknown-linux-gnu/release/hull`.
