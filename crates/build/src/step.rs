@@ -85,13 +85,7 @@ pub fn step_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let report = match run(Path::new(bundle), &control, netns) {
         Ok(code) => Report::Exit { code },
         Err(failure) => {
-            let mut text = failure.to_string();
-            let mut source = failure.error().source();
-            while let Some(cause) = source {
-                text = format!("{text}: {cause}");
-                source = cause.source();
-            }
-            Report::Failed { text, status: failure.exit_status() }
+            Report::Failed { text: diag::with_sources(failure.error()), status: failure.exit_status() }
         }
     };
     // A builder that is gone does not want to know.

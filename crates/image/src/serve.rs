@@ -15,7 +15,6 @@ mod uploaded;
 
 use std::collections::{BTreeSet, HashSet};
 use std::error::Error;
-use std::io;
 use std::path::PathBuf;
 
 use oci::{Digest, Reference};
@@ -181,13 +180,8 @@ fn reference(repository: &RepositoryName) -> Result<Reference, ContentError> {
 
 /// A failure that is not the client's fault.
 fn trouble<E: Error + Send + Sync + 'static>(error: E) -> ContentError {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
-    while let Some(e) = cause {
-        let kind = e.downcast_ref::<io::Error>().map(io::Error::kind);
-        if matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) {
-            return ContentError::Full(error.into());
-        }
-        cause = e.source();
+    match diag::is_full(&error) {
+        true => ContentError::Full(error.into()),
+        false => ContentError::Internal(error.into()),
     }
-    ContentError::Internal(error.into())
 }

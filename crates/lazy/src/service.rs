@@ -111,16 +111,7 @@ fn serve(
 
 /// A failure on one line, and its hint on the next.
 fn sentence(failure: Failure) -> String {
-    let mut text = failure.to_string();
-    let mut cause = failure.error().source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    let text = text.replace('\n', " ");
+    let text = diag::with_sources(failure.error()).replace('\n', " ");
     match failure.hint() {
         Some(hint) => format!("{text}\n{hint}"),
         None => text,

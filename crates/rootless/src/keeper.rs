@@ -48,18 +48,11 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
             keeper.run()
         }
         Err(error) => {
-            let message = chain(&error);
+            let message = diag::with_sources(&error);
             let hint = error.hint().unwrap_or_default();
             let _ = status.write_all(format!("-{message}{SEPARATOR}{hint}").as_bytes());
             ExitCode::FAILURE
         }
-    }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", chain(source)),
-        None => error.to_string(),
     }
 }
 

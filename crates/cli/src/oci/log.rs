@@ -30,7 +30,7 @@ impl Log {
 
     /// Logs why a command failed, and tells it on standard error, too: engines that keep no log look there, for one line.
     pub fn failure(&self, failure: &Failure) {
-        let message = chain(failure);
+        let message = diag::with_sources(failure.error());
         let in_file = self.path.is_some() && self.write("error", &message);
         match (std::io::stderr().is_terminal(), self.json && !in_file) {
             (true, _) => crate::context::note(diag::render(failure)),
@@ -65,21 +65,4 @@ impl Log {
             false => format!("time={time:?} level={level} msg={message:?}"),
         }
     }
-}
-
-/// The error and its causes in one line.
-fn chain(failure: &Failure) -> String {
-    let mut text = failure.to_string();
-    let mut last = text.clone();
-    let mut source = failure.error().source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !last.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        last = cause_text;
-        source = cause.source();
-    }
-    text
 }

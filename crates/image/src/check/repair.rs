@@ -7,6 +7,7 @@ use std::any::Any;
 use std::io;
 use std::os::fd::AsFd;
 
+use diag::with_sources;
 use oci::{DiffId, Digest, Reference};
 use registry::{Client, Fetched};
 use store::{ExclusiveLock, Ingest, StoreError};
@@ -138,13 +139,14 @@ impl Mender<'_> {
                 }
                 ("config", Some(size)) => {
                     let mut bytes = Vec::new();
-                    let mut blob = self.tools.client.blob(reference, digest, size).map_err(|e| told(&e))?;
-                    io::Read::read_to_end(&mut blob, &mut bytes).map_err(|e| told(&e))?;
+                    let mut blob =
+                        self.tools.client.blob(reference, digest, size).map_err(|e| with_sources(&e))?;
+                    io::Read::read_to_end(&mut blob, &mut bytes).map_err(|e| with_sources(&e))?;
                     bytes
                 }
                 _ => {
                     let wanted = reference.with_digest(*digest);
-                    match self.tools.client.manifest(&wanted, None).map_err(|e| told(&e))? {
+                    match self.tools.client.manifest(&wanted, None).map_err(|e| with_sources(&e))? {
                         Fetched::Document { bytes, .. } => bytes,
                         Fetched::Unchanged(_) => return Err("the registry sent nothing".into()),
                     }
@@ -160,7 +162,8 @@ impl Mender<'_> {
             return Ok(Outcome::Repaired("packed from its snapshot".to_owned()));
         }
         self.fetch_again(&blob.had, |reference| {
-            let mut stream = self.tools.client.blob(reference, digest, blob.size).map_err(|e| told(&e))?;
+            let mut stream =
+                self.tools.client.blob(reference, digest, blob.size).map_err(|e| with_sources(&e))?;
             self.write(digest, &mut stream)
         })
     }
@@ -198,9 +201,9 @@ impl Mender<'_> {
 
     fn write(&self, digest: &Digest, from: &mut dyn io::Read) -> Result<(), String> {
         let store = self.images.store;
-        let mut ingest = store.blobs().ingest().map_err(|e| told(&e))?;
-        io::copy(from, &mut ingest).map_err(|e| told(&e))?;
-        store.blobs().replace(ingest, digest).map_err(|e| told(&e))
+        let mut ingest = store.blobs().ingest().map_err(|e| with_sources(&e))?;
+        io::copy(from, &mut ingest).map_err(|e| with_sources(&e))?;
+        store.blobs().replace(ingest, digest).map_err(|e| with_sources(&e))
     }
 
     fn snapshot(&self, diff_id: &DiffId, lock: &ExclusiveLock) -> Result<Outcome, CheckError> {
@@ -233,15 +236,4 @@ impl Mender<'_> {
 /// An image that was removed between the check and the repair.
 fn gone() -> Outcome {
     Outcome::Repaired("it is not needed any more".to_owned())
-}
-
-/// An error with its causes, in one line.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

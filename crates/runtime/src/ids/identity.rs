@@ -108,15 +108,10 @@ impl Identity {
 
     /// Goes on with the host's ids, because of `why`.
     pub fn give_up(&mut self, why: &dyn std::error::Error) {
-        let mut text =
-            format!("the container runs with the host's user ids, root in it is root outside: {why}");
-        let mut source = why.source();
-        while let Some(cause) = source {
-            text = format!("{text}: {cause}");
-            source = cause.source();
-        }
+        let why = diag::with_sources(why);
         (self.lease, self.first, self.namespace) = (None, None, None);
-        self.warning = Some(text);
+        self.warning =
+            Some(format!("the container runs with the host's user ids, root in it is root outside: {why}"));
     }
 
     /// Whether another attempt without the user namespace makes sense after `error`.
