@@ -34,7 +34,9 @@ fn a_control_group_leads_nowhere() {
     // Hierarchies of v1 have one, and groups of v2, which come and go with other tests' containers, have none.
     let agents = || {
         let roots = fs::read_dir("/sys/fs/cgroup").expect("it is mounted").flatten();
-        roots.filter_map(|root| fs::read_to_string(root.path().join("release_agent")).ok()).collect::<Vec<_>>()
+        roots
+            .filter_map(|root| fs::read_to_string(root.path().join("release_agent")).ok())
+            .collect::<Vec<_>>()
     };
     let before = agents();
     let unconfined = ["--security-opt", "seccomp=unconfined"];
