@@ -11,10 +11,13 @@ use crate::time::now_ns;
 use crate::volume::VolumeError;
 use diag::{Class, Diagnose};
 use image::{ListedImage, Removed};
+use oci::{DiffId, Digest};
 use std::cell::RefCell;
 use std::collections::HashSet;
-use store::db::{build_cache, images, layers};
-use store::{DatabaseError, Durability, StoreError};
+use std::path::PathBuf;
+use store::db::build_cache::CacheRecord;
+use store::db::{build_cache, images};
+use store::{ContentBytes, DatabaseError, Durability, StoreError, disk_bytes, disk_bytes_in};
 
 /// Why disk usage could not be told or space not be given back.
 #[derive(Debug, thiserror::Error)]
@@ -70,18 +73,37 @@ impl Engine {
     /// [`DiskError`].
     pub fn disk_usage(&self) -> Result<DiskUsage, DiskError> {
         let images = self.image_list(None, &Filters::default())?;
-        let containers = self.list(&ListOptions { all: true, size: true, ..ListOptions::default() })?;
+        let mut containers = self.list(&ListOptions { all: true, size: true, ..ListOptions::default() })?;
         let mut volumes = self.volumes(&Filters::default())?;
         for volume in &mut volumes {
-            volume.size_bytes = Some(crate::usage::tree_bytes(&volume.mountpoint));
+            volume.size_bytes = Some(disk_bytes(&volume.mountpoint));
         }
-        let rows: Result<_, DatabaseError> = self.store().database().read(layers::list);
+        for container in &mut containers {
+            let bytes = disk_bytes(&self.data_dir(&container.id));
+            container.size = container.size.map(|(_, all)| (bytes, all));
+        }
+        let content = self.store().content_bytes()?;
+        let has_containers = |id: &Digest| {
+            let id = id.to_string();
+            images.iter().any(|image| image.id == id && !image.containers.is_empty())
+        };
+        let (all, of_images, kept, cached) = self.store().database().read(|reader| {
+            let cached = build_cache::list(reader)?;
+            let usage = |counts, cached| self.store().usage_by(reader, counts, cached);
+            let (all, of_images) = (usage(&|_| true, &cached)?, usage(&|_| true, &[])?);
+            Ok::<_, DatabaseError>((all, of_images, usage(&has_containers, &cached)?, cached))
+        })?;
+        // What images and the cache have in common is the images', and so is what nobody has any more.
+        let of_cache = content.of(&all.without(&of_images));
+        let images_bytes = content.total().saturating_sub(of_cache);
         Ok(DiskUsage {
-            layers_bytes: rows?.iter().map(|row| row.size).sum(),
+            images_bytes,
+            images_reclaimable_bytes: content.total().saturating_sub(content.of(&kept)),
+            build_cache: cache_items(cached, &content, &self.layers_of_images()?),
+            build_cache_bytes: of_cache + disk_bytes_in(&self.cache_mounts()),
             images,
             containers,
             volumes,
-            build_cache: self.build_cache()?,
         })
     }
 
@@ -90,19 +112,17 @@ impl Engine {
     /// # Errors
     /// [`DiskError`].
     pub fn build_cache(&self) -> Result<Vec<UsageItem>, DiskError> {
-        let in_images = self.layers_of_images()?;
+        let content = self.store().content_bytes()?;
         let cached: Result<_, DatabaseError> = self.store().database().read(build_cache::list);
-        let item = |row: build_cache::CacheRecord| UsageItem {
-            in_use: row.diff_id.is_some_and(|layer| in_images.contains(&layer)),
-            id: row.key,
-            size_bytes: row.size,
-            created_ns: row.created_ns,
-            last_used_ns: row.used_ns,
-        };
-        Ok(cached?.into_iter().map(item).collect())
+        Ok(cache_items(cached?, &content, &self.layers_of_images()?))
     }
 
-    fn layers_of_images(&self) -> Result<HashSet<oci::DiffId>, DatabaseError> {
+    /// What builds keep for `RUN --mount=type=cache`.
+    fn cache_mounts(&self) -> PathBuf {
+        self.store().data().join("cache-mounts")
+    }
+
+    fn layers_of_images(&self) -> Result<HashSet<DiffId>, DatabaseError> {
         let images: Result<_, DatabaseError> = self.store().database().read(images::list);
         Ok(images?.into_iter().flat_map(|image| image.layers).collect())
     }
@@ -115,17 +135,18 @@ impl Engine {
         filters.allow(&["label", "label!", "until"])?;
         let until = until(filters)?;
         let mut pruned = Pruned::default();
-        for summary in self.list(&ListOptions { all: true, size: true, ..ListOptions::default() })? {
+        for summary in self.list(&ListOptions { all: true, ..ListOptions::default() })? {
             let old = until.is_none_or(|until| summary.created_ns < until);
             if summary.state.status.is_running() || !old || !filters.labels(&summary.labels) {
                 continue;
             }
+            let bytes = disk_bytes(&self.data_dir(&summary.id));
             match self.remove(summary.id.as_str(), &RemoveOptions::default()) {
                 // Started or removed since it was listed.
                 Err(RemoveError::Running { .. } | RemoveError::Lookup(_)) => continue,
                 result => result?,
             };
-            pruned.reclaimed_bytes += summary.size.map_or(0, |(written, _)| written);
+            pruned.reclaimed_bytes += bytes;
             pruned.containers.push(summary.id.to_string());
         }
         Ok(pruned)
@@ -152,7 +173,7 @@ impl Engine {
             };
             has_labels && until.is_none_or(|until| image.record.created_ns < until)
         };
-        let mounted_at = |id: &oci::Digest| mounted_at(self.instance(), id);
+        let mounted_at = |id: &Digest| mounted_at(self.instance(), id);
         let done = self.images().prune(all, &select, &mounted_at)?;
         let mut pruned =
             Pruned { reclaimed_bytes: done.reclaimed_bytes, skipped: skipped.take(), ..Pruned::default() };
@@ -186,16 +207,37 @@ impl Engine {
             Ok::<_, DatabaseError>(keys)
         })?;
         // The directories of cache mounts belong to builds only.
+        let mut reclaimed_bytes = 0;
         if all && until.is_none() {
-            let _ = sys::fs::remove_tree(&self.store().data().join("cache-mounts"));
+            let bytes = disk_bytes_in(&self.cache_mounts());
+            reclaimed_bytes = sys::fs::remove_tree(&self.cache_mounts()).map_or(0, |()| bytes);
         }
         let lock = self.store().lock_exclusive()?;
         let collected = self.store().collect(&lock)?;
         drop(lock);
-        let reclaimed_bytes = collected.bytes;
+        reclaimed_bytes += collected.disk_bytes();
         collected.finish();
         Ok(Pruned { build_cache: keys, reclaimed_bytes, ..Pruned::default() })
     }
+}
+
+fn cache_items(
+    rows: Vec<CacheRecord>,
+    content: &ContentBytes,
+    in_images: &HashSet<DiffId>,
+) -> Vec<UsageItem> {
+    let item = |row: CacheRecord| {
+        let layer = row.diff_id.and_then(|diff_id| content.snapshots.get(&diff_id));
+        let blob = row.blob.and_then(|blob| content.blobs.get(&blob));
+        UsageItem {
+            in_use: row.diff_id.is_some_and(|layer| in_images.contains(&layer)),
+            id: row.key,
+            size_bytes: layer.into_iter().chain(blob).sum(),
+            created_ns: row.created_ns,
+            last_used_ns: row.used_ns,
+        }
+    };
+    rows.into_iter().map(item).collect()
 }
 
 fn until(filters: &Filters) -> Result<Option<i64>, FiltersError> {

@@ -49,7 +49,6 @@ pub mod stats;
 pub mod time;
 pub mod top;
 pub mod update;
-mod usage;
 pub mod view;
 pub mod volume;
 mod wait;

@@ -194,7 +194,7 @@ impl Engine {
     /// Bytes a container wrote, and bytes of its whole root.
     fn sizes(&self, id: &str) -> Result<(u64, u64), LookupError> {
         let container = self.find(id)?;
-        let written = crate::usage::tree_bytes(&self.data_dir(&container.id).join("upper"));
+        let written = store::file_bytes(&self.data_dir(&container.id).join("upper"));
         let image = match &container.image {
             Some(image) => self.store().database().read(|reader| store::db::images::get(reader, image))?,
             None => None,

@@ -229,7 +229,7 @@ impl Engine {
             if !info.used_by.is_empty() || !(all || info.anonymous) || !filters.labels(&info.labels) {
                 continue;
             }
-            let size = crate::usage::tree_bytes(&info.mountpoint);
+            let size = store::disk_bytes(&info.mountpoint);
             match self.volume_remove(&info.name, true) {
                 // Somebody began to use it.
                 Err(VolumeError::InUse { .. }) => continue,

@@ -7,7 +7,7 @@ use diag::{Class, Diagnose};
 use oci::{ChainId, DiffId, Digest, Reference, chain_id};
 use store::db::images::ImageRecord;
 use store::db::{self, Reader, Writer};
-use store::{DatabaseError, Durability, StoreError};
+use store::{Collected, DatabaseError, Durability, StoreError};
 
 use crate::images::{digests, find};
 use crate::{Images, ListedImage, ResolveError};
@@ -100,7 +100,9 @@ impl Images<'_> {
             removal.run(name)?;
             Ok::<_, RemoveError>(removal.removed)
         })?;
-        self.collect()?;
+        if let Some(collected) = self.collect()? {
+            collected.finish();
+        }
         Ok(removed)
     }
 
@@ -139,8 +141,10 @@ impl Images<'_> {
             Ok::<_, RemoveError>(removed)
         })?;
         let partial_bytes = if all { self.discard_partials()? } else { 0 };
-        let reclaimed_bytes = self.collect()? + partial_bytes;
-        Ok(Pruned { removed, reclaimed_bytes })
+        let collected = self.collect()?;
+        let collected_bytes = collected.as_ref().map_or(0, Collected::disk_bytes);
+        drop(collected);
+        Ok(Pruned { removed, reclaimed_bytes: collected_bytes + partial_bytes })
     }
 
     /// Gives up what interrupted pulls could go on with, unless somebody is pulling.
@@ -149,15 +153,11 @@ impl Images<'_> {
         Ok(lock.map_or(0, |lock| self.store.discard_partials(&lock)))
     }
 
-    /// Removes content that nothing uses, unless somebody is making some; returns the bytes given back.
-    pub(crate) fn collect(&self) -> Result<u64, StoreError> {
-        let Some(lock) = self.store.try_lock_exclusive()? else { return Ok(0) };
-        let collected = self.store.collect(&lock)?;
-        // Deleting the trees takes time and needs no lock: they are out of sight.
-        drop(lock);
-        let bytes = collected.bytes;
-        collected.finish();
-        Ok(bytes)
+    /// Takes content away that nothing uses, unless somebody is making some. Deleting the trees, by dropping them, takes time and
+    /// needs no lock: they are out of sight.
+    pub(crate) fn collect(&self) -> Result<Option<Collected>, StoreError> {
+        let lock = self.store.try_lock_exclusive()?;
+        lock.map(|lock| self.store.collect(&lock)).transpose()
     }
 }
 

@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use oci::image::{Index, Manifest};
 use oci::{DiffId, Digest, media};
 
+use crate::db::build_cache::CacheRecord;
+use crate::db::manifests::ManifestRecord;
 use crate::db::{self, Reader};
+use crate::disk::disk_bytes;
 use crate::partial;
 use crate::{DatabaseError, Durability, ExclusiveLock, Store, StoreError, TempDir};
 
@@ -15,12 +18,17 @@ use crate::{DatabaseError, Durability, ExclusiveLock, Store, StoreError, TempDir
 pub struct Collected {
     pub blobs: Vec<Digest>,
     pub snapshots: Vec<DiffId>,
-    /// Bytes of all that: blobs as they are, and the files of snapshots.
-    pub bytes: u64,
+    /// Bytes of blobs, and of their beginnings.
+    blob_bytes: u64,
     trees: Vec<TempDir>,
 }
 
 impl Collected {
+    /// Bytes on the disk that all of it had, which looks at every file of the trees.
+    pub fn disk_bytes(&self) -> u64 {
+        self.blob_bytes + self.trees.iter().map(|tree| disk_bytes(&tree.path().join("tree"))).sum::<u64>()
+    }
+
     /// Deletes the trees now.
     pub fn finish(self) {}
 
@@ -35,6 +43,16 @@ impl Collected {
 pub struct Usage {
     pub blobs: HashSet<Digest>,
     pub snapshots: HashSet<DiffId>,
+}
+
+impl Usage {
+    /// What is not in `other`.
+    pub fn without(&self, other: &Self) -> Self {
+        Self {
+            blobs: self.blobs.difference(&other.blobs).copied().collect(),
+            snapshots: self.snapshots.difference(&other.snapshots).copied().collect(),
+        }
+    }
 }
 
 impl Store {
@@ -54,17 +72,16 @@ impl Store {
         }
         for digest in self.blobs().list()? {
             if !usage.blobs.contains(&digest) {
-                collected.bytes += self.blobs().size(&digest).unwrap_or(0);
+                collected.blob_bytes += disk_bytes(&self.blobs().path(&digest));
                 self.blobs().remove(&digest)?;
                 collected.blobs.push(digest);
             }
         }
-        collected.bytes += partial::collect(self);
+        collected.blob_bytes += partial::collect(self);
         // Also the rows of layers that an interrupted collect removed.
         let mut rows = self.database().read(db::layers::list)?;
         rows.retain(|layer| !usage.snapshots.contains(&layer.diff_id));
         if !rows.is_empty() {
-            collected.bytes += rows.iter().map(|layer| layer.size).sum::<u64>();
             self.database().write_removal(Durability::Relaxed, |w| {
                 rows.iter().try_for_each(|layer| db::layers::remove(w, &layer.diff_id))
             })?;
@@ -104,16 +121,30 @@ impl Store {
     /// # Errors
     /// [`DatabaseError`].
     pub fn usage(&self, reader: &Reader<'_>) -> Result<Usage, DatabaseError> {
+        self.usage_by(reader, &|_| true, &db::build_cache::list(reader)?)
+    }
+
+    /// The same when there are only the images that `counts` chooses, and `build_cache`.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn usage_by(
+        &self,
+        reader: &Reader<'_>,
+        counts: &dyn Fn(&Digest) -> bool,
+        build_cache: &[CacheRecord],
+    ) -> Result<Usage, DatabaseError> {
         let mut usage = Usage::default();
         let mut visited = HashSet::new();
-        for image in db::images::list(reader)? {
+        for image in db::images::list(reader)?.into_iter().filter(|image| counts(&image.id)) {
             usage.blobs.insert(image.id);
             usage.snapshots.extend(image.layers);
             for manifest in db::images::manifests_of(reader, &image.id)?.iter().chain([&image.manifest]) {
                 self.use_manifest(manifest, media::OCI_MANIFEST, &mut visited, &mut usage.blobs);
             }
         }
-        for manifest in db::manifests::list(reader)? {
+        let counts = |manifest: &ManifestRecord| manifest.image.as_ref().is_none_or(counts);
+        for manifest in db::manifests::list(reader)?.into_iter().filter(counts) {
             self.use_manifest(&manifest.digest, &manifest.media_type, &mut visited, &mut usage.blobs);
         }
         for blob in db::manifests::held_blobs(reader, db::now_ns())? {
@@ -122,7 +153,7 @@ impl Store {
             usage.snapshots.extend(db::layers::by_blob(reader, &blob)?.map(|layer| layer.diff_id));
         }
         usage.snapshots.extend(db::containers::layers_in_use(reader)?);
-        for row in db::build_cache::list(reader)? {
+        for row in build_cache {
             usage.snapshots.extend(row.diff_id);
             usage.blobs.extend(row.blob);
         }

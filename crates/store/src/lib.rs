@@ -31,6 +31,7 @@
 mod blobs;
 mod collect;
 pub mod db;
+mod disk;
 mod error;
 mod partial;
 mod reserve;
@@ -46,6 +47,7 @@ use sys::fs::{FileLock, LockKind};
 pub use blobs::{Blobs, Ingest};
 pub use collect::{Collected, Usage};
 pub use db::{Database, DatabaseError, Durability};
+pub use disk::{ContentBytes, disk_bytes, disk_bytes_in, file_bytes};
 pub use error::StoreError;
 pub use partial::{PARTIAL_LIFETIME, Partial};
 pub use roots::{Roots, user_run_dir};

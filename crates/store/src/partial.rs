@@ -12,6 +12,7 @@ use oci::Digest;
 use sys::fs::{FileLock, LockKind, OFlags};
 
 use crate::blobs::Blobs;
+use crate::disk::disk_bytes;
 use crate::{ExclusiveLock, Store, StoreError};
 
 /// How long the beginning of a blob is kept for somebody to go on with.
@@ -164,8 +165,8 @@ fn remove_older(store: &Store, lifetime: Duration) -> u64 {
     };
     let old = entries.flatten().map(|entry| entry.path()).filter(|path| is_old(path));
     old.filter_map(|path| {
-        let size = path.metadata().ok()?.len();
-        std::fs::remove_file(&path).ok().map(|()| size)
+        let bytes = disk_bytes(&path);
+        std::fs::remove_file(&path).ok().map(|()| bytes)
     })
     .sum()
 }

@@ -18,6 +18,7 @@ mod supervision;
 mod system;
 mod terminal;
 mod trouble;
+mod usage;
 mod users;
 mod volumes;
 

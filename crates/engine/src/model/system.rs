@@ -73,15 +73,21 @@ pub struct Pruned {
     pub reclaimed_bytes: u64,
 }
 
-/// `hull system df`.
+/// `hull system df`; bytes are those on the disk, as du(1) counts them.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct DiskUsage {
-    pub layers_bytes: u64,
+    /// Blobs and unpacked layers, but for those of the build cache alone.
+    pub images_bytes: u64,
+    /// What of them goes when all images without containers do; what builds have, too, stays.
+    pub images_reclaimable_bytes: u64,
     pub images: Vec<ImageSummary>,
+    /// Each with the bytes of its directory as those it has written.
     pub containers: Vec<ContainerSummary>,
     pub volumes: Vec<VolumeInfo>,
     pub build_cache: Vec<UsageItem>,
+    /// What only builds have.
+    pub build_cache_bytes: u64,
 }
 
 /// One entry of the build cache.

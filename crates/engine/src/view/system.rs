@@ -88,7 +88,7 @@ pub fn disk_usage(usage: &DiskUsage, now_ns: i64) -> Value {
         .build_cache
         .iter()
         .map(|item| {
-            json!({"ID": item.id, "Type": "regular", "Description": "", "InUse": item.in_use, "Shared": false, "Size": item.size_bytes,
+            json!({"ID": item.id, "Type": "regular", "Description": "", "InUse": item.in_use, "Shared": item.in_use, "Size": item.size_bytes,
                    "CreatedAt": rfc3339(item.created_ns), "LastUsedAt": rfc3339(item.last_used_ns), "UsageCount": 1})
         })
         .collect();
@@ -96,7 +96,7 @@ pub fn disk_usage(usage: &DiskUsage, now_ns: i64) -> Value {
         "BuildCache": cache,
         "Containers": usage.containers.iter().map(|c| container_summary(c, now_ns)).collect::<Vec<_>>(),
         "Images": usage.images.iter().map(image_summary).collect::<Vec<_>>(),
-        "LayersSize": usage.layers_bytes,
+        "LayersSize": usage.images_bytes,
         "Volumes": usage.volumes.iter().map(volume).collect::<Vec<_>>(),
     })
 }

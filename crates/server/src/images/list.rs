@@ -130,7 +130,7 @@ pub async fn disk_usage(request: Request) -> Result<Response, Refusal> {
         .await?;
     let mut body = view::disk_usage(&usage, monitor::time::now_ns());
     if version < Version::minor(42) {
-        body["BuilderSize"] = usage.build_cache.iter().map(|item| item.size_bytes).sum::<u64>().into();
+        body["BuilderSize"] = usage.build_cache_bytes.into();
     }
     let images = body["Images"].take();
     let mut images = images.as_array().cloned().unwrap_or_default();

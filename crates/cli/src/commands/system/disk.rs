@@ -39,7 +39,15 @@ pub fn usage(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Usage = parse(&invocation)?;
     let usage = match context.remote()? {
         Some(remote) => remote.get(&["system", "df"]).json()?,
-        None => view::disk_usage(&context.engine()?.disk_usage()?, now_ns()),
+        None => {
+            let usage = context.engine()?.disk_usage()?;
+            let mut shown = view::disk_usage(&usage, now_ns());
+            // As the API has them since 1.52: sums would count twice what is shared.
+            shown["ImageUsage"] = json!({"Reclaimable": usage.images_reclaimable_bytes});
+            let cache = usage.build_cache_bytes;
+            shown["BuildCacheUsage"] = json!({"TotalSize": cache, "Reclaimable": cache});
+            shown
+        }
     };
     match args.verbose {
         true => print(&details(&usage)),
@@ -65,12 +73,12 @@ fn used(
 
 /// Four rows: count, how many are in use, bytes, and bytes that pruning would give back.
 fn summary(usage: &Value) -> Vec<Map<String, Value>> {
-    let row = |kind: &str, objects: &[(bool, u64)], total: Option<u64>| {
+    let row = |kind: &str, objects: &[(bool, u64)], size: &Value, reclaimable: &Value| {
         let sum = |idle: bool| {
             objects.iter().filter(|(used, _)| !(idle && *used)).map(|(_, bytes)| bytes).sum::<u64>()
         };
-        let size = total.unwrap_or_else(|| sum(false));
-        let reclaimable = sum(true).min(size);
+        let size = size.as_u64().unwrap_or_else(|| sum(false));
+        let reclaimable = reclaimable.as_u64().unwrap_or_else(|| sum(true)).min(size);
         let share = (reclaimable * 100).checked_div(size);
         let percent = share.map_or_else(String::new, |share| format!(" ({share}%)"));
         let active = objects.iter().filter(|(used, _)| *used).count();
@@ -92,11 +100,16 @@ fn summary(usage: &Value) -> Vec<Map<String, Value>> {
     let volumes = used(usage, "Volumes", is_mounted, |volume| &volume["UsageData"]["Size"]);
     let cache = used(usage, "BuildCache", |item| item["InUse"] == true, |item| &item["Size"]);
     vec![
-        // Images share layers.
-        row("Images", &images, Some(bytes(&usage["LayersSize"]))),
-        row("Containers", &containers, None),
-        row("Local Volumes", &volumes, None),
-        row("Build Cache", &cache, None),
+        // Images share layers, with each other and with the cache.
+        row("Images", &images, &usage["LayersSize"], &usage["ImageUsage"]["Reclaimable"]),
+        row("Containers", &containers, &Value::Null, &Value::Null),
+        row("Local Volumes", &volumes, &Value::Null, &Value::Null),
+        row(
+            "Build Cache",
+            &cache,
+            &usage["BuildCacheUsage"]["TotalSize"],
+            &usage["BuildCacheUsage"]["Reclaimable"],
+        ),
     ]
 }
 
