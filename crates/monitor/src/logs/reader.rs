@@ -62,6 +62,8 @@ pub struct Reader {
     path: PathBuf,
     query: Query,
     files: VecDeque<File>,
+    /// Where the newest file ended when the log was opened: a reader that does not follow ends there, too.
+    end: u64,
     buffer: Vec<u8>,
     parsed: usize,
     follow: Option<Watch>,
@@ -77,10 +79,11 @@ struct Watch {
 impl Reader {
     fn open(path: &Path, query: Query) -> io::Result<Self> {
         let mut files = open_files(path)?;
+        let end = files.back().map_or(Ok(0), end_of_lines)?;
         if let Some(tail) = query.tail {
-            seek_to_tail(&mut files, tail)?;
+            seek_to_tail(&mut files, end, tail)?;
         }
-        Ok(Self { path: path.to_owned(), query, files, buffer: Vec::new(), parsed: 0, follow: None })
+        Ok(Self { path: path.to_owned(), query, files, end, buffer: Vec::new(), parsed: 0, follow: None })
     }
 
     /// Makes the reader wait for more at the end of the log, until the container has ended.
@@ -172,9 +175,17 @@ impl Reader {
                 let newer = newer_files(&self.path, &self.files[0])?;
                 self.files.extend(newer);
             }
+            let is_newest = self.files.len() == 1;
             let Some(file) = self.files.front_mut() else { return Ok(false) };
+            let mut limit = 256 * 1024;
+            if is_newest && self.follow.is_none() {
+                limit = limit.min(self.end.saturating_sub(file.stream_position()?));
+                if limit == 0 {
+                    return Ok(false);
+                }
+            }
             // Looked for newer files first: whatever was appended to this one before it was turned over is read here.
-            if file.take(256 * 1024).read_to_end(&mut self.buffer)? > 0 {
+            if file.take(limit).read_to_end(&mut self.buffer)? > 0 {
                 return Ok(true);
             }
             if file.metadata()?.len() < file.stream_position()? {
@@ -182,7 +193,7 @@ impl Reader {
                 file.rewind()?;
                 continue;
             }
-            if self.files.len() == 1 {
+            if is_newest {
                 return Ok(false);
             }
             self.files.pop_front();
@@ -253,11 +264,14 @@ fn newer_files(path: &Path, current: &File) -> io::Result<VecDeque<File>> {
     Ok(files)
 }
 
-/// Drops files and seeks so that `tail` lines are left to read.
-fn seek_to_tail(files: &mut VecDeque<File>, tail: u64) -> io::Result<()> {
+/// Drops files and seeks so that `tail` lines are left to read, of which the last one ends at `end` of the newest file.
+fn seek_to_tail(files: &mut VecDeque<File>, end: u64, tail: u64) -> io::Result<()> {
     let mut wanted = tail;
+    let mut end = Some(end);
     for index in (0..files.len()).rev() {
-        let (offset, found) = last_lines(&files[index], wanted)?;
+        let file = &files[index];
+        let end = end.take().map_or_else(|| end_of_lines(file), Ok)?;
+        let (offset, found) = last_lines(file, end, wanted)?;
         files[index].seek(SeekFrom::Start(offset))?;
         wanted -= found;
         if wanted == 0 {
@@ -268,32 +282,56 @@ fn seek_to_tail(files: &mut VecDeque<File>, tail: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Where the last `wanted` lines of `file` begin, and how many there are if it has fewer.
-fn last_lines(file: &File, wanted: u64) -> io::Result<(u64, u64)> {
-    let end = file.metadata()?.len();
-    if wanted == 0 {
-        return Ok((end, 0));
+/// Where the last `wanted` of the lines before `end` begin, and how many there are if there are fewer.
+fn last_lines(file: &File, end: u64, wanted: u64) -> io::Result<(u64, u64)> {
+    let mut place = (end, 0);
+    let mut ends = LineEnds::before(file, end.saturating_sub(1));
+    while place.1 < wanted && place.0 > 0 {
+        place = (ends.next().unwrap_or(Ok(0))?, place.1 + 1);
     }
-    let mut found = 0;
-    let mut position = end;
-    let mut chunk = vec![0; 64 * 1024];
-    while position > 0 {
-        let size = position.min(chunk.len() as u64);
-        position -= size;
-        let bytes = &mut chunk[..usize::try_from(size).unwrap_or(0)];
-        file.read_exact_at(bytes, position)?;
-        for (at, _) in bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
-            // The line end that ends the file ends the last line; every other one precedes a line.
-            let start = position + at as u64 + 1;
-            if start < end {
-                found += 1;
-                if found == wanted {
-                    return Ok((start, found));
-                }
+    Ok(place)
+}
+
+/// The length of `file` without a line that is being written.
+fn end_of_lines(file: &File) -> io::Result<u64> {
+    LineEnds::before(file, file.metadata()?.len()).next().unwrap_or(Ok(0))
+}
+
+/// The offsets behind line ends, backwards.
+struct LineEnds<'a> {
+    file: &'a File,
+    /// What lies before the last one returned, from `start` on.
+    chunk: Vec<u8>,
+    start: u64,
+}
+
+impl<'a> LineEnds<'a> {
+    fn before(file: &'a File, end: u64) -> Self {
+        Self { file, chunk: Vec::new(), start: end }
+    }
+}
+
+impl Iterator for LineEnds<'_> {
+    type Item = io::Result<u64>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        const CHUNK: usize = 64 << 10;
+        loop {
+            if let Some(at) = self.chunk.iter().rposition(|byte| *byte == b'\n') {
+                self.chunk.truncate(at);
+                return Some(Ok(self.start + at as u64 + 1));
+            }
+            let size = usize::try_from(self.start).map_or(CHUNK, |start| start.min(CHUNK));
+            if size == 0 {
+                return None;
+            }
+            self.start -= size as u64;
+            self.chunk.resize(size, 0);
+            if let Err(error) = self.file.read_exact_at(&mut self.chunk, self.start) {
+                return Some(Err(error));
             }
         }
     }
-    Ok((0, if end > 0 { found + 1 } else { 0 }))
 }
 
 fn parse(line: &[u8]) -> Option<LogLine> {
@@ -349,6 +387,26 @@ mod tests {
         check("tail5", Query { tail: Some(5), ..Query::default() }, &["5", "6", "7", "8", "9"]);
         check("tail99", Query { tail: Some(99), since_ns: Some(8), ..Query::default() }, &["8", "9"]);
         check("until", Query { until_ns: Some(2), ..Query::default() }, &["0", "1"]);
+    }
+
+    #[test]
+    fn what_is_written_later_is_not_read() {
+        let dir = scratch("later");
+        let path = dir.join("container.log");
+        let mut writer = LogWriter::open(&path, 1 << 20, 2).unwrap();
+        let mut line = |n: i64| writer.write(Stream::Stdout, format!("{n}\n").as_bytes(), n).unwrap();
+        (0..10).for_each(&mut line);
+        // As if a write had stopped in the middle.
+        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        io::Write::write_all(&mut file, br#"{"log":"unfin"#).unwrap();
+        let last_two = Query { tail: Some(2), ..Query::default() };
+        let readers = [read(&path, Query::default()).unwrap(), read(&path, last_two).unwrap()];
+        io::Write::write_all(&mut file, b"ished\n").unwrap();
+        (10..20).for_each(line);
+        let read = readers.map(texts);
+        assert_eq!(read[0], ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+        assert_eq!(read[1], ["8", "9"]);
+        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
