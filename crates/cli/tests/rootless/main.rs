@@ -1,6 +1,7 @@
 //! hull run by an ordinary user: the same commands, in namespaces of the user's own.
 
 mod containers;
+mod lazy;
 mod limits;
 mod networks;
 mod registry;
