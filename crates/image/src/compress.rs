@@ -6,12 +6,13 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use libdeflater::{CompressionLvl, Compressor};
 use oci::media;
 
 use crate::chunked::{Announced, ChunkedStream};
+use crate::crew::lock;
 
 /// Large enough that starting over costs gzip less than a hundredth.
 const BLOCK: usize = 2 << 20;
@@ -57,20 +58,6 @@ impl Method {
             Self::Zstd | Self::ZstdChunked => 1..=19,
         }
     }
-
-    fn block(self, level: i32, bytes: &[u8]) -> io::Result<Vec<u8>> {
-        match self {
-            Self::Gzip => {
-                let level = CompressionLvl::new(level).map_err(|_| io::ErrorKind::InvalidInput)?;
-                let mut compressor = Compressor::new(level);
-                let mut member = vec![0; compressor.gzip_compress_bound(bytes.len())];
-                let length = compressor.gzip_compress(bytes, &mut member).map_err(io::Error::other)?;
-                member.truncate(length);
-                Ok(member)
-            }
-            Self::Zstd | Self::ZstdChunked => zstd::bulk::compress(bytes, level),
-        }
-    }
 }
 
 /// `source` compressed, as a stream, and what will be there to say about it when it has ended.
@@ -89,19 +76,103 @@ pub fn compress(
     Ok((Box::new(Blocks::new(source, method, level)?), Announced::default()))
 }
 
-type Compressed = io::Result<Vec<u8>>;
-type Job = (Vec<u8>, SyncSender<Compressed>);
+/// Part of the stream, before and after; what it has room for is used again by later parts.
+struct Block {
+    plain: Vec<u8>,
+    plain_length: usize,
+    packed: Vec<u8>,
+    packed_length: usize,
+    /// How much of `packed` was read.
+    position: usize,
+}
+
+impl Block {
+    fn new() -> Self {
+        // Memory that is not written to costs nothing: small layers need little of it.
+        Self { plain: vec![0; BLOCK], plain_length: 0, packed: Vec::new(), packed_length: 0, position: 0 }
+    }
+
+    /// Takes the next part of `source`; there is none when it is empty then.
+    fn fill(&mut self, source: &mut impl Read) -> io::Result<()> {
+        self.plain_length = 0;
+        while self.plain_length < BLOCK {
+            match source.read(&mut self.plain[self.plain_length..]) {
+                Ok(0) => break,
+                Ok(length) => self.plain_length += length,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn compress(&mut self, encoder: &mut Encoder) -> io::Result<()> {
+        let plain = &self.plain[..self.plain_length];
+        let bound = encoder.bound(plain.len());
+        if self.packed.len() < bound {
+            self.packed = vec![0; bound];
+        }
+        self.position = 0;
+        self.packed_length = encoder.compress(plain, &mut self.packed)?;
+        Ok(())
+    }
+}
+
+impl Read for Block {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = (&self.packed[self.position..self.packed_length]).read(buffer)?;
+        self.position += length;
+        Ok(length)
+    }
+}
+
+/// What a thread compresses blocks with, one after the other.
+enum Encoder {
+    Gzip(Compressor),
+    Zstd(zstd::bulk::Compressor<'static>),
+}
+
+impl Encoder {
+    fn new(method: Method, level: i32) -> io::Result<Self> {
+        Ok(match method {
+            Method::Gzip => {
+                let level = CompressionLvl::new(level).map_err(|_| io::ErrorKind::InvalidInput)?;
+                Self::Gzip(Compressor::new(level))
+            }
+            Method::Zstd | Method::ZstdChunked => Self::Zstd(zstd::bulk::Compressor::new(level)?),
+        })
+    }
+
+    /// What `length` bytes become at most.
+    fn bound(&mut self, length: usize) -> usize {
+        match self {
+            Self::Gzip(compressor) => compressor.gzip_compress_bound(length),
+            Self::Zstd(_) => zstd::zstd_safe::compress_bound(length),
+        }
+    }
+
+    fn compress(&mut self, plain: &[u8], packed: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Gzip(compressor) => compressor.gzip_compress(plain, packed).map_err(io::Error::other),
+            Self::Zstd(compressor) => compressor.compress_to_buffer(plain, packed),
+        }
+    }
+}
+
+type Compressed = io::Result<Block>;
+type Job = (Block, SyncSender<Compressed>);
 
 /// The compressed form of a stream, as a stream.
 struct Blocks<R> {
     source: R,
-    ended: bool,
     /// Gone when the source has ended, which is how the workers end.
     jobs: Option<Sender<Job>>,
     /// The blocks at work, in order.
     ahead: VecDeque<Receiver<Compressed>>,
-    most_ahead: usize,
-    current: io::Cursor<Vec<u8>>,
+    /// The blocks that nothing is in.
+    spare: Vec<Block>,
+    /// The block that is being read.
+    current: Option<Block>,
 }
 
 impl<R: Read> Blocks<R> {
@@ -116,34 +187,29 @@ impl<R: Read> Blocks<R> {
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..threads {
             let queue = Arc::clone(&queue);
+            let mut encoder = Encoder::new(method, level)?;
             std::thread::Builder::new().name("compress".to_owned()).spawn(move || {
                 loop {
-                    let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok((block, done)) = job else { return };
+                    let job = lock(&queue).recv();
+                    let Ok((mut block, done)) = job else { return };
+                    let compressed = block.compress(&mut encoder);
                     // Nobody waits any more when the stream was dropped.
-                    let _ = done.send(method.block(level, &block));
+                    let _ = done.send(compressed.map(|()| block));
                 }
             })?;
         }
-        Ok(Self {
-            source,
-            ended: false,
-            jobs: Some(jobs),
-            ahead: VecDeque::new(),
-            most_ahead: threads + 1,
-            current: io::Cursor::default(),
-        })
+        // One that is read, and one that is ready when a thread is.
+        let spare = (0..threads + 2).map(|_| Block::new()).collect();
+        Ok(Self { source, jobs: Some(jobs), ahead: VecDeque::new(), spare, current: None })
     }
 
-    /// Gives the workers as much as they may have.
+    /// Gives the workers as much as there is room for.
     fn fill(&mut self) -> io::Result<()> {
-        while !self.ended && self.ahead.len() < self.most_ahead {
-            let mut block = Vec::with_capacity(BLOCK);
-            self.source.by_ref().take(BLOCK as u64).read_to_end(&mut block)?;
-            if block.is_empty() {
-                self.ended = true;
+        while let (Some(jobs), Some(mut block)) = (&self.jobs, self.spare.pop()) {
+            block.fill(&mut self.source)?;
+            if block.plain_length == 0 {
                 self.jobs = None;
-            } else if let Some(jobs) = &self.jobs {
+            } else {
                 let (done, result) = sync_channel(1);
                 jobs.send((block, done)).map_err(|_| gone())?;
                 self.ahead.push_back(result);
@@ -160,13 +226,16 @@ fn gone() -> io::Error {
 impl<R: Read> Read for Blocks<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let length = self.current.read(buffer)?;
-            if length > 0 || buffer.is_empty() {
-                return Ok(length);
+            if let Some(current) = &mut self.current {
+                let length = current.read(buffer)?;
+                if length > 0 || buffer.is_empty() {
+                    return Ok(length);
+                }
             }
+            self.spare.extend(self.current.take());
             self.fill()?;
             let Some(next) = self.ahead.pop_front() else { return Ok(0) };
-            self.current = io::Cursor::new(next.recv().map_err(|_| gone())??);
+            self.current = Some(next.recv().map_err(|_| gone())??);
         }
     }
 }

@@ -17,8 +17,11 @@ use crate::chunked::Announced;
 use crate::compress::compress;
 use crate::crew::{Crew, lock};
 
-/// As many as Docker sends: a registry that thinks about one leaves the processors to the others.
+/// As many as Docker sends: a registry that thinks about one leaves the link to the others.
 const AT_ONCE: usize = 5;
+/// Of layers that are compressed, each of which has work for every processor and takes memory for it: while a registry thinks
+/// about one, there are still two.
+const COMPRESSED_AT_ONCE: usize = 3;
 
 /// Brings the blobs of `plan` to the registry; returns what became of those that were compressed.
 pub fn send(destination: &Destination<'_>, plan: &Plan) -> Result<Forms, PushError> {
@@ -26,11 +29,13 @@ pub fn send(destination: &Destination<'_>, plan: &Plan) -> Result<Forms, PushErr
     let mut queue: Vec<&Blob> = plan.blobs.iter().collect();
     // The largest one ends last wherever it begins; begun last, it would end alone.
     queue.sort_by_key(|blob| std::cmp::Reverse(blob.size));
+    let is_compressed = |blob: &&Blob| matches!(blob.role, Role::Compressed { .. });
+    let at_once = if queue.iter().any(is_compressed) { COMPRESSED_AT_ONCE } else { AT_ONCE };
     let forms = Mutex::new(Forms::new());
     let crew = Crew::new();
     let client = &destination.client.until(crew.stop());
     let sender = Sender { destination, client, mounts: mounts::known(destination)?, crew };
-    sender.crew.run(queue, AT_ONCE, |blob| {
+    sender.crew.run(queue, at_once, |blob| {
         let form = sender.blob(blob)?;
         lock(&forms).extend(form.map(|form| (blob.digest, form)));
         Ok(())
