@@ -43,10 +43,11 @@ impl Method {
         }
     }
 
-    /// The level that is the usual compromise between time and size: that of gzip as small as zlib's level 6.
+    /// The level that layers have unless another one is asked for. Gzip's is its fastest: over a local network a push waits for
+    /// nothing but compressing, and level 3 takes a third longer to save 4 % of the bytes.
     pub fn default_level(self) -> i32 {
         match self {
-            Self::Gzip => 3,
+            Self::Gzip => 1,
             Self::Zstd | Self::ZstdChunked => 3,
         }
     }

@@ -133,6 +133,25 @@ fn compression_is_as_asked_for() {
 }
 
 #[test]
+fn what_is_remembered_is_of_the_same_level() {
+    let (world, registry) = world();
+    let name = registry.reference("app");
+    world.hull(["tag", "app", &name]).success();
+    let push = |flags: &[&str]| {
+        world.hull([&["push", "-q"], flags, &[name.as_str()]].concat()).success();
+        manifest(&name)
+    };
+    let usual = push(&[]);
+    let smallest = push(&["--compression-level", "9"]);
+    assert_ne!(smallest, usual, "another level was asked for");
+    let before = registry.requests().len();
+    assert_eq!(push(&["--compression", "gzip", "--compression-level", "1"]), usual);
+    assert_eq!(push(&["--compression-level", "9"]), smallest);
+    let asked = &registry.requests()[before..];
+    assert!(!asked.iter().any(|request| request.starts_with("PATCH")), "{asked:#?}");
+}
+
+#[test]
 fn all_tags_of_a_repository() {
     let (world, registry) = world();
     for tag in ["1", "2"] {

@@ -47,7 +47,7 @@ struct CompressionFlags {
     /// Compress layers that were made here with this (default gzip)
     #[arg(long, value_name = "gzip|zstd|none", hide_possible_values = true)]
     compression: Option<CompressionKind>,
-    /// Level of compression: 1 to 9 for gzip (default 6), 1 to 19 for zstd (default 3)
+    /// Level of compression: 1 to 9 for gzip (default 1), 1 to 19 for zstd (default 3)
     #[arg(long, value_name = "int")]
     compression_level: Option<i32>,
 }
