@@ -114,7 +114,12 @@ struct Place {
     read_only: bool,
     /// The host's id of the container's 0, as the tree's owners show it; 0 when they are the container's own ids.
     first_id: u32,
+    /// Whether [`KERNEL`] is part of the tree.
+    shows_kernel: bool,
 }
+
+/// Where a running container sees the kernel instead of files. Nothing below is copied with what is around it, as with Docker.
+const KERNEL: [&str; 3] = ["/dev", "/proc", "/sys"];
 
 impl Engine {
     /// What `path` in a container is; a link at its end is not followed unless the path ends in a slash.
@@ -147,9 +152,14 @@ impl Engine {
             |source| ArchiveError::Read { path: path.to_owned(), name: container.name.clone(), source };
         match found.target {
             Target::Directory(fd) => {
+                let is_file = |below: &[u8]| {
+                    let path = place.path.join(OsStr::from_bytes(below));
+                    !KERNEL.iter().any(|kernel| path.starts_with(kernel) && path != Path::new(kernel))
+                };
                 let options = PackOptions {
                     prefix: found.stat.name.as_bytes(),
                     first_id: place.first_id,
+                    filter: place.shows_kernel.then_some(&is_file),
                     ..PackOptions::default()
                 };
                 archive::pack(&mut writer, fd.as_fd(), &options).map_err(pack_error)?;
@@ -277,7 +287,8 @@ impl Engine {
         if state.status.is_active() && state.pid != 0 {
             // The kernel itself refuses writes below read-only mounts of a running container.
             let root = sys::fs::open_dir(format!("/proc/{}/root", state.pid).as_str()).map_err(error)?;
-            return Ok(Place { root, path, read_only: false, first_id: state.first_id.unwrap_or(0) });
+            let first_id = state.first_id.unwrap_or(0);
+            return Ok(Place { root, path, read_only: false, first_id, shows_kernel: true });
         }
         let mounts = container.doc.mounts.iter().filter(|mount| path.starts_with(&mount.target));
         if let Some(mount) = mounts.max_by_key(|mount| mount.target.len()) {
@@ -291,12 +302,18 @@ impl Engine {
                 let below = path.strip_prefix(&mount.target).unwrap_or(Path::new(""));
                 let root = sys::fs::open_dir(source.as_path()).map_err(error)?;
                 let path = Path::new("/").join(below);
-                return Ok(Place { root, path, read_only: mount.read_only, first_id: 0 });
+                return Ok(Place {
+                    root,
+                    path,
+                    read_only: mount.read_only,
+                    first_id: 0,
+                    shows_kernel: false,
+                });
             }
         }
         let root = rootfs::writable(self.store(), &container.layers, &self.data_dir(&container.id))
             .map_err(error)?;
-        Ok(Place { root, path, read_only: read_only_root, first_id: 0 })
+        Ok(Place { root, path, read_only: read_only_root, first_id: 0, shows_kernel: false })
     }
 }
 

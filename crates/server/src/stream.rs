@@ -1,6 +1,6 @@
 //! Answers that are made piece by piece, and bodies that are read so, by a thread of their own.
 
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, BufWriter, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ use crate::reply::{self, Response};
 
 /// Pieces that wait for the client before their maker does.
 const WAITING: usize = 16;
+/// Bytes of an archive that are passed on at once.
+const PIECE: usize = 64 << 10;
 /// For threads that only pass on what others make.
 const SMALL_STACK: usize = 512 << 10;
 /// For threads that pull, push and build.
@@ -91,6 +93,27 @@ pub async fn report(
     }
     let whole = futures_util::stream::iter(first).chain(pieces);
     Ok(reply::typed(media_type, Body::from_stream(whole)))
+}
+
+/// Passes on what `write` writes, in pieces of some size. When it fails before the first one is full, nothing is sent, so that the answer
+/// can still be the failure.
+///
+/// # Errors
+/// That of `write`.
+pub fn pieces<E: Into<Refusal>>(
+    sink: &Sink,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), Refusal> {
+    let mut output = BufWriter::with_capacity(PIECE, sink);
+    match write(&mut output) {
+        // A client that has gone is none of our errors.
+        Ok(()) => drop(output.flush()),
+        Err(error) => {
+            drop(output.into_parts());
+            return Err(error.into());
+        }
+    }
+    Ok(())
 }
 
 /// A failure as a line of a stream, with the exit status of a step where one failed.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::process::Command;
 
 use serde_json::json;
 
@@ -26,6 +27,31 @@ fn files_go_in_and_out_as_docker_copies_them() {
     assert!(missing.stderr.contains("Could not find the file /nowhere in container box"), "{missing}");
     api.docker(["export", "-o", "all.tar", "box"]).success();
     assert!(fs::metadata(scratch.join("all.tar")).unwrap().len() > 500_000);
+}
+
+#[test]
+fn what_the_kernel_shows_is_no_file_of_a_container() {
+    let api = served();
+    api.world.hull(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]).success();
+    let names = |path: &str| {
+        let answer = api.get(&format!("/containers/box/archive?path={path}")).expect(200);
+        let file = api.world.scratch().join("archive.tar");
+        fs::write(&file, answer.body).unwrap();
+        let listed = Command::new("tar").arg("-tf").arg(file).output().unwrap();
+        assert!(listed.status.success(), "{path}");
+        String::from_utf8(listed.stdout).unwrap()
+    };
+    let all = names("/");
+    assert!(all.contains("/bin/busybox\n") && all.contains("/proc/\n"), "{all}");
+    assert!(
+        !all.contains("/proc/self") && !all.contains("/sys/kernel") && !all.contains("/dev/null"),
+        "{all}"
+    );
+    assert_eq!(names("/sys"), "sys/\n");
+    // An archive that fails early is a failure, not an answer that breaks off.
+    api.world.hull(["create", "--name", "odd", "-v", "/sys/bus/cpu:/cpu", "busybox", "true"]).success();
+    let failed = api.get("/containers/odd/archive?path=/cpu").expect(403).json();
+    assert!(failed["message"].as_str().unwrap().contains("Permission denied"), "{failed}");
 }
 
 #[test]

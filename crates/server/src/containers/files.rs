@@ -1,6 +1,5 @@
 //! Files of containers: in and out as archives.
 
-use std::io::{BufWriter, Write as _};
 use std::sync::Arc;
 
 use axum::http::{HeaderName, StatusCode};
@@ -13,7 +12,7 @@ use serde_json::json;
 use crate::refusal::Refusal;
 use crate::reply::{self, Response, with};
 use crate::request::{Request, blocking};
-use crate::stream::{Late, Sink, Upload, report};
+use crate::stream::{Late, Sink, Upload, pieces, report};
 
 const PATH_STAT: HeaderName = HeaderName::from_static("x-docker-container-path-stat");
 
@@ -38,13 +37,8 @@ pub async fn get(request: Request, id: &str) -> Result<Response, Refusal> {
     });
     let header = header(&stat.await?);
     let engine = request.state.engine.clone();
-    let work = move |sink: &Arc<Sink>| {
-        let mut output = BufWriter::with_capacity(64 << 10, &**sink);
-        engine.archive_get(&id, &path, &mut output)?;
-        // A client that has gone is none of our errors.
-        let _ = output.flush();
-        Ok(())
-    };
+    let work =
+        move |sink: &Arc<Sink>| pieces(sink, |output| engine.archive_get(&id, &path, output).map(drop));
     Ok(with(report("application/x-tar", Late::Broken, work).await?, PATH_STAT, header))
 }
 
@@ -84,12 +78,7 @@ fn owner(user: &str) -> Result<Option<(u32, u32)>, Refusal> {
 pub async fn export(request: Request, id: &str) -> Result<Response, Refusal> {
     let id = id.to_owned();
     let engine = request.state.engine.clone();
-    let work = move |sink: &Arc<Sink>| {
-        let mut output = BufWriter::with_capacity(64 << 10, &**sink);
-        engine.export(&id, &mut output)?;
-        let _ = output.flush();
-        Ok(())
-    };
+    let work = move |sink: &Arc<Sink>| pieces(sink, |output| engine.export(&id, output));
     report("application/octet-stream", Late::Broken, work).await
 }
 

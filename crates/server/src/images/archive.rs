@@ -1,6 +1,5 @@
 //! Images as archives: saving and loading.
 
-use std::io::{BufWriter, Write as _};
 use std::sync::Arc;
 
 use ::image::SaveOptions;
@@ -10,7 +9,7 @@ use super::platform;
 use crate::refusal::Refusal;
 use crate::reply::Response;
 use crate::request::Request;
-use crate::stream::{Late, Sink, Upload, report};
+use crate::stream::{Late, Sink, Upload, pieces, report};
 
 /// `GET /images/get?names=…`.
 pub async fn save(request: Request) -> Result<Response, Refusal> {
@@ -29,13 +28,7 @@ pub async fn save_one(request: Request, name: &[&str]) -> Result<Response, Refus
 async fn write(request: Request, names: Vec<String>) -> Result<Response, Refusal> {
     let options = SaveOptions { platform: platform(&request, 48)?, ..SaveOptions::default() };
     let engine = request.state.engine.clone();
-    let work = move |sink: &Arc<Sink>| {
-        let mut output = BufWriter::with_capacity(64 << 10, &**sink);
-        engine.image_save(&names, &mut output, &options)?;
-        // A client that has gone is none of our errors.
-        let _ = output.flush();
-        Ok(())
-    };
+    let work = move |sink: &Arc<Sink>| pieces(sink, |output| engine.image_save(&names, output, &options));
     report("application/x-tar", Late::Broken, work).await
 }
 
