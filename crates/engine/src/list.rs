@@ -377,7 +377,7 @@ fn matches_record(container: &Container, filters: &Filters) -> bool {
 }
 
 /// Docker takes a regular expression; this understands anchors, and otherwise looks for the text.
-fn name_matches(name: &str, pattern: &str) -> bool {
+pub(crate) fn name_matches(name: &str, pattern: &str) -> bool {
     let pattern = pattern.strip_prefix('/').unwrap_or(pattern);
     let (start, rest) = match pattern.strip_prefix('^') {
         Some(rest) => (true, rest.strip_prefix('/').unwrap_or(rest)),

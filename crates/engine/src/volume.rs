@@ -12,6 +12,7 @@ mod place;
 
 use crate::engine::Engine;
 use crate::events;
+use crate::list::name_matches;
 use crate::model::{ContainerId, Filters, FiltersError, MountKind, Pruned, VolumeInfo, VolumeSpec};
 use crate::record::{Container, MountSource, RecordError, VolumeDoc, VolumePlace};
 use crate::{create, ids, names, time};
@@ -183,7 +184,7 @@ impl Engine {
         for row in rows {
             let users = holders.remove(&row.name).unwrap_or_default();
             let info = self.volume_info(&row, users)?;
-            let shown = filters.any("name", |wanted| info.name.contains(wanted))
+            let shown = filters.any("name", |wanted| name_matches(&info.name, wanted))
                 && filters.any("driver", |wanted| info.driver == wanted)
                 && filters.labels(&info.labels)
                 && dangling.is_none_or(|wanted| wanted == info.used_by.is_empty());

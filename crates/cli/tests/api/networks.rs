@@ -68,6 +68,12 @@ fn lists_and_prunes_filter() {
     for kind in ["network", "volume"] {
         let listed = api.docker([kind, "ls", "--filter", "label=which=keep", "--format", "{{.Name}}"]);
         assert_eq!(listed.success().text(), "keep");
+        // A name is a pattern, as everywhere.
+        let named = |pattern: &str| {
+            let filter = format!("name={pattern}");
+            api.docker([kind, "ls", "--filter", &filter, "-q"]).success().stdout.lines().count()
+        };
+        assert_eq!([named("eep"), named("^eep"), named("^keep$"), named("go$")], [1, 0, 1, 1]);
     }
     for prune in [["network", "prune", "-f"], ["volume", "prune", "-af"]] {
         let pruned = api.docker([&prune[..], &["--filter", "label=which=go"]].concat()).success();

@@ -2,7 +2,7 @@
 
 use super::{DEFAULT_NETWORK, NetworkError, find_row};
 use crate::engine::Engine;
-use crate::list::add_endpoint_ids;
+use crate::list::{add_endpoint_ids, name_matches};
 use crate::model::{EndpointInfo, Filters, NetworkId, NetworkInfo, Pruned};
 use crate::record::{Container, NetworkDoc};
 use crate::time;
@@ -56,7 +56,7 @@ impl Engine {
         }
         all.retain(|network| {
             let kind = if network.is_predefined() { "builtin" } else { "custom" };
-            filters.any("name", |wanted| network.name.contains(wanted))
+            filters.any("name", |wanted| name_matches(&network.name, wanted))
                 && filters.any("id", |wanted| network.id.as_str().starts_with(wanted))
                 && filters.any("driver", |wanted| network.driver == wanted)
                 && filters.any("type", |wanted| kind == wanted)
