@@ -49,6 +49,6 @@ pub use ignore::ignore_patterns;
 pub use progress::{Event, NoProgress, Progress, StepId, plain::Plain};
 pub use request::{
     Attachments, BuildOutput, BuildRequest, Cancel, DockerfileSource, Given, NamedContext, RunNetwork,
-    Secret, SecretSource, Source,
+    Secret, SecretSource, Source, is_repository, sources,
 };
 pub use step::step_main;

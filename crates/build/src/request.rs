@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use image::PullPolicy;
+use image::archive::Compression;
 use oci::runtime::{LinuxResources, Rlimit};
 
 use crate::cache::{CacheSource, CacheTarget};
@@ -44,6 +45,47 @@ impl Default for DockerfileSource {
     fn default() -> Self {
         Self::InContext(PathBuf::from("Dockerfile"))
     }
+}
+
+/// What is longer is no Dockerfile.
+const TEXT_LIMIT: u64 = 16 << 20;
+
+/// Context and Dockerfile in a stream: an archive, in which `file` is the Dockerfile's path, or else the Dockerfile itself.
+///
+/// # Errors
+/// It cannot be read, or is neither.
+pub fn sources(stream: impl Read + Send + 'static, file: &Path) -> io::Result<(Source, DockerfileSource)> {
+    let mut input = BufReader::with_capacity(1024, stream);
+    let mut start = Vec::new();
+    while start.len() < 512 {
+        let piece = input.fill_buf()?;
+        if piece.is_empty() {
+            break;
+        }
+        let taken = piece.len();
+        start.extend_from_slice(piece);
+        input.consume(taken);
+    }
+    let is_archive = Compression::of(&start) != Compression::None
+        || start.get(257..262) == Some(b"ustar")
+        || start.iter().all(|byte| *byte == 0);
+    let whole = io::Cursor::new(start).chain(input);
+    if is_archive {
+        return Ok((Source::Tar(Box::new(whole)), DockerfileSource::InContext(file.to_owned())));
+    }
+    let mut text = String::new();
+    if whole.take(TEXT_LIMIT + 1).read_to_string(&mut text)? as u64 > TEXT_LIMIT {
+        let text = format!("it is no archive, and longer than a Dockerfile may be, {TEXT_LIMIT} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    Ok((Source::Empty, DockerfileSource::Text(text)))
+}
+
+/// Whether an address of a context means a git repository, as Docker decides it: nothing is cloned here.
+pub fn is_repository(address: &str) -> bool {
+    let path = address.split('#').next().unwrap_or_default();
+    let schemes = ["git://", "git@", "ssh://", "github.com/"];
+    schemes.iter().any(|scheme| path.starts_with(scheme)) || path.contains("://") && path.ends_with(".git")
 }
 
 /// What a name means in FROM, COPY --from and from=, before any stage or image is looked for.

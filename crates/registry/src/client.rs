@@ -4,6 +4,7 @@ mod auth;
 mod blobs;
 mod body;
 mod challenge;
+mod download;
 mod endpoint;
 mod listing;
 mod login;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 pub use blobs::BlobReader;
+pub use download::{Download, DownloadError};
 pub use manifests::Fetched;
 pub use search::Found;
 pub use stream::Streamed;

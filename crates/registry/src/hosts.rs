@@ -163,7 +163,7 @@ impl Hosts {
 
 impl Host {
     /// The registry of `domain` when nothing is said of it.
-    fn itself(domain: &str) -> Result<Self, HostsError> {
+    pub(crate) fn itself(domain: &str) -> Result<Self, HostsError> {
         let host = if domain == HUB { HUB_REGISTRY } else { domain };
         let (scheme, decided) =
             if is_loopback(host) { ("http", Scheme::PlainFirst) } else { ("https", Scheme::Settled) };

@@ -5,6 +5,7 @@
 //!
 //! The faces are plain blocking calls and [`std::io::Read`]: an image is pulled by a few threads that hash, decompress and
 //! write. Underneath, one runtime with one thread drives all sockets ([`client`] is one of the places that wait on many).
+//! By the same connections it fetches what is no registry's: a build context that is named by its address ([`Client::download`]).
 //!
 //! Spec: OCI distribution-spec 1.1. Start reading at [`Client`], and for the other side at [`server`].
 
@@ -17,7 +18,9 @@ mod error;
 pub mod hosts;
 pub mod server;
 
-pub use client::{BlobReader, Client, ClientOptions, Fetched, Found, Proxies, Push, Streamed};
+pub use client::{
+    BlobReader, Client, ClientOptions, Download, DownloadError, Fetched, Found, Proxies, Push, Streamed,
+};
 pub use credentials::{Credential, Credentials, CredentialsError};
 pub use error::RegistryError;
 pub use hosts::Hosts;

@@ -19,6 +19,7 @@ mod files;
 mod gateway;
 mod grpc;
 mod journal;
+mod posted;
 mod session;
 mod solve;
 mod usage;
@@ -36,8 +37,10 @@ use crate::request::Request;
 use crate::{connection, hijack};
 use grpc::failure;
 use journal::Journal;
+pub use posted::build as posted;
 use session::Sessions;
 use solve::Solved;
+pub use solve::execute;
 
 /// The only protocol that is spoken on a connection of BuildKit's.
 const H2C: &str = "h2c";

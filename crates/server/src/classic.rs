@@ -1,33 +1,38 @@
-//! `POST /build`: the classic builder, whose client sends the whole context and reads lines.
+//! `POST /build`: the classic builder, whose client sends the whole context, or says where it is, and reads lines.
 
 mod parameters;
 mod steps;
 
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io;
 use std::sync::Arc;
 
-use ::build::{BuildContext, BuildError, BuildRequest, Cancel, DockerfileSource, Source, StepError};
+use ::build::{BuildError, BuildRequest, Cancel, DockerfileSource, Source, StepError, sources};
 use axum::http::StatusCode;
+use engine::Engine;
 use serde_json::json;
 
+use crate::build;
 use crate::images::registries;
 use crate::refusal::{Refusal, with_sources};
 use crate::reply::Response;
 use crate::request::Request;
 use crate::stream::{Late, Sink, Upload, failure, report};
+pub use parameters::{Context, Wanted};
 use steps::Steps;
 
-/// Builds an image of the archive that the body is.
+/// Builds an image.
 pub async fn build(mut request: Request) -> Result<Response, Refusal> {
     let wanted = parameters::read(&request.query)?;
+    if wanted.is_buildkit {
+        return build::posted(request, wanted).await;
+    }
     let quiet = request.query.flag("q");
     let session = registries(&request)?;
     let engine = request.state.engine.clone();
     let upload = Upload::new(std::mem::take(&mut request.body));
     let work = move |sink: &Arc<Sink>| {
         let steps = Arc::new(Steps::new(sink, quiet));
-        let (context, dockerfile) = source(upload, wanted.dockerfile)
-            .map_err(|error| Refusal::invalid(format!("cannot read the build context: {error}")))?;
+        let (context, dockerfile) = fetch(&engine, &wanted.context, upload, &wanted.file_name, sink)?;
         let request = BuildRequest {
             context,
             dockerfile,
@@ -35,15 +40,7 @@ pub async fn build(mut request: Request) -> Result<Response, Refusal> {
             cancel: Cancel::from_flag(sink.stop()),
             ..wanted.request
         };
-        let (images, endpoints) = (engine.images(), engine.build_endpoints());
-        let building = BuildContext {
-            store: engine.store(),
-            images: &images,
-            registries: Some(&session),
-            endpoints: &endpoints,
-            network: engine.net_context().clone(),
-        };
-        match ::build::build(&building, request) {
+        match build::execute(&engine, &session, request) {
             Ok(output) => {
                 if quiet {
                     let _ = sink.line(&json!({"stream": format!("{}\n", output.image_id)}));
@@ -79,27 +76,31 @@ fn failed(sink: &Sink, steps: &Steps, error: BuildError) -> Result<(), Refusal> 
     }
 }
 
-/// The context and the Dockerfile in it; a body that is no archive is the Dockerfile itself.
-fn source(upload: Upload, dockerfile: DockerfileSource) -> io::Result<(Source, DockerfileSource)> {
-    let mut input = BufReader::with_capacity(1024, upload);
-    let mut start = Vec::new();
-    while start.len() < 512 {
-        let piece = input.fill_buf()?;
-        if piece.is_empty() {
-            break;
+/// The context and the Dockerfile in it, from the body or from the web.
+pub fn fetch(
+    engine: &Engine,
+    context: &Context,
+    upload: Upload,
+    file_name: &str,
+    sink: &Sink,
+) -> Result<(Source, DockerfileSource), Refusal> {
+    let read = match context {
+        Context::Remote(address) => {
+            let client = engine.registry()?.until(&sink.stop());
+            let download = client.download(address).map_err(|error| {
+                let refusal = Refusal::from(error);
+                let message = format!("error downloading remote context {address}: {}", refusal.message);
+                match refusal.status {
+                    // It is the other server that is not there.
+                    StatusCode::SERVICE_UNAVAILABLE => {
+                        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+                    }
+                    status => Refusal::new(status, message),
+                }
+            });
+            sources(download?, file_name.as_ref())
         }
-        let taken = piece.len();
-        start.extend_from_slice(piece);
-        input.consume(taken);
-    }
-    let is_archive = image::archive::Compression::of(&start) != image::archive::Compression::None
-        || start.get(257..262) == Some(b"ustar")
-        || start.iter().all(|byte| *byte == 0);
-    let mut whole = io::Cursor::new(start).chain(input);
-    if is_archive {
-        return Ok((Source::Tar(Box::new(whole)), dockerfile));
-    }
-    let mut text = String::new();
-    whole.read_to_string(&mut text)?;
-    Ok((Source::Empty, DockerfileSource::Text(text)))
+        Context::Body | Context::Session => sources(upload, file_name.as_ref()),
+    };
+    read.map_err(|error| Refusal::invalid(format!("cannot read the build context: {error}")))
 }

@@ -13,6 +13,7 @@ mod leaks;
 mod output;
 mod registry;
 mod terminal;
+mod web;
 mod world;
 
 pub use api::{Answer, Api, begin, request};
@@ -22,4 +23,5 @@ pub use leaks::{Leaks, Snapshot};
 pub use output::Output;
 pub use registry::Registry;
 pub use terminal::Terminal;
+pub use web::web;
 pub use world::{Running, World, eventually, patience};

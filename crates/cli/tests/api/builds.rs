@@ -3,8 +3,10 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use testkit::{Api, Output, eventually};
+use testkit::{Api, Output, eventually, web};
 
 use crate::served;
 
@@ -149,6 +151,9 @@ fn what_the_classic_builder_does_not_do_is_refused() {
     assert!(refused("memory=1000000", 400).contains("Minimum memory limit allowed is 6MB"));
     assert!(refused("memswap=100000000", 400).contains("Memoryswap"));
     assert!(refused("remote=https%3A%2F%2Fexample.com%2Fx.git", 501).starts_with("remote: "));
+    assert_eq!(refused("remote=x", 400), "remoteURL (x) could not be recognized as URL");
+    assert_eq!(refused("version=3", 400), "invalid version: \"3\"");
+    assert!(refused("outputs=%5B%7B%22Type%22%3A%22tar%22%7D%5D", 501).starts_with("outputs: "));
     assert!(refused("buildargs=none", 400).starts_with("error reading buildargs: "));
     assert!(refused("t=UPPER", 400).contains("must be lowercase"));
     let header = "X-Registry-Config: e30\r\n";
@@ -159,11 +164,137 @@ fn what_the_classic_builder_does_not_do_is_refused() {
 fn a_build_ends_with_its_client() {
     let api = served();
     context(&api, "FROM busybox\nRUN echo begun; sleep 1000\n");
-    let client = api.begin("POST", "/build", "", &archive(&api, "--gzip"));
     let builds = api.world.run_root().join("builds");
     let running = || std::fs::read_dir(&builds).map_or(0, Iterator::count);
-    eventually("the step runs", 60, || (running() > 0).then_some(()));
-    drop(client);
-    eventually("the build has ended", 60, || (running() == 0).then_some(()));
+    for target in ["/build", "/build?version=2"] {
+        let client = api.begin("POST", target, "", &archive(&api, "--gzip"));
+        eventually("the step runs", 60, || (running() > 0).then_some(()));
+        drop(client);
+        eventually("the build has ended", 60, || (running() == 0).then_some(()));
+    }
     assert_eq!(api.get("/containers/json").expect(200).json(), json!([]));
+}
+
+#[test]
+fn contexts_come_from_the_web() {
+    let api = served();
+    context(&api, "FROM busybox\nCOPY Dockerfile /here\n");
+    let text = b"FROM busybox\nENV A=b\n".to_vec();
+    let address = web(vec![
+        ("302 Found\r\nLocation: /moved", Vec::new()),
+        ("200 OK", archive(&api, "--gzip")),
+        ("200 OK", text),
+        ("404 Not Found", Vec::new()),
+        ("302 Found\r\nLocation: file:///etc/passwd", Vec::new()),
+        ("200 OK", archive(&api, "--xz")),
+    ]);
+    let remote = format!("remote={}", address.replace(':', "%3A").replace('/', "%2F"));
+    let build = |query: &str| api.request("POST", &format!("/build?{query}&{remote}%2Fx"), "", b"");
+    let built = build("t=fetched").expect(200).text();
+    assert!(built.ends_with("Successfully tagged fetched:latest\\n\"}\r\n"), "{built}");
+    api.docker(["run", "--rm", "fetched", "test", "-e", "/here"]).success();
+    assert!(build("").expect(200).text().contains("Step 2/2 : ENV A=b"));
+    let told = |answer: testkit::Answer| answer.json()["message"].as_str().unwrap().to_owned();
+    let missing = told(build("").expect(404));
+    let expected =
+        format!("error downloading remote context {address}/x: failed to GET {address}/x with status 404");
+    assert!(missing.starts_with(&expected), "{missing}");
+    assert!(told(build("").expect(400)).contains("it is no address of the web"));
+    assert!(build("version=2&t=traced").expect(200).text().contains("moby.image.id"));
+    // Nobody listens any more.
+    assert!(told(build("").expect(500)).contains(&format!("cannot reach {address}/x")));
+}
+
+/// What a build of BuildKit's told: its messages, unpacked, and the document in its last line.
+fn traced(answer: &testkit::Answer) -> (Vec<u8>, Value) {
+    let lines: Vec<Value> = answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let traces = lines.iter().filter(|line| line["id"] == "moby.buildkit.trace");
+    let traces = traces.flat_map(|line| STANDARD.decode(line["aux"].as_str().unwrap()).unwrap()).collect();
+    (traces, lines.last().unwrap().clone())
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+#[test]
+fn buildkit_is_asked_in_one_request() {
+    let api = served();
+    context(&api, "FROM busybox\nARG WHO\nCOPY Dockerfile /here\nRUN echo for $WHO | tee /who\n");
+    let post =
+        |query: &str| api.request("POST", &format!("/build?version=2&{query}"), "", &archive(&api, "--gzip"));
+    let app = "t=app&t=team%2Fapp%3A2&buildargs=%7B%22WHO%22%3A%22me%22%7D&labels=%7B%22a%22%3A%22b%22%7D";
+    let answer = post(app).expect(200);
+    let (traces, last) = traced(&answer);
+    assert!(contains(&traces, "RUN echo for $WHO") && contains(&traces, "for me\n"), "{}", answer.text());
+    assert!(contains(&traces, "naming to docker.io/team/app:2"), "{}", answer.text());
+    let id = api.docker(["images", "-q", "--no-trunc", "app"]).success().text().to_owned();
+    assert_eq!(last, json!({"id": "moby.image.id", "aux": {"ID": id}}));
+    assert_eq!(api.docker(["run", "--rm", "team/app:2", "cat", "/who"]).success().text(), "for me");
+    assert_eq!(api.docker(["inspect", "-f", "{{.Config.Labels.a}}", "app"]).success().text(), "b");
+    let quiet = post(&format!("q=1&{app}")).expect(200);
+    assert_eq!(quiet.text(), format!("{}\r\n", json!({"stream": format!("{id}\n")})));
+
+    let before = api.docker(["images", "-aq"]).success().stdout;
+    let thrown = post("nocache=1&t=gone&outputs=%5B%7B%22Type%22%3A%22cacheonly%22%7D%5D").expect(200);
+    assert_eq!(traced(&thrown).1["id"], "moby.buildkit.trace");
+    assert_eq!(api.docker(["images", "-aq"]).success().stdout, before);
+
+    context(&api, "FROM busybox\nRUN echo before; exit 3\n");
+    let error = "process \"/bin/sh -c echo before; exit 3\" did not complete successfully: exit code: 3";
+    let (traces, last) = traced(&post("").expect(200));
+    assert!(contains(&traces, "before\n"));
+    assert_eq!(last, json!({"errorDetail": {"message": error}, "error": error}));
+    let (_, last) = traced(&post("dockerfile=nothing").expect(200));
+    assert_eq!(last["error"], "failed to read dockerfile: open nothing: no such file or directory");
+    context(&api, "FROM busybox\nFLY away\n");
+    let (_, last) = traced(&post("").expect(200));
+    assert_eq!(last["error"], "dockerfile parse error on line 2: unknown instruction: FLY");
+
+    let refused =
+        |query: &str, status: u16| post(query).expect(status).json()["message"].as_str().unwrap().to_owned();
+    assert!(refused("remote=client-session", 400).starts_with("session: "));
+    assert!(refused("outputs=%5B%7B%22Type%22%3A%22local%22%7D%5D", 400).starts_with("session: "));
+    assert!(refused("outputs=%5B%7B%22Type%22%3A%22x%22%7D%5D", 400).starts_with("output type=x"));
+    assert!(
+        refused("outputs=%5B%7B%22Type%22%3A%22tar%22%7D%2C%7B%22Type%22%3A%22oci%22%7D%5D", 400)
+            .starts_with("multiple outputs")
+    );
+    assert!(refused("remote=upload-request", 501).starts_with("remote: "));
+}
+
+/// Debian's client has no buildx: its BuildKit is this request, with the files on a session.
+#[test]
+fn the_client_that_speaks_buildkit_itself_builds() {
+    let api = served();
+    api.world.file("context/kept", "kept\n");
+    api.world.file("context/left", "left\n");
+    api.world.file("context/.dockerignore", "left\n");
+    api.world.file("key", "hush");
+    context(
+        &api,
+        "FROM busybox\nCOPY . /all/\nRUN --mount=type=secret,id=key grep hush /run/secrets/key && ls /all\n",
+    );
+    let built = |words: &[&str]| {
+        let mut docker = Command::new("/usr/bin/docker");
+        docker
+            .current_dir(api.world.scratch())
+            .env("DOCKER_HOST", api.host())
+            .env("DOCKER_CONFIG", api.world.docker_config());
+        docker.env("DOCKER_BUILDKIT", "1").args([
+            "build",
+            "--progress",
+            "plain",
+            "--secret",
+            "id=key,src=key",
+        ]);
+        Output::of(docker.args(words).arg("context"))
+    };
+    let output = built(&["-t", "app"]).success();
+    assert!(output.stderr.contains("naming to docker.io/library/app:latest"), "{output}");
+    assert_eq!(api.docker(["run", "--rm", "app", "ls", "/all"]).success().text(), "Dockerfile\nkept");
+    built(&["-o", "files"]).success();
+    assert!(api.world.scratch().join("files/all/kept").exists());
+    context(&api, "FROM busybox\nRUN exit 3\n");
+    built(&[]).status(1).says("did not complete successfully: exit code: 3");
 }

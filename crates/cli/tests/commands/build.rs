@@ -1,5 +1,7 @@
 //! `build` as it is typed: contexts, arguments, stages, the cache, and what a failure says.
 
+use testkit::web;
+
 use crate::world;
 
 #[test]
@@ -48,6 +50,18 @@ fn stages_and_targets() {
     assert_eq!(world.hull(["run", "--rm", "debug", "cat", "/out"]).success().stdout, "base\ndebug\n");
     world.hull(["build", "--target", "nope", "."]).status(1).says("nope");
     world.hull(["build", "--target", "broken", "."]).status(1).says("/nothing");
+}
+
+#[test]
+fn contexts_from_the_web() {
+    let world = world();
+    let text = b"FROM busybox\nCMD echo fetched\n".to_vec();
+    let address = web(vec![("200 OK", text), ("404 Not Found", Vec::new())]);
+    world.hull(["build", "-t", "fetched", &format!("{address}/Dockerfile")]).success();
+    assert_eq!(world.hull(["run", "--rm", "fetched"]).success().stdout, "fetched\n");
+    world.hull(["build", &address]).status(1).says("failed to GET");
+    world.hull(["build", &address]).status(1).says("cannot reach");
+    world.hull(["build", "https://example.com/x.git"]).status(1).says("clone it first");
 }
 
 #[test]

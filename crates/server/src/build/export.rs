@@ -96,16 +96,31 @@ pub async fn all(
     let (engine, journal, handle) = (state.engine.clone(), build.journal.clone(), Handle::current());
     let gone = session.clone();
     let exporting = tokio::task::spawn_blocking(move || {
-        let image = engine.images().resolve(&solved.image_id).map_err(|error| broken(&error))?;
-        let work = Work { engine: &engine, journal: &journal, session: &session, handle, image };
-        let exported = work.run(&wanted.exporters);
-        work.tidy(&wanted.exporters, solved.begun_ns);
-        exported
+        export(&engine, &journal, Some(&session), handle, &wanted.exporters, &solved)
     });
     tokio::select! {
         exported = exporting => exported.expect("a panic ends the process"),
         () = gone.gone() => Err(session_gone()),
     }
+}
+
+/// Makes of the result what `exporters` say, on a thread that may wait, and says what it is.
+///
+/// # Errors
+/// There is no client to take it, or it takes no more of it.
+pub fn export(
+    engine: &Engine,
+    journal: &Journal,
+    session: Option<&Session>,
+    handle: Handle,
+    exporters: &[Exporter],
+    solved: &Solved,
+) -> Result<HashMap<String, String>, Status> {
+    let image = engine.images().resolve(&solved.image_id).map_err(|error| broken(&error))?;
+    let work = Work { engine, journal, session, handle, image };
+    let exported = work.run(exporters);
+    work.tidy(exporters, solved.begun_ns);
+    exported
 }
 
 fn broken(error: &(dyn std::error::Error + 'static)) -> Status {
@@ -116,7 +131,7 @@ fn broken(error: &(dyn std::error::Error + 'static)) -> Status {
 struct Work<'a> {
     engine: &'a Engine,
     journal: &'a Journal,
-    session: &'a Session,
+    session: Option<&'a Session>,
     handle: Handle,
     image: Image,
 }
@@ -198,7 +213,13 @@ impl Work<'_> {
 
     fn local(&self, output: usize) -> Result<u64, Status> {
         let root = self.engine.image_root(&self.image).map_err(|error| broken(&error))?;
-        self.handle.block_on(files::send(self.session, output, root))
+        self.handle.block_on(files::send(self.session()?, output, root))
+    }
+
+    fn session(&self) -> Result<&Session, Status> {
+        let missing =
+            || failure(code::INVALID_ARGUMENT, "outputs: there is no session on which the client takes them");
+        self.session.ok_or_else(missing)
     }
 
     /// Sends the client what `write` writes.
@@ -207,7 +228,7 @@ impl Work<'_> {
         output: usize,
         write: impl FnOnce(&mut dyn Write) -> Result<(), Status>,
     ) -> Result<(), Status> {
-        let call = self.session.channel.call(files::SEND, files::output_headers(output));
+        let call = self.session()?.channel.call(files::SEND, files::output_headers(output));
         let mut stream = io::BufWriter::with_capacity(PIECE, ToClient { call, handle: &self.handle });
         write(&mut stream)?;
         let ToClient { mut call, handle } = stream.into_inner().map_err(|error| broken(error.error()))?;

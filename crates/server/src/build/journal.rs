@@ -18,7 +18,11 @@ pub struct Journal {
     told: Mutex<Told>,
     /// Changes when there is more, or an end.
     changed: watch::Sender<()>,
+    listener: Listener,
 }
+
+/// Who is told at once, one update after the other.
+type Listener = Box<dyn Fn(&StatusResponse) + Send + Sync>;
 
 #[derive(Default)]
 struct Told {
@@ -40,7 +44,13 @@ fn now() -> Option<Timestamp> {
 
 impl Journal {
     pub fn new(reference: &str) -> Self {
-        Self { reference: reference.to_owned(), told: Mutex::default(), changed: watch::Sender::new(()) }
+        Self::telling(reference, |_| {})
+    }
+
+    /// The journal of a build whose only client is told at once.
+    pub fn telling(reference: &str, listener: impl Fn(&StatusResponse) + Send + Sync + 'static) -> Self {
+        let (told, changed) = (Mutex::default(), watch::Sender::new(()));
+        Self { reference: reference.to_owned(), told, changed, listener: Box::new(listener) }
     }
 
     /// Nothing more is told.
@@ -92,7 +102,10 @@ impl Journal {
     }
 
     fn tell(&self, update: StatusResponse) {
-        self.lock().updates.push(update);
+        let mut told = self.lock();
+        (self.listener)(&update);
+        told.updates.push(update);
+        drop(told);
         self.changed.send_replace(());
     }
 

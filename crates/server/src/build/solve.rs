@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use api::buildkit::{CacheOptionsEntry, Status, code};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use build::{
-    BuildContext, BuildError, BuildRequest, CacheSource, CacheTarget, Cancel, DockerfileSource, NamedContext,
-    Source,
+    BuildContext, BuildError, BuildOutput, BuildRequest, CacheSource, CacheTarget, Cancel, DockerfileSource,
+    NamedContext, Source,
 };
 use engine::Engine;
 use oci::Reference;
@@ -150,13 +151,13 @@ pub async fn build(
 }
 
 /// What a build works with, on a thread that may wait.
-struct Work<'a> {
-    engine: &'a Engine,
+pub struct Work<'a> {
+    pub engine: &'a Engine,
     /// With the client's credentials.
-    registries: &'a Registries,
-    journal: &'a Journal,
-    session: &'a Session,
-    handle: Handle,
+    pub registries: &'a Registries,
+    pub journal: &'a Journal,
+    pub session: &'a Session,
+    pub handle: Handle,
 }
 
 impl Work<'_> {
@@ -174,7 +175,11 @@ impl Work<'_> {
         Ok(files::text(into, ".dockerignore")?.unwrap_or_default())
     }
 
-    fn run(&self, attributes: Attributes) -> Result<Solved, Status> {
+    /// Fetches the client's files and builds.
+    ///
+    /// # Errors
+    /// The build failed; its details name the lines to blame.
+    pub fn run(&self, attributes: Attributes) -> Result<Solved, Status> {
         let Attributes { context, dockerfile, directories, file_name, mut request } = attributes;
         let begun_ns = monitor::time::now_ns();
         let scratch = self.engine.store().tmp_dir("context").map_err(|error| broken(&error))?;
@@ -225,18 +230,30 @@ impl Work<'_> {
 
         let dockerfile = DockerfileSource::Fetched { name: file_name.clone(), text: text.clone(), ignore };
         let request = BuildRequest { context: Source::Dir(into), dockerfile, ..request };
-        let engine = self.engine;
-        let (images, endpoints) = (engine.images(), engine.build_endpoints());
-        let building = BuildContext {
-            store: engine.store(),
-            images: &images,
-            registries: Some(self.registries),
-            endpoints: &endpoints,
-            network: engine.net_context().clone(),
-        };
-        let built = build::build(&building, request).map_err(|error| explain(&error, &file_name, &text))?;
+        let built = execute(self.engine, self.registries, request);
+        let built = built.map_err(|error| explain(&error, &file_name, &text))?;
         Ok(Solved { image_id: built.image_id, begun_ns })
     }
+}
+
+/// Has the builder do what is wanted.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn execute(
+    engine: &Engine,
+    registries: &Registries,
+    request: BuildRequest,
+) -> Result<BuildOutput, BuildError> {
+    let (images, endpoints) = (engine.images(), engine.build_endpoints());
+    let building = BuildContext {
+        store: engine.store(),
+        images: &images,
+        registries: Some(registries),
+        endpoints: &endpoints,
+        network: engine.net_context().clone(),
+    };
+    build::build(&building, request)
 }
 
 fn patterns(name: &str, text: &str) -> Result<Vec<String>, Status> {
@@ -250,7 +267,7 @@ fn broken(error: &(dyn std::error::Error + 'static)) -> Status {
 }
 
 /// A failed build in BuildKit's words, with the lines to blame.
-fn explain(error: &BuildError, file_name: &str, text: &str) -> Status {
+pub fn explain(error: &BuildError, file_name: &str, text: &str) -> Status {
     let (message, lines) = match error {
         BuildError::Cancelled => return failure(code::CANCELLED, "context canceled"),
         BuildError::Syntax { error, .. } => {
@@ -262,6 +279,9 @@ fn explain(error: &BuildError, file_name: &str, text: &str) -> Status {
         }
         BuildError::Step { location, error, .. } => {
             (with_sources(error), Some((location.line, location.end_line)))
+        }
+        BuildError::Read { what: "Dockerfile", path, source } if source.kind() == io::ErrorKind::NotFound => {
+            (format!("failed to read dockerfile: open {}: no such file or directory", path.display()), None)
         }
         other => (with_sources(other), None),
     };

@@ -1,12 +1,13 @@
 //! What a classic build is asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use ::build::{BuildRequest, CacheSource, DockerfileSource, RunNetwork};
+use ::build::{BuildRequest, CacheSource, RunNetwork, is_repository};
 use engine::model::Limits;
 use engine::parse;
 use image::PullPolicy;
 use oci::image::Platform;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::containers::create::ulimit;
@@ -16,13 +17,47 @@ use crate::request::Query;
 /// A build but for its context.
 pub struct Wanted {
     pub request: BuildRequest,
-    pub dockerfile: DockerfileSource,
+    /// The Dockerfile's path in the context.
+    pub file_name: String,
+    pub context: Context,
+    /// Whether BuildKit is to build, and the answer what BuildKit tells.
+    pub is_buildkit: bool,
+    /// What is to become of the result, for BuildKit alone.
+    pub outputs: Vec<Output>,
 }
 
-/// Reads all parameters. `rm`, `forcerm` and `session` mean nothing here: there are no intermediate containers, and nothing is asked
-/// of a client.
+/// Where the context is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Context {
+    Body,
+    /// At an address of the web.
+    Remote(String),
+    /// With the client, on its session.
+    Session,
+}
+
+/// An entry of `outputs`.
+#[derive(Debug, Deserialize)]
+pub struct Output {
+    #[serde(rename = "Type", alias = "type")]
+    pub kind: String,
+    #[serde(rename = "Attrs", alias = "attrs")]
+    pub attributes: Option<HashMap<String, String>>,
+}
+
+/// Reads all parameters. `rm` and `forcerm` mean nothing here: there are no intermediate containers. Of BuildKit's clients alone anything is
+/// asked on a `session`.
 pub fn read(query: &Query) -> Result<Wanted, Refusal> {
+    let is_buildkit = match query.get("version") {
+        None | Some("1") => false,
+        Some("2") => true,
+        Some(other) => return Err(Refusal::invalid(format!("invalid version: {other:?}"))),
+    };
     refuse(query)?;
+    let outputs: Vec<Output> = document(query, "outputs")?.unwrap_or_default();
+    if !is_buildkit && !outputs.is_empty() {
+        return Err(unsupported("outputs", "the classic builder does not have it"));
+    }
     let mut add_hosts = Vec::new();
     for entry in
         query.all("extrahosts").flat_map(|entries| entries.split(',')).filter(|entry| !entry.is_empty())
@@ -58,8 +93,26 @@ pub fn read(query: &Query) -> Result<Wanted, Refusal> {
         rlimits,
         ..BuildRequest::default()
     };
-    let dockerfile = DockerfileSource::InContext(query.get("dockerfile").unwrap_or("Dockerfile").into());
-    Ok(Wanted { request, dockerfile })
+    let file_name = query.get("dockerfile").unwrap_or("Dockerfile").to_owned();
+    Ok(Wanted { request, file_name, context: context(query, is_buildkit)?, is_buildkit, outputs })
+}
+
+fn context(query: &Query, is_buildkit: bool) -> Result<Context, Refusal> {
+    let Some(address) = query.get("remote") else { return Ok(Context::Body) };
+    match address {
+        "client-session" if is_buildkit => Ok(Context::Session),
+        "upload-request" if is_buildkit => {
+            Err(unsupported("remote", "send the context with the request that asks for the build"))
+        }
+        _ if is_repository(address) => Err(unsupported(
+            "remote",
+            "nothing is cloned: name an archive of the repository's files, or send them",
+        )),
+        _ if address.starts_with("http://") || address.starts_with("https://") => {
+            Ok(Context::Remote(address.to_owned()))
+        }
+        _ => Err(Refusal::invalid(format!("remoteURL ({address}) could not be recognized as URL"))),
+    }
 }
 
 /// What steps may use.
@@ -80,22 +133,12 @@ fn limits(query: &Query) -> Result<Limits, Refusal> {
 }
 
 fn refuse(query: &Query) -> Result<(), Refusal> {
-    match query.get("version") {
-        None | Some("1") => {}
-        Some(_) => return Err(unsupported("version", "BuildKit is spoken on /session and /grpc")),
-    }
-    if let Some(address) = query.get("remote") {
-        let why = format!("send the context itself: nothing is fetched from {address}");
-        return Err(unsupported("remote", &why));
-    }
     if query.get("cgroupparent").is_some() {
         return Err(unsupported("cgroupparent", "steps of a build have no control group of the caller's"));
     }
-    for name in ["securityopt", "outputs"] {
-        let list: Option<Vec<serde_json::Value>> = document(query, name)?;
-        if list.is_some_and(|list| !list.is_empty()) {
-            return Err(unsupported(name, "the classic builder of hull does not have it"));
-        }
+    let options: Option<Vec<String>> = document(query, "securityopt")?;
+    if options.is_some_and(|options| !options.is_empty()) {
+        return Err(unsupported("securityopt", "steps have the default profile"));
     }
     if query.flag("squash") {
         return Err(unsupported("squash", "layers are kept as they were made"));
@@ -134,7 +177,8 @@ mod tests {
              &cpusetmems=&cpushares=0&dockerfile=sub%2FDockerfile&extrahosts=a%3A1.2.3.4&labels=%7B%22k%22%3A%22v%22%7D&memory=16000000\
              &memswap=0&networkmode=none&rm=1&shmsize=0&t=one&t=two%3A2&target=&ulimits=%5B%7B%22Name%22%3A%22nofile%22%2C%22Soft%22%3A9%2C%22Hard%22%3A9%7D%5D&version=1",
         ));
-        let Wanted { request, dockerfile } = read(&query).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+        let Wanted { request, file_name, context, .. } =
+            read(&query).unwrap_or_else(|refusal| panic!("{refusal:?}"));
         assert_eq!(request.tags, ["one", "two:2"]);
         assert_eq!(request.build_args, BTreeMap::from([("A".to_owned(), "b".to_owned())]));
         assert_eq!(request.resources.memory.and_then(|memory| memory.limit), Some(16_000_000));
@@ -143,15 +187,16 @@ mod tests {
         assert_eq!(request.labels, BTreeMap::from([("k".to_owned(), "v".to_owned())]));
         assert_eq!((request.network, request.shm_size_bytes, request.target), (RunNetwork::None, None, None));
         assert_eq!(request.add_hosts, [("a".to_owned(), [1, 2, 3, 4].into())]);
-        assert!(matches!(dockerfile, DockerfileSource::InContext(path) if path.ends_with("sub/Dockerfile")));
+        assert_eq!((file_name.as_str(), context), ("sub/Dockerfile", Context::Body));
     }
 
     #[test]
     fn what_is_not_done_is_named() {
         for (query, name) in [
-            ("version=2", "version: "),
+            ("outputs=%5B%7B%22Type%22%3A%22tar%22%7D%5D", "outputs: "),
             ("remote=https%3A%2F%2Fx%2Fy.git", "remote: "),
-            ("cgroupparent=x", "cgroupparent: "),
+            ("remote=https%3A%2F%2Fx%2Fy.git%23main", "remote: "),
+            ("version=2&remote=upload-request", "remote: "),
             ("squash=1", "squash: "),
             ("platform=linux%2Fs390x", "platform: "),
             ("networkmode=container%3Ax", "networkmode: "),
@@ -167,6 +212,10 @@ mod tests {
             "memory=much",
             "extrahosts=here",
             "platform=a%2Fb%2Fc%2Fd",
+            "version=3",
+            "remote=file%3A%2F%2F%2Fetc%2Fpasswd",
+            "remote=client-session",
+            "version=2&outputs=%5B%7B%7D%5D",
         ] {
             assert_eq!(
                 read(&Query::parse(Some(query))).err().map(|refusal| refusal.status.as_u16()),

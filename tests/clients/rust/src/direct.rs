@@ -7,16 +7,16 @@ use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::{
-    ContainerCreateBody, EndpointSettings, EventMessageTypeEnum, ExecConfig, HostConfig,
+    BuildInfoAux, ContainerCreateBody, EndpointSettings, EventMessageTypeEnum, ExecConfig, HostConfig,
     NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest, PortBinding, VolumeCreateOptions,
 };
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, CreateImageOptionsBuilder,
-    DownloadFromContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions,
-    InspectNetworkOptions, ListContainersOptionsBuilder, LogsOptionsBuilder, PushImageOptionsBuilder,
-    RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveVolumeOptions, RestartContainerOptions,
-    StartContainerOptions, StatsOptionsBuilder, StopContainerOptionsBuilder, TagImageOptionsBuilder,
-    UploadToContainerOptionsBuilder, WaitContainerOptions,
+    AttachContainerOptionsBuilder, BuildImageOptionsBuilder, BuilderVersion, CreateContainerOptionsBuilder,
+    CreateImageOptionsBuilder, DownloadFromContainerOptionsBuilder, EventsOptionsBuilder, ImageBuildOutput,
+    InspectContainerOptions, InspectNetworkOptions, ListContainersOptionsBuilder, LogsOptionsBuilder,
+    PushImageOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveVolumeOptions,
+    RestartContainerOptions, StartContainerOptions, StatsOptionsBuilder, StopContainerOptionsBuilder,
+    TagImageOptionsBuilder, UploadToContainerOptionsBuilder, WaitContainerOptions,
 };
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use tokio::io::AsyncWriteExt;
@@ -233,6 +233,44 @@ pub async fn images(docker: &Docker, registry: &str) -> Outcome {
     );
     docker.remove_image(&name, None::<RemoveImageOptions>, None).await?;
     assert_eq!(refused(docker.inspect_image(&name).await), 404);
+    Ok(())
+}
+
+/// BuildKit, which bollard asks for in one request, with a session beside it.
+pub async fn builds(docker: &Docker) -> Outcome {
+    let directory = std::env::current_dir()?;
+    let build = |dockerfile: &str, name: &str| -> Outcome<_> {
+        std::fs::write(directory.join("Dockerfile"), dockerfile)?;
+        let archive = std::process::Command::new("tar").args(["-c", "Dockerfile"]).output()?.stdout;
+        let options = BuildImageOptionsBuilder::default().t(name).session(name);
+        Ok((options.version(BuilderVersion::BuilderBuildKit), Some(bollard::body_full(archive.into()))))
+    };
+    let (options, archive) = build("FROM busybox\nRUN echo built > /how\n", "traced")?;
+    let told: Vec<_> = docker.build_image(options.build(), None, archive).try_collect().await?;
+    let (mut steps, mut id) = (Vec::new(), None);
+    for aux in told.into_iter().filter_map(|info| info.aux) {
+        match aux {
+            BuildInfoAux::BuildKit(status) => {
+                steps.extend(status.vertexes.into_iter().map(|vertex| vertex.name))
+            }
+            BuildInfoAux::Default(image) => id = image.id,
+        }
+    }
+    assert!(steps.iter().any(|name| name.ends_with("RUN echo built > /how")), "{steps:?}");
+    assert_eq!(docker.inspect_image("traced").await?.id, id);
+    docker.remove_image("traced", None::<RemoveImageOptions>, None).await?;
+
+    let (options, archive) = build("FROM scratch\nCOPY Dockerfile /sent\n", "sent")?;
+    let output = directory.join("output");
+    let options = options.outputs(ImageBuildOutput::Local(output.to_string_lossy().into_owned()));
+    docker.build_image(options.build(), None, archive).try_collect::<Vec<_>>().await?;
+    assert!(std::fs::read_to_string(output.join("sent"))?.starts_with("FROM scratch"));
+    assert_eq!(refused(docker.inspect_image("sent").await), 404);
+
+    let (options, archive) = build("FROM busybox\nRUN exit 3\n", "broken")?;
+    let failed = docker.build_image(options.build(), None, archive).try_collect::<Vec<_>>().await;
+    let error = failed.expect_err("the step fails").to_string();
+    assert!(error.contains("did not complete successfully: exit code: 3"), "{error}");
     Ok(())
 }
 

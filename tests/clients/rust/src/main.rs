@@ -16,6 +16,7 @@ async fn main() -> Outcome {
     direct::networks_and_volumes(&docker).await?;
     direct::events(&docker).await?;
     direct::images(&docker, &std::env::var("REGISTRY")?).await?;
+    direct::builds(&docker).await?;
     throwaway::containers().await?;
     throwaway::networks().await?;
     direct::nothing_is_left(&docker).await

@@ -3,7 +3,7 @@
 mod output;
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -106,7 +106,7 @@ struct Args {
     /// Ulimit options
     #[arg(long, value_name = "ulimit")]
     ulimit: Vec<String>,
-    #[arg(value_name = "PATH | -")]
+    #[arg(value_name = "PATH | URL | -")]
     context: String,
 }
 
@@ -135,7 +135,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let (progress, screen) = progress(kind);
     let outputs = Outputs::parse(&args.output, args.push)?;
     let pushed = outputs.references(&args.tag)?;
-    let mut request = request(&args, &invocation, progress, cancel)?;
+    let mut request = request(context, &args, &invocation, progress, cancel)?;
     request.tags.extend(outputs.names.iter().cloned());
 
     let engine = context.engine()?;
@@ -190,6 +190,7 @@ pub fn progress(kind: ProgressKind) -> (Arc<dyn Progress>, Option<Arc<Screen>>) 
 }
 
 fn request(
+    context: &mut Context,
     args: &Args,
     invocation: &Invocation,
     progress: Arc<dyn Progress>,
@@ -204,7 +205,7 @@ fn request(
         let instead = "images are built for this machine's own platform only";
         return Err(unsupported(&format!("--platform={platform}"), instead).into());
     }
-    let (context, dockerfile) = sources(args, invocation)?;
+    let (context, dockerfile) = sources(context, args, invocation, &cancel)?;
     let mut build_args = BTreeMap::new();
     for entry in &args.build_arg {
         let (name, given) = match entry.split_once('=') {
@@ -254,58 +255,37 @@ fn request(
 }
 
 /// Context and Dockerfile: either may come from standard input, not both.
-fn sources(args: &Args, invocation: &Invocation) -> Result<(Source, DockerfileSource), Ended> {
+fn sources(
+    context: &mut Context,
+    args: &Args,
+    invocation: &Invocation,
+    cancel: &Cancel,
+) -> Result<(Source, DockerfileSource), Ended> {
     let file = args.file.as_deref();
     let from_stdin = file == Some(Path::new("-"));
-    match args.context.as_str() {
-        "-" if from_stdin => Err(usage(
-            &invocation.path,
-            "invalid argument: can't use stdin for both build context and dockerfile",
-        )),
-        "-" => stream(file),
-        url if url.contains("://") || url.starts_with("git@") => {
-            let instead = "clone or download it first, then build the directory";
-            Err(FlagsError::Unsupported { flag: format!("building {url}"), instead }.into())
+    let inside = file.filter(|_| !from_stdin).unwrap_or(Path::new("Dockerfile"));
+    let failed = |source| FlagsError::Read { path: args.context.clone().into(), source };
+    let (source, dockerfile) = match args.context.as_str() {
+        "-" if from_stdin => {
+            let text = "invalid argument: can't use stdin for both build context and dockerfile";
+            return Err(usage(&invocation.path, text));
         }
-        directory => {
-            let directory = PathBuf::from(directory);
-            if !directory.is_dir() {
-                return Err(FlagsError::NotADirectory { path: directory }.into());
-            }
-            let dockerfile = match file {
-                None => DockerfileSource::default(),
-                Some(_) if from_stdin => DockerfileSource::Text(read_text()?),
-                Some(path) => DockerfileSource::File(path.into()),
-            };
-            Ok((Source::Dir(directory), dockerfile))
+        "-" => build::sources(io::stdin(), inside).map_err(failed)?,
+        directory if Path::new(directory).is_dir() => {
+            let dockerfile = file.map(|path| DockerfileSource::File(path.into()));
+            (Source::Dir(directory.into()), dockerfile.unwrap_or_default())
         }
-    }
-}
-
-/// `hull build -`: a tar archive with the context, or else the Dockerfile itself.
-fn stream(file: Option<&Path>) -> Result<(Source, DockerfileSource), Ended> {
-    let failed = |source| FlagsError::Read { path: "-".into(), source };
-    let mut input = io::BufReader::with_capacity(1024, io::stdin());
-    let mut start = Vec::new();
-    while start.len() < 512 {
-        let piece = input.fill_buf().map_err(failed)?;
-        if piece.is_empty() {
-            break;
+        url if build::is_repository(url) => {
+            let instead = "clone it first, then build the directory";
+            return Err(FlagsError::Unsupported { flag: format!("building {url}"), instead }.into());
         }
-        let taken = piece.len();
-        start.extend_from_slice(piece);
-        input.consume(taken);
-    }
-    let is_archive = image::archive::Compression::of(&start) != image::archive::Compression::None
-        || start.get(257..262) == Some(b"ustar");
-    let mut whole = io::Cursor::new(start).chain(input);
-    if is_archive {
-        let dockerfile = DockerfileSource::InContext(file.unwrap_or(Path::new("Dockerfile")).into());
-        return Ok((Source::Tar(Box::new(whole)), dockerfile));
-    }
-    let mut text = String::new();
-    whole.read_to_string(&mut text).map_err(failed)?;
-    Ok((Source::Empty, DockerfileSource::Text(text)))
+        url if url.contains("://") => {
+            let client = context.engine()?.registry()?.until(&cancel.flag());
+            build::sources(client.download(url)?, inside).map_err(failed)?
+        }
+        other => return Err(FlagsError::NotADirectory { path: other.into() }.into()),
+    };
+    Ok((source, if from_stdin { DockerfileSource::Text(read_text()?) } else { dockerfile }))
 }
 
 fn read_text() -> Result<String, FlagsError> {
