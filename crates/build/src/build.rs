@@ -4,7 +4,9 @@ mod caches;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
+use cgroup::{Cgroup, Hierarchy};
 use image::{Image, Images, Registries};
 use net::EndpointSource;
 use oci::Reference;
@@ -62,6 +64,7 @@ pub fn build(context: &BuildContext<'_>, mut request: BuildRequest) -> Result<Bu
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
+    let cgroup_parent = request.cgroup_parent.as_deref().map(cgroup_parent).transpose()?;
     let storage = |what: &'static str| BuildError::storage(what);
     let _lease = context.store.lock_shared().map_err(storage("hold the store"))?;
     let builds = context.store.run().join("builds");
@@ -142,6 +145,7 @@ pub fn build(context: &BuildContext<'_>, mut request: BuildRequest) -> Result<Bu
             attachments: request.attachments,
             shm_size_bytes: request.shm_size_bytes,
             resources: request.resources,
+            cgroup_parent,
             rlimits: request.rlimits,
             hosts: hosts(&hostname, &request.add_hosts),
             hostname,
@@ -213,6 +217,15 @@ fn global_error(file: &Dockerfile, name: &str, line: usize, reason: String) -> B
             error: StepError::Invalid(reason),
         },
     )
+}
+
+/// Where control groups of RUN steps are to be, as an absolute path.
+fn cgroup_parent(text: &str) -> Result<PathBuf, BuildError> {
+    let invalid =
+        |reason: String| BuildError::Request { what: "cgroup parent", value: text.to_owned(), reason };
+    let path = Path::new("/").join(text);
+    let group = Hierarchy::usable().and_then(|hierarchy| Cgroup::at(&hierarchy, &path));
+    group.map(|_| path).map_err(|error| invalid(error.to_string()))
 }
 
 /// /etc/hosts of RUN steps.

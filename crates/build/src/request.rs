@@ -232,6 +232,9 @@ pub struct BuildRequest {
     pub shm_size_bytes: Option<u64>,
     /// What RUN steps may use of memory and processors; the rest of it does not count. It does not change the cache key.
     pub resources: LinuxResources,
+    /// `--cgroup-parent`: the control group, from the root of the hierarchy, below which those of RUN steps are made; hull's own when `None`.
+    /// It does not change the cache key.
+    pub cgroup_parent: Option<String>,
     /// Resource limits of RUN steps, in place of the default's of the same type. They change the cache key.
     pub rlimits: Vec<Rlimit>,
     pub progress: Arc<dyn Progress>,
@@ -257,6 +260,7 @@ impl Default for BuildRequest {
             attachments: Arc::new(Given::default()),
             shm_size_bytes: None,
             resources: LinuxResources::default(),
+            cgroup_parent: None,
             rlimits: Vec::new(),
             progress: Arc::new(NoProgress),
             cancel: Cancel::default(),

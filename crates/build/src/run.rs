@@ -25,7 +25,7 @@ use crate::metadata::StageImage;
 use crate::mounts::{Places, Planned, Realised, What};
 use crate::network::Joined;
 use crate::solve::Solve;
-use crate::step::{CONTROL_FD, JOIN, NETNS_FD, PLAN_FILE, Report, StepPlan, USERS_FD};
+use crate::step::{CONTROL_FD, JOIN, NETNS_FD, PLAN_FILE, Report, StepPlan, USERS_FD, find_group};
 use crate::tree::Tree;
 
 pub use output::Output;
@@ -120,6 +120,7 @@ pub fn execute(
         _ => solve.options.users.into(),
     };
     let destinations: Vec<PathBuf> = spec.mounts.iter().map(|mount| mount.destination.clone()).collect();
+    let (owner, name) = (solve.network_context.owner(), &ground.group);
     let plan = StepPlan {
         id: ground.group.clone(),
         spec,
@@ -132,7 +133,10 @@ pub fn execute(
             volatile: true,
         },
         user: invocation.user.clone(),
-        group: format!("{}/{}", solve.network_context.owner(), ground.group),
+        group: match &solve.options.cgroup_parent {
+            Some(parent) => parent.join(format!("{owner}-{name}")),
+            None => Path::new(&owner).join(name),
+        },
     };
     let path = ground.bundle.join(PLAN_FILE);
     let json = serde_json::to_vec(&plan).map_err(|error| StepError::Invalid(error.to_string()))?;
@@ -205,7 +209,7 @@ fn supervise(
     solve: &Solve<'_>,
     bundle: &Path,
     joined: Option<Joined<'_>>,
-    group: &str,
+    group: &Path,
     output: &mut Output<'_>,
 ) -> Result<Report, StepError> {
     let io = || StepError::io("start", "build-step");
@@ -277,12 +281,10 @@ impl Child {
         let _ = sys::process::wait(self.pidfd.as_fd());
     }
 
-    fn kill_all(&self, group: &str) {
+    fn kill_all(&self, group: &Path) {
         const SIGKILL: i32 = 9;
         let _ = sys::process::send_signal(self.pidfd.as_fd(), SIGKILL);
-        if let Ok(group) =
-            cgroup::Hierarchy::usable().and_then(|hierarchy| cgroup::Cgroup::open(&hierarchy, group))
-        {
+        if let Ok(group) = cgroup::Hierarchy::usable().and_then(|hierarchy| find_group(&hierarchy, group)) {
             let _ = group.kill_all();
             let _ = group.remove();
         }

@@ -99,6 +99,8 @@ pub struct SolveOptions {
     pub attachments: Arc<dyn Attachments>,
     pub shm_size_bytes: Option<u64>,
     pub resources: LinuxResources,
+    /// Where the caller wants the control groups of steps.
+    pub cgroup_parent: Option<PathBuf>,
     pub rlimits: Vec<Rlimit>,
     /// Of RUN steps.
     pub hostname: String,

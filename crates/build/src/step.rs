@@ -5,6 +5,7 @@
 //! to join as descriptor 4, with the user namespace that belongs to as 5. It answers one line of JSON on the socket. When the builder closes its side, for whatever reason,
 //! the container is killed.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
@@ -13,8 +14,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use cgroup::{Cgroup, Hierarchy};
-use oci::runtime::{NamespaceType, Spec};
+use cgroup::{Cgroup, CgroupError, Hierarchy, Place};
+use oci::runtime::{LinuxResources, NamespaceType, Spec};
 use runtime::ids::{Identity, Users};
 use runtime::{Launch, LaunchError, Lifetime, Rootfs, Stdio, UserSpec};
 use serde::{Deserialize, Serialize};
@@ -47,8 +48,30 @@ pub(crate) struct StepPlan {
     pub first_id: Option<u32>,
     pub rootfs: Rootfs,
     pub user: String,
-    /// The control group to make, parent first.
-    pub group: String,
+    /// The control group to make; see [`find_group`].
+    pub group: PathBuf,
+}
+
+/// The control group `name` of hull's own, parent first, or the one at an absolute path, which somebody else wants there.
+pub(crate) fn find_group(hierarchy: &Hierarchy, name: &Path) -> Result<Cgroup, CgroupError> {
+    match name.is_absolute() {
+        true => Cgroup::at(hierarchy, name),
+        false => Cgroup::open(hierarchy, &name.to_string_lossy()),
+    }
+}
+
+fn create_group(
+    hierarchy: &Hierarchy,
+    name: &Path,
+    resources: &LinuxResources,
+) -> Result<Cgroup, CgroupError> {
+    match name.is_absolute() {
+        true => {
+            let place = Place::Path(name.to_owned());
+            place.create(hierarchy, resources, &BTreeMap::new()).map(|made| made.group)
+        }
+        false => Cgroup::create(hierarchy, &name.to_string_lossy(), resources),
+    }
 }
 
 /// How it went.
@@ -141,7 +164,7 @@ fn run(bundle: &Path, control: &UnixStream, netns: Option<OwnedFd>) -> Result<i3
     let plan = read(&path).map_err(|source| PlanError { path, source })?;
     let hierarchy = Hierarchy::usable()?;
     let resources = plan.spec.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
-    let group = Group(Cgroup::create(&hierarchy, &plan.group, &resources)?);
+    let group = Group(create_group(&hierarchy, &plan.group, &resources)?);
     let ids = |source| PlanError { path: PathBuf::from("a range of user ids"), source };
     let mut identity = match plan.first_id {
         Some(first) => Identity::shared(sys::spawn::claim_inherited(USERS_FD).map_err(ids)?, first),
@@ -230,7 +253,7 @@ fn start(
     .map_err(StartError::Launch)
 }
 
-fn read(path: &Path) -> io::Result<StepPlan> {
+pub(crate) fn read(path: &Path) -> io::Result<StepPlan> {
     Ok(serde_json::from_slice(&fs::read(path)?)?)
 }
 

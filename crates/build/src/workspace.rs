@@ -18,6 +18,8 @@ use net::{EndpointPlan, EndpointSource, Netns};
 use store::Store;
 use sys::fs::{FileLock, LockKind};
 
+use crate::step::{self, PLAN_FILE};
+
 /// The directory of one build; removed when dropped.
 pub struct Workspace {
     path: PathBuf,
@@ -92,11 +94,15 @@ fn clean(build: &Path, context: &net::Context, endpoints: &dyn EndpointSource) {
     let name = build.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if let Ok(hierarchy) = Hierarchy::usable() {
         let prefix = format!("{}/build-{name}-", context.owner());
-        for group in Cgroup::list(&hierarchy, &context.owner()).unwrap_or_default() {
-            if group.name().starts_with(&prefix) {
-                let _ = group.kill_all();
-                let _ = group.remove();
-            }
+        let ours = Cgroup::list(&hierarchy, &context.owner()).unwrap_or_default();
+        let ours = ours.into_iter().filter(|group| group.name().starts_with(&prefix));
+        let steps = fs::read_dir(build).into_iter().flatten().flatten();
+        let plans = steps.filter_map(|step| step::read(&step.path().join(PLAN_FILE)).ok());
+        let elsewhere = plans.filter(|plan| plan.group.is_absolute());
+        let elsewhere = elsewhere.filter_map(|plan| step::find_group(&hierarchy, &plan.group).ok());
+        for group in ours.chain(elsewhere) {
+            let _ = group.kill_all();
+            let _ = group.remove();
         }
     }
     for entry in fs::read_dir(build).into_iter().flatten().flatten() {

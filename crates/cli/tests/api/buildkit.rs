@@ -135,7 +135,7 @@ fn what_is_not_supported_is_refused_by_name() {
             "syntax=example.com/frontend is not supported",
         ),
         (&["--platform", "linux/s390x"], "platform=linux/s390x is not supported"),
-        (&["--cgroup-parent", "x"], "cgroup-parent=x is not supported"),
+        (&["--cgroup-parent", "/"], "invalid cgroup parent `/`"),
         (&["--allow", "security.insecure"], "security.insecure is not supported"),
         (&["--attest", "type=sbom"], "Attestations are not supported"),
         (&["--cache-to", "type=local,dest=cache"], "cache-to: type=local is not supported"),

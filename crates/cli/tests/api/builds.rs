@@ -147,7 +147,7 @@ fn what_the_classic_builder_does_not_do_is_refused() {
         let answer = api.request("POST", &format!("/build?{query}"), "", b"FROM busybox\n").expect(status);
         answer.json()["message"].as_str().unwrap().to_owned()
     };
-    assert!(refused("cgroupparent=x", 501).starts_with("cgroupparent: "));
+    assert!(refused("cgroupparent=..%2Fx", 400).starts_with("invalid cgroup parent `../x`: "));
     assert!(refused("memory=1000000", 400).contains("Minimum memory limit allowed is 6MB"));
     assert!(refused("memswap=100000000", 400).contains("Memoryswap"));
     assert!(refused("remote=https%3A%2F%2Fexample.com%2Fx.git", 501).starts_with("remote: "));

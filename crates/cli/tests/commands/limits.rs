@@ -1,5 +1,7 @@
 //! Limits and rights, seen from inside the container.
 
+use testkit::{World, eventually};
+
 use crate::{sleeper, world};
 
 #[test]
@@ -107,13 +109,46 @@ fn devices_are_few() {
     assert!(masked.stdout.starts_with('0'), "{masked}");
 }
 
+/// A control group of nobody else's.
+fn parent(world: &World) -> String {
+    let name = world.scratch().parent().and_then(|p| Some(p.file_name()?.to_str()?.to_owned()));
+    format!("{}-parent", name.expect("it has a name"))
+}
+
+#[test]
+fn steps_of_a_build_are_below_the_parent_they_are_given() {
+    let world = world();
+    let parent = parent(&world);
+    let roots = || {
+        let entries = std::fs::read_dir("/sys/fs/cgroup").expect("it is mounted").flatten();
+        entries.map(|entry| entry.path()).chain(["/sys/fs/cgroup".into()]).map(|root| root.join(&parent))
+    };
+    let groups = || {
+        let entries = roots().filter_map(|root| std::fs::read_dir(root).ok()).flatten().flatten();
+        entries.filter(|entry| entry.path().is_dir()).count()
+    };
+    world.file("Dockerfile", "FROM busybox\nRUN sleep 600\n");
+    let build = world.spawn(["build", "--cgroup-parent", &format!("/{parent}"), "."]);
+    eventually("the step is there", 60, || (groups() > 0).then_some(()));
+    build.signal("KILL");
+    build.finish();
+    // The next build cleans up.
+    world.file("Dockerfile", "FROM busybox\nRUN true\n");
+    world.hull(["build", "--cgroup-parent", &parent, "."]).success();
+    assert_eq!(groups(), 0);
+    for root in roots() {
+        let _ = std::fs::remove_dir(root);
+    }
+    for bad in ["/", "../up"] {
+        let refused = world.hull(["build", "--no-cache", "--cgroup-parent", bad, "."]);
+        refused.status(1).says("invalid cgroup parent");
+    }
+}
+
 #[test]
 fn a_control_group_is_below_the_parent_it_is_given() {
     let world = world();
-    let parent = format!(
-        "{}-parent",
-        world.scratch().parent().and_then(|p| p.file_name()?.to_str()).expect("it has a name")
-    );
+    let parent = parent(&world);
     sleeper(&world, "web", &["--cgroup-parent", &format!("/{parent}/inner"), "--pids-limit", "50"]);
     let id = world.inspect("web", "{{.Id}}");
     let pid = world.inspect("web", "{{.State.Pid}}");

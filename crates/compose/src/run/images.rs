@@ -250,6 +250,7 @@ impl Stack<'_> {
             attachments: Arc::new(Given { secrets: secrets.collect(), ssh_agents: build.ssh_agents.clone() }),
             shm_size_bytes: build.shm_size_bytes,
             resources,
+            cgroup_parent: None,
             rlimits,
             progress: self.reporter.build(&service.name),
             cancel: Cancel::from_flag(self.interrupt.stop.clone()),

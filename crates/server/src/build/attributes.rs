@@ -121,6 +121,7 @@ impl Attributes {
                 let limits = Limits { ulimits, ..Limits::default() };
                 request.rlimits = limits.of_steps().map_err(|error| invalid(key, value, error))?.1;
             }
+            "cgroup-parent" => request.cgroup_parent = Some(value.to_owned()).filter(|path| !path.is_empty()),
             "hostname" => {
                 request.build_args.insert("BUILDKIT_SANDBOX_HOSTNAME".to_owned(), value.to_owned());
             }
@@ -210,6 +211,7 @@ mod tests {
                 ("image-resolve-mode", "pull"),
                 ("add-hosts", "one=10.0.0.1,two=::1"),
                 ("shm-size", "65536"),
+                ("cgroup-parent", "/builds"),
                 ("force-network-mode", "host"),
                 ("vcs:revision", "abc"),
             ],
@@ -222,6 +224,7 @@ mod tests {
         assert_eq!(request.labels["x.y"], "z");
         assert!(request.no_cache && request.pull == PullPolicy::Always);
         assert_eq!(request.add_hosts.len(), 2);
+        assert_eq!(request.cgroup_parent.as_deref(), Some("/builds"));
         assert_eq!((request.shm_size_bytes, request.network), (Some(65536), RunNetwork::Host));
     }
 

@@ -90,6 +90,7 @@ pub fn read(query: &Query) -> Result<Wanted, Refusal> {
         add_hosts,
         shm_size_bytes: query.number("shmsize")?.filter(|bytes| *bytes != 0),
         resources,
+        cgroup_parent: query.get("cgroupparent").map(str::to_owned),
         rlimits,
         ..BuildRequest::default()
     };
@@ -133,9 +134,6 @@ fn limits(query: &Query) -> Result<Limits, Refusal> {
 }
 
 fn refuse(query: &Query) -> Result<(), Refusal> {
-    if query.get("cgroupparent").is_some() {
-        return Err(unsupported("cgroupparent", "steps of a build have no control group of the caller's"));
-    }
     let options: Option<Vec<String>> = document(query, "securityopt")?;
     if options.is_some_and(|options| !options.is_empty()) {
         return Err(unsupported("securityopt", "steps have the default profile"));
@@ -173,7 +171,7 @@ mod tests {
     #[test]
     fn what_dockers_client_sends_is_understood() {
         let query = Query::parse(Some(
-            "buildargs=%7B%22A%22%3A%22b%22%2C%22NONE%22%3Anull%7D&cachefrom=%5B%22cached%22%5D&cgroupparent=&cpuperiod=0&cpuquota=0&cpusetcpus=\
+            "buildargs=%7B%22A%22%3A%22b%22%2C%22NONE%22%3Anull%7D&cachefrom=%5B%22cached%22%5D&cgroupparent=%2Fbuilds&cpuperiod=0&cpuquota=0&cpusetcpus=\
              &cpusetmems=&cpushares=0&dockerfile=sub%2FDockerfile&extrahosts=a%3A1.2.3.4&labels=%7B%22k%22%3A%22v%22%7D&memory=16000000\
              &memswap=0&networkmode=none&rm=1&shmsize=0&t=one&t=two%3A2&target=&ulimits=%5B%7B%22Name%22%3A%22nofile%22%2C%22Soft%22%3A9%2C%22Hard%22%3A9%7D%5D&version=1",
         ));
@@ -183,6 +181,7 @@ mod tests {
         assert_eq!(request.build_args, BTreeMap::from([("A".to_owned(), "b".to_owned())]));
         assert_eq!(request.resources.memory.and_then(|memory| memory.limit), Some(16_000_000));
         assert_eq!(request.rlimits.len(), 1);
+        assert_eq!(request.cgroup_parent.as_deref(), Some("/builds"));
         assert_eq!(request.cache_from, [CacheSource::Image("cached".to_owned())]);
         assert_eq!(request.labels, BTreeMap::from([("k".to_owned(), "v".to_owned())]));
         assert_eq!((request.network, request.shm_size_bytes, request.target), (RunNetwork::None, None, None));

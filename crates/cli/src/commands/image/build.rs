@@ -46,6 +46,9 @@ struct Args {
     /// Cache export destinations (format: "type=inline|type=registry,ref=reference[,mode=min|max]")
     #[arg(long, value_name = "stringArray")]
     cache_to: Vec<String>,
+    /// Set the parent cgroup for the "RUN" instructions during build
+    #[arg(long, value_name = "string")]
+    cgroup_parent: Option<String>,
     /// Name of the Dockerfile (default: "PATH/Dockerfile")
     #[arg(short, long, value_name = "string")]
     file: Option<PathBuf>,
@@ -248,6 +251,7 @@ fn request(
         }),
         shm_size_bytes: optional("--shm-size", &args.shm_size, syntax::size_bytes)?,
         resources,
+        cgroup_parent: args.cgroup_parent.clone(),
         rlimits,
         progress,
         cancel,
