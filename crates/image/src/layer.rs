@@ -7,7 +7,7 @@ use std::path::Path;
 use oci::{DiffId, Digest, media};
 use store::db::layers::{self, LayerRecord};
 use store::db::{manifests, now_ns};
-use store::{DatabaseError, Durability, Store, StoreError};
+use store::{Collected, DatabaseError, Durability, Store, StoreError};
 
 use crate::archive::{PackOptions, Writer, pack};
 use crate::receive::{Arrived, receive};
@@ -119,7 +119,7 @@ impl Images<'_> {
         self.store.database().write_removal(Durability::Relaxed, |w| {
             blobs.iter().try_for_each(|blob| manifests::forget_hold(w, blob))
         })?;
-        self.collect().map(drop)
+        self.collect().map(Collected::finish)
     }
 
     /// A layer the store has, both as blob and as snapshot.

@@ -100,9 +100,7 @@ impl Images<'_> {
             removal.run(name)?;
             Ok::<_, RemoveError>(removal.removed)
         })?;
-        if let Some(collected) = self.collect()? {
-            collected.finish();
-        }
+        self.collect()?.finish();
         Ok(removed)
     }
 
@@ -142,9 +140,9 @@ impl Images<'_> {
         })?;
         let partial_bytes = if all { self.discard_partials()? } else { 0 };
         let collected = self.collect()?;
-        let collected_bytes = collected.as_ref().map_or(0, Collected::disk_bytes);
-        drop(collected);
-        Ok(Pruned { removed, reclaimed_bytes: collected_bytes + partial_bytes })
+        let reclaimed_bytes = collected.disk_bytes() + partial_bytes;
+        collected.finish();
+        Ok(Pruned { removed, reclaimed_bytes })
     }
 
     /// Gives up what interrupted pulls could go on with, unless somebody is pulling.
@@ -153,11 +151,11 @@ impl Images<'_> {
         Ok(lock.map_or(0, |lock| self.store.discard_partials(&lock)))
     }
 
-    /// Takes content away that nothing uses, unless somebody is making some. Deleting the trees, by dropping them, takes time and
-    /// needs no lock: they are out of sight.
-    pub(crate) fn collect(&self) -> Result<Option<Collected>, StoreError> {
+    /// Takes content away that nothing uses, unless somebody is making some. Deleting the trees takes time and needs no lock:
+    /// they are out of sight.
+    pub(crate) fn collect(&self) -> Result<Collected, StoreError> {
         let lock = self.store.try_lock_exclusive()?;
-        lock.map(|lock| self.store.collect(&lock)).transpose()
+        lock.map_or_else(|| Ok(Collected::default()), |lock| self.store.collect(&lock))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Removing content that no row names.
 
 use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 
 use oci::image::{Index, Manifest};
 use oci::{DiffId, Digest, media};
@@ -11,6 +12,9 @@ use crate::db::{self, Reader};
 use crate::disk::disk_bytes;
 use crate::partial;
 use crate::{DatabaseError, Durability, ExclusiveLock, Store, StoreError, TempDir};
+
+/// Trees that are deleted at the same time.
+const TREES_AT_ONCE: usize = 8;
 
 /// What [`Store::collect`] removed; trees are deleted when this is dropped, after the lock is let go.
 #[must_use = "dropping it deletes the trees"]
@@ -29,8 +33,24 @@ impl Collected {
         self.blob_bytes + self.trees.iter().map(|tree| disk_bytes(&tree.path().join("tree"))).sum::<u64>()
     }
 
-    /// Deletes the trees now.
-    pub fn finish(self) {}
+    /// Deletes the trees now, several at once: a disk that is told of every block given back is waited for with each file.
+    pub fn finish(self) {
+        let workers = self.trees.len().min(TREES_AT_ONCE);
+        let trees = Mutex::new(self.trees.into_iter());
+        let next = || trees.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || {
+            while let Some(tree) = next() {
+                drop(tree)
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..workers {
+                // Without another thread it takes longer.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+            }
+            work();
+        });
+    }
 
     /// Whether nothing was removed.
     pub fn is_empty(&self) -> bool {

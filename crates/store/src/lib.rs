@@ -85,7 +85,8 @@ impl Store {
         } else if store.pending().exists() {
             // Unless somebody is making content right now: then one of the next commands does it.
             if let Some(lock) = store.try_lock_exclusive()? {
-                store.collect(&lock)?.finish();
+                // By this thread: whoever opens the store may want to fork.
+                drop(store.collect(&lock)?);
             }
         }
         Ok(store)
@@ -131,7 +132,7 @@ impl Store {
                 db::manifests::forget_holds(w)?;
                 db::unsettled::forget_other_boots(w)
             })?;
-            self.collect(&lock)?.finish();
+            drop(self.collect(&lock)?);
             drop(damaged);
         }
         std::fs::write(marker, "").map_err(|e| StoreError::io("create", marker, e))

@@ -4,7 +4,7 @@ use oci::{Digest, Reference};
 use registry::server::ContentError;
 use registry::server::content::{RepositoryName, Target};
 use store::db::{self, Writer};
-use store::{DatabaseError, Durability};
+use store::{Collected, DatabaseError, Durability};
 
 use super::find::{Name, Rows};
 use super::{Serving, trouble, whole_name};
@@ -69,7 +69,7 @@ impl Serving {
         if let Target::Digest(digest) = target {
             (self.told)("delete", &digest.to_string());
         }
-        self.images().collect().map(drop).map_err(trouble)
+        self.images().collect().map(Collected::finish).map_err(trouble)
     }
 
     /// Forgets the manifest `digest`, which no name of the repository has any more.
@@ -120,7 +120,7 @@ impl Serving {
         let forgotten =
             database.write_removal(Durability::Relaxed, |writer| db::manifests::forget_hold(writer, digest));
         forgotten.map_err(trouble::<DatabaseError>)?;
-        self.images().collect().map(drop).map_err(trouble)
+        self.images().collect().map(Collected::finish).map_err(trouble)
     }
 }
 

@@ -76,7 +76,7 @@ impl Serving {
         let ended: Result<bool, DatabaseError> = ended;
         if ended.map_err(trouble)? {
             self.store.mark_pending().map_err(trouble)?;
-            self.images().collect().map_err(trouble)?;
+            self.images().collect().map_err(trouble)?.finish();
         }
         Ok(())
     }
