@@ -156,10 +156,12 @@ impl Engine {
                     let path = place.path.join(OsStr::from_bytes(below));
                     !KERNEL.iter().any(|kernel| path.starts_with(kernel) && path != Path::new(kernel))
                 };
+                // Whoever names a directory inside, such as one of /dev/shm, wants that.
+                let is_around = KERNEL.iter().any(|kernel| Path::new(kernel).starts_with(&place.path));
                 let options = PackOptions {
                     prefix: found.stat.name.as_bytes(),
                     first_id: place.first_id,
-                    filter: place.shows_kernel.then_some(&is_file),
+                    filter: (place.shows_kernel && is_around).then_some(&is_file),
                     ..PackOptions::default()
                 };
                 archive::pack(&mut writer, fd.as_fd(), &options).map_err(pack_error)?;

@@ -48,6 +48,9 @@ fn what_the_kernel_shows_is_no_file_of_a_container() {
         "{all}"
     );
     assert_eq!(names("/sys"), "sys/\n");
+    let make = "mkdir -p /dev/shm/some/where && touch /dev/shm/some/where/file";
+    api.world.hull(["exec", "box", "sh", "-c", make]).success();
+    assert_eq!(names("/dev/shm/some"), "some/\nsome/where/\nsome/where/file\n");
     // An archive that fails early is a failure, not an answer that breaks off.
     api.world.hull(["create", "--name", "odd", "-v", "/sys/bus/cpu:/cpu", "busybox", "true"]).success();
     let failed = api.get("/containers/odd/archive?path=/cpu").expect(403).json();
