@@ -1,5 +1,7 @@
 //! Connections: how many there are, how long they may take, and how they end.
 
+mod unwanted;
+
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -7,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::header;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -134,7 +137,11 @@ async fn answer(
     state: Arc<State>,
 ) -> Result<Response, Infallible> {
     let is_head = request.method() == hyper::Method::HEAD;
-    let answered = match Request::new(request.map(Body::new), state) {
+    // Whoever waits to be told to send it is told the answer instead.
+    let waits = request.headers().contains_key(header::EXPECT);
+    let request =
+        request.map(|body| if waits { Body::new(body) } else { Body::new(unwanted::Taken::of(body)) });
+    let answered = match Request::new(request, state) {
         Ok(request) => route::answer(request).await,
         Err(refusal) => Err(refusal),
     };

@@ -206,25 +206,6 @@ impl Upload {
     }
 }
 
-/// How much of a body that nobody wants is taken all the same.
-const UNWANTED: usize = 16 << 20;
-
-impl Drop for Upload {
-    /// Takes the rest: a client that is still sending when the connection ends does not read why.
-    fn drop(&mut self) {
-        let mut body = std::mem::take(&mut self.body);
-        self.runtime.spawn(async move {
-            let mut taken = 0;
-            while let Some(Ok(frame)) = body.frame().await {
-                taken += frame.into_data().map_or(0, |piece| piece.len());
-                if taken > UNWANTED {
-                    return;
-                }
-            }
-        });
-    }
-}
-
 impl Read for Upload {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() {

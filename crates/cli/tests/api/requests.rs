@@ -1,5 +1,9 @@
 //! Requests as such: versions, documents, errors.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::served;
@@ -56,4 +60,34 @@ fn what_is_not_done_is_refused_by_name() {
     assert_eq!(api.get("/containers/nobody/json").expect(404).json()["message"], "No such container: nobody");
     let missing = api.post("/containers/create", &json!({"Image": "nothing-like-it"})).expect(404).json();
     assert_eq!(missing["message"], "No such image: nothing-like-it:latest");
+}
+
+#[test]
+fn an_answer_is_read_whatever_is_sent_meanwhile() {
+    let api = served();
+    // A body that comes after the answer does not end the connection.
+    let head = "POST /containers/nobody/start HTTP/1.1\r\nHost: docker\r\nContent-Length: 5\r\n\r\n";
+    let mut client = UnixStream::connect(api.socket()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut answer = |sent: &str| {
+        client.write_all(sent.as_bytes()).unwrap();
+        let mut read = Vec::new();
+        while !read.ends_with(b"\n") || !read.windows(4).any(|four| four == b"\r\n\r\n") {
+            let mut piece = [0; 1024];
+            let length = client.read(&mut piece).unwrap();
+            assert_ne!(length, 0, "the connection has ended");
+            read.extend_from_slice(&piece[..length]);
+        }
+        String::from_utf8(read).unwrap()
+    };
+    assert!(answer(head).starts_with("HTTP/1.1 404 "));
+    assert!(
+        answer("afterGET /containers/nobody/json HTTP/1.1\r\nHost: docker\r\n\r\n")
+            .starts_with("HTTP/1.1 404 ")
+    );
+    // Nor does a refusal break off an upload.
+    for _ in 0..10 {
+        let refused = api.request("POST", "/build?version=3", "", &vec![b'x'; 8 << 20]).expect(400);
+        assert_eq!(refused.json()["message"], "invalid version: \"3\"");
+    }
 }
