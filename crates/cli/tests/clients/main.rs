@@ -4,6 +4,7 @@
 //! Libraries are installed into the build directory, in the versions that are written beside the programs.
 
 mod compose;
+mod fuzz;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,9 +18,13 @@ fn programs() -> PathBuf {
 }
 
 /// Runs a program against a world of its own.
-fn check(mut command: Command) {
+fn check(command: Command) {
     let api = Api::serve(World::with_busybox(env!("CARGO_BIN_EXE_hull")));
     api.install_plugins();
+    run(&api, command);
+}
+
+fn run(api: &Api, mut command: Command) {
     let registry = Registry::start();
     command.env("DOCKER_HOST", api.host()).env("DOCKER_CONFIG", api.world.docker_config());
     command.env("REGISTRY", registry.address()).current_dir(api.world.scratch());
