@@ -21,7 +21,7 @@ pub struct Engine {
     hierarchy: OnceLock<cgroup::Hierarchy>,
 }
 
-/// Under which number a hidden command finds what [`Engine::spawn_hidden`] passes on.
+/// Under which number a hidden command finds the first of what [`Engine::spawn_hidden`] passes on.
 pub(crate) const INHERITED_FD: i32 = 3;
 
 impl Engine {
@@ -83,14 +83,17 @@ impl Engine {
         }
     }
 
-    /// Starts one of hull's hidden commands, `args` and the descriptor that it finds as [`INHERITED_FD`], and leaves it to itself.
-    pub(crate) fn spawn_hidden(&self, args: &[&OsStr], inherited: BorrowedFd<'_>) -> io::Result<()> {
-        // Not under the number that becomes the other's before the exec.
-        let program = sys::spawn::duplicate_above(self.program()?, INHERITED_FD + 1)?;
+    /// Starts one of hull's hidden commands, `args` and the descriptors that it finds from [`INHERITED_FD`] on, and leaves it to itself.
+    pub(crate) fn spawn_hidden(&self, args: &[&OsStr], inherited: &[BorrowedFd<'_>]) -> io::Result<()> {
+        // Under no number that becomes another's before the exec.
+        let above = INHERITED_FD + i32::try_from(inherited.len()).expect("they are few");
+        let apart = |fd| sys::spawn::duplicate_above(fd, above);
+        let program = apart(self.program()?)?;
+        let inherited = inherited.iter().map(|fd| apart(*fd)).collect::<io::Result<Vec<_>>>()?;
         sys::spawn::spawn_forgotten(&sys::spawn::Spawn {
             program: Path::new(&format!("/proc/self/fd/{}", program.as_raw_fd())),
             args: &[&[OsStr::new("hull")], args].concat(),
-            fds: &[(inherited, INHERITED_FD)],
+            fds: &inherited.iter().map(AsFd::as_fd).zip(INHERITED_FD..).collect::<Vec<_>>(),
             new_session: true,
         })
         .map(drop)

@@ -107,6 +107,17 @@ impl Engine {
     /// # Errors
     /// [`ExecError`].
     pub fn exec(&self, name: &str, exec: &ExecSpec, stdio: Stdio) -> Result<Process, ExecError> {
+        self.exec_as(None, name, exec, stdio)
+    }
+
+    /// As [`Engine::exec`], for the exec instance `id`.
+    pub(crate) fn exec_as(
+        &self,
+        id: Option<&str>,
+        name: &str,
+        exec: &ExecSpec,
+        stdio: Stdio,
+    ) -> Result<Process, ExecError> {
         exec.check()?;
         let container = self.find(name)?;
         let state = self.state_for_exec(&container)?;
@@ -154,7 +165,11 @@ impl Engine {
         })
         .map_err(ExecError::Launch)?;
         let command = exec.command.join(" ");
-        self.emit(&events::container(&container, &format!("exec_start: {command}")));
+        let event = events::container(&container, &format!("exec_start: {command}"));
+        self.emit(&match id {
+            Some(id) => event.with("execID", id),
+            None => event,
+        });
         Ok(started)
     }
 }
@@ -179,7 +194,7 @@ impl Engine {
     /// # Errors
     /// That process cannot be started.
     pub fn hold_terminal(&self, terminal: &OwnedFd) -> io::Result<()> {
-        self.spawn_hidden(&["hold-terminal".as_ref()], terminal.as_fd())
+        self.spawn_hidden(&["hold-terminal".as_ref()], &[terminal.as_fd()])
     }
 }
 

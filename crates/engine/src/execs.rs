@@ -2,9 +2,8 @@
 //!
 //! ```text
 //! <run root>/execs/<id>/exec.json    what was asked for
-//!                       started      made, once, by whoever starts it
+//!                       holder.lock  there, and held, from the start on to the end of its holder
 //!                       state.json   whether it runs, how it ended     written by its holder
-//!                       holder.lock  held by its holder
 //!                       exec.sock    at which its holder hears of the terminal's size
 //! ```
 //!
@@ -64,6 +63,7 @@ struct State {
 
 /// How long an instance that has ended can still be looked at.
 const KEPT: Duration = Duration::from_secs(300);
+const LOCK_FILE: &str = "holder.lock";
 
 impl Engine {
     /// Makes an exec instance, which does not run yet.
@@ -111,22 +111,21 @@ impl Engine {
         let record = self.exec_record(id)?;
         self.state_for_exec(&self.find(record.container.as_str())?)?;
         let failed = |source| ExecError::Instance { action: "start", id: id.to_owned(), source };
-        match File::create_new(self.exec_dir(id).join("started")) {
-            Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(ExecError::HasRun { id: id.to_owned() });
-            }
-            Err(error) => return Err(failed(error)),
-        }
-        let socket = self.spawn_holder(id).map_err(failed)?;
+        let lock = claim(&self.exec_dir(id)).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => ExecError::HasRun { id: id.to_owned() },
+            _ => failed(error),
+        })?;
+        let socket = self.spawn_holder(id, &lock).map_err(failed)?;
+        drop(lock);
         Ok(client::attach_over(socket, options)?)
     }
 
-    fn spawn_holder(&self, id: &str) -> io::Result<UnixStream> {
+    /// Starts a holder, which has the lock, too.
+    fn spawn_holder(&self, id: &str, lock: &FileLock) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
         let roots = self.store().roots();
         let args = ["hold-exec".as_ref(), roots.data.as_os_str(), roots.run.as_os_str(), id.as_ref()];
-        self.spawn_hidden(&args, theirs.as_fd())?;
+        self.spawn_hidden(&args, &[theirs.as_fd(), lock.as_fd()])?;
         Ok(ours)
     }
 
@@ -137,27 +136,16 @@ impl Engine {
     pub fn exec_inspect(&self, id: &str) -> Result<ExecInspect, ExecError> {
         let record = self.exec_record(id)?;
         let directory = self.exec_dir(id);
-        let has_started = directory.join("started").exists();
-        let is_held = has_started && is_held(&directory);
-        // After the lock: what a holder wrote before it let go is seen.
-        let state = state(&directory);
-        Ok(ExecInspect {
-            id: id.to_owned(),
-            record,
-            running: is_held && state.exit_code.is_none(),
-            exit_code: match state.exit_code {
-                // Killed with its holder.
-                None if has_started && !is_held => Some(monitor::state::EXIT_KILLED),
-                code => code,
-            },
-            pid: if is_held && state.exit_code.is_none() { state.pid } else { 0 },
-        })
+        let exit_code = exit_code(&directory);
+        let running = exit_code.is_none() && has_started(&directory);
+        let pid = if running { state(&directory).pid } else { 0 };
+        Ok(ExecInspect { id: id.to_owned(), record, running, exit_code, pid })
     }
 
-    /// The exec instances of a container that can still be looked at.
+    /// The exec instances of a container that have not ended.
     pub fn exec_ids(&self, container: &ContainerId) -> Vec<String> {
         let mut names = self.exec_names();
-        names.retain(|id| id.ends_with(container.short()));
+        names.retain(|id| id.ends_with(container.short()) && exit_code(&self.exec_dir(id)).is_none());
         names
     }
 
@@ -215,7 +203,7 @@ impl Engine {
             if age.is_none_or(|age| age < KEPT) || is_held(&directory) {
                 continue;
             }
-            let is_waited_for = !directory.join("started").exists()
+            let is_waited_for = !has_started(&directory)
                 && self.exec_record(&id).is_ok_and(|record| self.is_active_id(&record.container));
             if !is_waited_for {
                 let _ = sys::fs::remove_tree(&directory);
@@ -232,7 +220,6 @@ impl Engine {
         let failed = |source| ExecError::Instance { action: "hold", id: id.to_owned(), source };
         let record = self.exec_record(id)?;
         let directory = self.exec_dir(id);
-        let _lock = FileLock::acquire(directory.join("holder.lock"), LockKind::Exclusive).map_err(failed)?;
         let Some(options) = held::greet(client).map_err(failed)? else { return Ok(()) };
         let listener =
             File::open(&directory).and_then(|dir| sys::socket::listen_in(dir.as_fd(), "exec.sock"));
@@ -240,7 +227,7 @@ impl Engine {
         let mut spec = record.spec;
         spec.console_size = options.size.or(spec.console_size);
         let (stdio, ends) = held::streams(spec.tty, spec.console_size, options.stdin).map_err(failed)?;
-        let started = self.exec(record.container.as_str(), &spec, stdio);
+        let started = self.exec_as(Some(id), record.container.as_str(), &spec, stdio);
         let save = |state: State| {
             let text = serde_json::to_vec(&state).expect("numbers have a JSON form");
             // On tmpfs: this fails when memory is exhausted.
@@ -268,9 +255,32 @@ impl Engine {
     }
 }
 
+/// Takes the lock of an instance that is about to start, which nobody has seen before it is held.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] when it has been started before.
+fn claim(directory: &Path) -> io::Result<FileLock> {
+    let own = directory.join(format!(".{}", ids::random()?));
+    let lock = FileLock::acquire(&own, LockKind::Exclusive)?;
+    sys::fs::rename_noreplace(&*own, &*directory.join(LOCK_FILE)).inspect_err(|_| {
+        let _ = fs::remove_file(&own);
+    })?;
+    Ok(lock)
+}
+
+/// How an instance has ended, if it has.
+fn exit_code(directory: &Path) -> Option<i32> {
+    let is_lost = has_started(directory) && !is_held(directory);
+    // After the lock: what a holder wrote before it let go is seen. One that wrote nothing was killed, and its process with it.
+    state(directory).exit_code.or(is_lost.then_some(monitor::state::EXIT_KILLED))
+}
+
+fn has_started(directory: &Path) -> bool {
+    directory.join(LOCK_FILE).exists()
+}
+
 fn is_held(directory: &Path) -> bool {
-    let path = directory.join("holder.lock");
-    matches!(FileLock::try_existing(&path, LockKind::Shared), Ok(None)) && path.exists()
+    matches!(FileLock::try_existing(directory.join(LOCK_FILE), LockKind::Shared), Ok(None))
 }
 
 fn state(directory: &Path) -> State {
@@ -282,7 +292,9 @@ fn state(directory: &Path) -> State {
 pub fn hold_exec_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let [data, run, id] = args.as_slice() else { return ExitCode::from(diag::EXIT_USAGE) };
-    let Ok(client) = sys::spawn::claim_inherited(INHERITED_FD) else {
+    let (Ok(client), Ok(_lock)) =
+        (sys::spawn::claim_inherited(INHERITED_FD), sys::spawn::claim_inherited(INHERITED_FD + 1))
+    else {
         return ExitCode::from(diag::EXIT_USAGE);
     };
     let _ = sys::process::set_name(c"hull-exec");

@@ -378,7 +378,8 @@ impl Engine {
     fn start_settling(&self) -> io::Result<()> {
         let lock = FileLock::acquire(settle_lock(self.store()), LockKind::Shared)?;
         let roots = self.store().roots();
-        self.spawn_hidden(&["settle".as_ref(), roots.data.as_os_str(), roots.run.as_os_str()], lock.as_fd())
+        let args = ["settle".as_ref(), roots.data.as_os_str(), roots.run.as_os_str()];
+        self.spawn_hidden(&args, &[lock.as_fd()])
     }
 
     /// Bytes that each image, by its id, has in common with others.

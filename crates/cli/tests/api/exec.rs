@@ -91,11 +91,34 @@ fn an_instance_is_made_started_once_and_looked_at() {
     client.read_to_end(&mut rest).unwrap();
     let ended = inspect(&api, &id);
     assert_eq!((&ended["Running"], &ended["ExitCode"], &ended["Pid"]), (&json!(false), &json!(6), &json!(0)));
+    assert_eq!(api.get("/containers/box/json").json()["ExecIDs"], Value::Null);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
     let events = api.get(&format!("/events?since=0&until={now}&filters=%7B%22type%22:[%22container%22]%7D"));
     for action in ["exec_create: sh -c read x; exit 6", "exec_start: sh -c read x; exit 6", "exec_die"] {
-        assert!(events.text().contains(&format!(r#""Action":"{action}""#)), "{}", events.text());
+        let told = events.text().lines().any(|line| {
+            line.contains(&format!(r#""Action":"{action}""#)) && line.contains(&format!(r#""execID":"{id}""#))
+        });
+        assert!(told, "{action}: {}", events.text());
     }
+}
+
+#[test]
+fn one_that_is_just_starting_has_not_ended() {
+    let api = with_sleeper();
+    let id = make(&api, &json!({"Cmd": ["sleep", "1000"]}));
+    std::thread::scope(|scope| {
+        let start = || api.post(&format!("/exec/{id}/start"), &json!({"Detach": true})).expect(200);
+        let starting = scope.spawn(start);
+        let mut has_started = false;
+        while !starting.is_finished() {
+            let seen = inspect(&api, &id);
+            assert_eq!(seen["ExitCode"], Value::Null, "{seen}");
+            assert!(seen["Running"] == true || !has_started, "{seen}");
+            has_started = seen["Running"] == true;
+        }
+    });
+    let seen = inspect(&api, &id);
+    assert!(seen["Running"] == true && seen["Pid"].as_i64().unwrap() > 1, "{seen}");
 }
 
 #[test]

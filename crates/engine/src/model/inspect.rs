@@ -138,7 +138,7 @@ pub struct ContainerInspect {
     pub overlay: (Vec<PathBuf>, PathBuf, PathBuf),
     /// What protection it has given up, one sentence each.
     pub given_up: Vec<String>,
-    /// Exec instances that can still be looked at.
+    /// Exec instances that have not ended.
     pub execs: Vec<String>,
     /// Bytes written by the container, and bytes of its whole root, when asked for.
     pub size: Option<(u64, u64)>,

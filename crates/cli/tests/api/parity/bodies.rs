@@ -148,8 +148,6 @@ const DOCKERDS: &str = "it is of dockerd, its parts and its host";
 
 const MEANT_OF_EXECS: &[(&str, &str)] = &[
     ("CanRemove", "an exec can be, once it has ended"),
-    ("json/ExecIDs", "those that have ended are told for a while"),
-    ("Attributes/execID", "it is not told with the start"),
     ("Actor/ID", "who loses a name is told by it"),
     ("Attributes/name", "who loses a name is told by it"),
     ("events/#/id", "who loses a name is told by it"),
