@@ -30,7 +30,12 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 const HEAD_LIMIT: Duration = Duration::from_secs(60);
 
 /// A client's socket, for what the kernel can say of it.
-pub type Line = Arc<OwnedFd>;
+#[derive(Clone)]
+pub enum Line {
+    Unix(Arc<OwnedFd>),
+    /// That of a TLS connection.
+    Tcp(Arc<OwnedFd>),
+}
 
 /// Serves connections until `stopped` changes, and returns when the last of them has got its answer.
 pub async fn serve(accept: Accept, state: Arc<State>, log: Log, mut stopped: watch::Receiver<u32>) {
@@ -55,12 +60,15 @@ pub async fn serve(accept: Accept, state: Arc<State>, log: Log, mut stopped: wat
             // A client that goes away in the middle, or has no business here, is none of our errors.
             match client {
                 Incoming::Unix(stream) => {
-                    let line = stream.as_fd().try_clone_to_owned().ok().map(Arc::new);
+                    let line = stream.as_fd().try_clone_to_owned().ok();
+                    let line = line.map(|socket| Line::Unix(Arc::new(socket)));
                     drop(exchange(stream, line, state, stopped).await);
                 }
                 Incoming::Tls(stream, tls) => {
+                    let line = stream.as_fd().try_clone_to_owned().ok();
+                    let line = line.map(|socket| Line::Tcp(Arc::new(socket)));
                     if let Ok(Ok(stream)) = timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
-                        drop(exchange(stream, None, state, stopped).await);
+                        drop(exchange(stream, line, state, stopped).await);
                     }
                 }
             }
@@ -72,7 +80,7 @@ pub async fn serve(accept: Accept, state: Arc<State>, log: Log, mut stopped: wat
     let _ = room.acquire_many(all).await;
 }
 
-/// Answers the requests of one connection; `line` is its socket once more, where it is a Unix one.
+/// Answers the requests of one connection; `line` is its socket once more, where it has one.
 pub async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     line: Option<Line>,

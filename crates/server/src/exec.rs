@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::containers::control::size;
-use crate::hijack::{self, Attached, Client, Framing, Input};
+use crate::hijack::{self, Attached, Client, Framing, Gone, Input};
 use crate::refusal::{Refusal, with_sources};
 use crate::reply::{self, Response};
 use crate::request::Request;
@@ -66,18 +66,18 @@ pub async fn start(mut request: Request, id: &str) -> Result<Response, Refusal> 
     }
     let framing = Framing::of(tty);
     let media_type = framing.media_type(request.version);
-    let session = async move |client| session(client, framing, input, started).await;
+    let session = async move |client, gone| session((client, gone), framing, input, started).await;
     Ok(hijack::take(&mut request, media_type, session))
 }
 
 async fn session(
-    mut client: Client,
+    (mut client, gone): (Client, Gone),
     framing: Framing,
     input: Input,
     started: Result<AttachStream, String>,
 ) -> std::io::Result<()> {
     match started {
-        Ok(stream) => Attached::new(stream)?.bridge(client, framing, input).await,
+        Ok(stream) => Attached::new(stream)?.bridge((client, gone), framing, input).await,
         Err(text) => {
             let text = framing.encode(Stream::Stdout, format!("{text}\r\n").into_bytes());
             client.write_all(&text).await?;

@@ -3,6 +3,7 @@
 //! Clients that ask for an upgrade get `101 UPGRADED` and speak both ways from then on; one that closes its sending side closes the
 //! container's input and goes on reading. Clients that do not ask get the output as an ordinary body.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -13,14 +14,17 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use engine::detach::{DetachKeys, Matcher};
+use futures_util::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use monitor::client::{AttachStream, Frame, encode_control, encode_stdin, next_frame};
 use monitor::logs::Stream;
 use monitor::protocol::Control;
+use sys::event::{PollFlags, poll_one};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
+use tokio::sync::oneshot;
 
 use crate::connection::Line;
 use crate::refusal::Refusal;
@@ -30,6 +34,8 @@ use crate::request::Request;
 /// How long a client that wants a connection to itself may take to read that it has it, and how often it is looked at.
 const PATIENCE: Duration = Duration::from_secs(10);
 const GLANCE: Duration = Duration::from_millis(1);
+/// How often a client that sends nothing any more is looked for.
+const LOOK: Duration = Duration::from_secs(1);
 /// Bytes moved at once.
 pub const PIECE: usize = 32 << 10;
 
@@ -95,6 +101,9 @@ pub struct Input {
 /// A connection to a client, whatever it is made of.
 pub type Client = Box<dyn Duplex>;
 
+/// Comes when a client has gone altogether, and not when it has only ended its input.
+pub type Gone = BoxFuture<'static, ()>;
+
 /// What can be read from and written to.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
@@ -130,7 +139,7 @@ where
 pub fn take<F>(
     request: &mut Request,
     media_type: &str,
-    session: impl FnOnce(Client) -> F + Send + 'static,
+    session: impl FnOnce(Client, Gone) -> F + Send + 'static,
 ) -> Response
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
@@ -140,10 +149,10 @@ where
         Some(upgrade) => {
             let line = request.line.take();
             let response = switch(upgrade, "tcp", move |client| async move {
-                if let Some(line) = line {
-                    head_is_read(&line).await;
+                if let Some(line) = &line {
+                    head_is_read(line).await;
                 }
-                drop(session(client).await);
+                drop(session(client, Box::pin(hung_up(line))).await);
             });
             reply::with(response, header::CONTENT_TYPE, media_type)
         }
@@ -159,10 +168,11 @@ where
                 }
                 input.shutdown().await
             });
+            let (here, gone) = presence();
             tokio::spawn(async move {
-                let _ = session(Box::new(ours)).await;
+                let _ = session(Box::new(ours), gone).await;
             });
-            reply::typed(media_type, Body::from_stream(pieces(output)))
+            reply::typed(media_type, Body::from_stream(pieces(output, here)))
         }
     }
 }
@@ -171,22 +181,46 @@ where
 ///
 /// docker-py reads it through a buffer, and loses whatever else comes with it.
 async fn head_is_read(line: &Line) {
+    let Line::Unix(socket) = line else { return };
     let read = async {
-        while sys::socket::unread(line.as_fd()).is_ok_and(|bytes| bytes > 0) {
+        while sys::socket::unread(socket.as_fd()).is_ok_and(|bytes| bytes > 0) {
             tokio::time::sleep(GLANCE).await;
         }
     };
     let _ = tokio::time::timeout(PATIENCE, read).await;
 }
 
-/// What is read, piece by piece.
-fn pieces(from: impl AsyncRead + Unpin) -> impl futures_util::Stream<Item = io::Result<Bytes>> {
-    futures_util::stream::unfold(from, |mut from| async move {
+/// Comes when the client has hung up on `line`; where there is none, that shows only when something is sent.
+///
+/// Half closed, a Unix socket can still be written to. TLS ends one side without closing the socket.
+async fn hung_up(line: Option<Line>) {
+    let (socket, end) = match line {
+        Some(Line::Unix(socket)) => (socket, PollFlags::HUP),
+        Some(Line::Tcp(socket)) => (socket, PollFlags::RDHUP),
+        None => return std::future::pending().await,
+    };
+    while poll_one(socket.as_fd(), end, Some(Duration::ZERO)).is_ok_and(|has_ended| !has_ended) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What a client's side of a session holds, and what comes when it holds that no longer.
+pub fn presence() -> (oneshot::Sender<Infallible>, Gone) {
+    let (here, gone) = oneshot::channel();
+    (here, Box::pin(async move { drop(gone.await) }))
+}
+
+/// What is read, piece by piece, while `here` is held.
+fn pieces(
+    from: impl AsyncRead + Unpin,
+    here: oneshot::Sender<Infallible>,
+) -> impl futures_util::Stream<Item = io::Result<Bytes>> {
+    futures_util::stream::unfold((from, here), |(mut from, here)| async move {
         let mut piece = BytesMut::with_capacity(PIECE);
         match from.read_buf(&mut piece).await {
             Ok(0) => None,
-            Ok(_) => Some((Ok(piece.freeze()), from)),
-            Err(error) => Some((Err(error), from)),
+            Ok(_) => Some((Ok(piece.freeze()), (from, here))),
+            Err(error) => Some((Err(error), (from, here))),
         }
     })
 }
@@ -210,7 +244,12 @@ impl Attached {
     ///
     /// # Errors
     /// The client went away.
-    pub async fn bridge(self, client: Client, framing: Framing, input: Input) -> io::Result<()> {
+    pub async fn bridge(
+        self,
+        (client, gone): (Client, Gone),
+        framing: Framing,
+        input: Input,
+    ) -> io::Result<()> {
         let Self { mut socket, read } = self;
         let Input { is_taken, ends_alone, mut keys } = input;
         let (mut from_container, mut to_container) = socket.split();
@@ -262,6 +301,12 @@ impl Attached {
             ended = &mut output => return ended,
             ended = input => ended?,
         };
-        if has_left { Ok(()) } else { output.await }
+        if has_left {
+            return Ok(());
+        }
+        tokio::select! {
+            ended = output => ended,
+            () = gone => Ok(()),
+        }
     }
 }

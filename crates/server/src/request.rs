@@ -35,7 +35,7 @@ pub struct Request {
     pub body: Body,
     /// The connection, for those that stop speaking HTTP on it.
     pub upgrade: Option<OnUpgrade>,
-    /// Its socket, when it is a Unix one and an upgrade is asked for.
+    /// Its socket, when an upgrade is asked for.
     pub line: Option<Line>,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Spec: RFC 6455. A websocket cannot be half closed: a client that ends its input has gone.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use api::Version;
@@ -10,9 +11,10 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::hijack::{Client, PIECE};
+use crate::hijack::{Client, Gone, PIECE, presence};
 use crate::refusal::Refusal;
 use crate::reply::Response;
 use crate::request::Request;
@@ -57,7 +59,7 @@ impl Payload {
 /// A handshake that is none.
 pub async fn take<F>(
     request: &mut Request,
-    session: impl FnOnce(Client) -> F + Send + 'static,
+    session: impl FnOnce(Client, Gone) -> F + Send + 'static,
 ) -> Result<Response, Refusal>
 where
     F: Future<Output = std::io::Result<()>> + Send + 'static,
@@ -77,13 +79,19 @@ where
     let payload = if request.version < Version::minor(28) { Payload::Text } else { Payload::Binary };
     Ok(upgrade.max_message_size(MESSAGE_LIMIT).on_upgrade(move |socket| async move {
         let (ours, theirs) = tokio::io::duplex(PIECE);
+        let (here, gone) = presence();
         // A client that goes away in the middle is none of our errors.
-        let _ = tokio::join!(session(Box::new(ours)), relay(socket, theirs, payload));
+        let _ = tokio::join!(session(Box::new(ours), gone), relay(socket, theirs, payload, here));
     }))
 }
 
-/// Moves bytes both ways until the client or the session has ended.
-async fn relay(socket: WebSocket, session: DuplexStream, payload: Payload) {
+/// Moves bytes both ways until the client or the session has ended; `here` is held as long as the client is there.
+async fn relay(
+    socket: WebSocket,
+    session: DuplexStream,
+    payload: Payload,
+    here: oneshot::Sender<Infallible>,
+) {
     let (mut to_client, mut from_client) = socket.split();
     let (mut output, mut input) = tokio::io::split(session);
     let incoming = async {
@@ -99,6 +107,7 @@ async fn relay(socket: WebSocket, session: DuplexStream, payload: Payload) {
             }
         }
         let _ = input.shutdown().await;
+        drop(here);
     };
     let outgoing = async {
         let mut piece = BytesMut::new();

@@ -1,9 +1,11 @@
 //! The life of a container, as `docker` leads it.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use testkit::eventually;
 
 use crate::served;
 
@@ -132,9 +134,7 @@ fn an_attach_looks_back_or_forward_or_both() {
     let api = served();
     let script = "echo before; echo wrong >&2; read x; echo after-$x";
     api.docker(["run", "-d", "-i", "--name", "box", "busybox", "sh", "-c", script]).success();
-    testkit::eventually("it has begun", 20, || {
-        api.docker(["logs", "box"]).stderr.contains("wrong").then_some(())
-    });
+    eventually("it has begun", 20, || api.docker(["logs", "box"]).stderr.contains("wrong").then_some(()));
     let back = |query: &str| {
         let answer = api.request("POST", &format!("/containers/box/attach?{query}"), "", b"").expect(200);
         answer.text()
@@ -228,4 +228,49 @@ fn a_kill_waits_for_the_end_that_it_brings() {
     api.docker(["pause", "paused"]).success();
     api.docker(["kill", "paused"]).success();
     assert_eq!(api.world.inspect("paused", "{{.State.Status}}"), "exited");
+}
+
+#[test]
+fn who_goes_away_is_not_attached_any_more() {
+    let api = served();
+    let body = json!({"Image": "busybox", "Cmd": ["sleep", "1000"], "OpenStdin": true});
+    let id = api.post("/containers/create?name=box", &body).expect(201).json()["Id"].clone();
+    let directory = api.world.run_root().join("containers").join(id.as_str().unwrap());
+    let waiting = || {
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("attach-")).count()
+    };
+    let open = || fs::read_dir(format!("/proc/{}/fd", api.pid())).unwrap().count();
+    let attach = "/containers/box/attach?stream=1&stdin=1&stdout=1";
+    let websocket = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let clients = [
+        ("POST", attach, "Connection: Upgrade\r\nUpgrade: tcp\r\n"),
+        ("POST", attach, ""),
+        ("GET", "/containers/box/attach/ws?stream=1&stdin=1&stdout=1", websocket),
+    ];
+    let begin = |(method, target, headers): (&str, &str, &str)| {
+        let mut client = api.begin(method, target, headers, b"");
+        client.read_exact(&mut [0; 12]).unwrap();
+        client
+    };
+    for client in clients {
+        let client = begin(client);
+        assert_eq!(waiting(), 1);
+        drop(client);
+        eventually("nobody waits for it", 20, || (waiting() == 0).then_some(()));
+    }
+    let mut half = begin(clients[0]);
+    half.shutdown(Shutdown::Write).unwrap();
+    api.post("/containers/box/start", &Value::Null).expect(204);
+    eventually("nobody waits for it", 20, || (waiting() == 0).then_some(()));
+    let before = open();
+    for client in clients {
+        let client = begin(client);
+        assert!(open() > before);
+        drop(client);
+        eventually("it is let go", 20, || (open() <= before).then_some(()));
+    }
+    api.post("/containers/box/kill", &Value::Null).expect(204);
+    half.read_to_end(&mut Vec::new()).unwrap();
 }

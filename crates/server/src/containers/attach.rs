@@ -14,7 +14,7 @@ use tokio::net::UnixListener;
 use tokio::time::timeout;
 
 use super::logs::Shown;
-use crate::hijack::{self, Attached, Client, Framing, Input};
+use crate::hijack::{self, Attached, Client, Framing, Gone, Input};
 use crate::refusal::Refusal;
 use crate::reply::Response;
 use crate::request::Request;
@@ -41,8 +41,8 @@ pub async fn attach(mut request: Request, id: &str) -> Result<Response, Refusal>
     let attachment = Attachment::of(&request, id, wanted(&request)).await?;
     let framing = Framing::of(attachment.tty);
     let media_type = framing.media_type(request.version);
-    Ok(hijack::take(&mut request, media_type, async move |client| {
-        attachment.hold(client, framing, true).await
+    Ok(hijack::take(&mut request, media_type, async move |client, gone| {
+        attachment.hold((client, gone), framing, true).await
     }))
 }
 
@@ -54,8 +54,8 @@ pub async fn websocket(mut request: Request, id: &str) -> Result<Response, Refus
         false => wanted(&request),
     };
     let attachment = Attachment::of(&request, id, options).await?;
-    websocket::take(&mut request, async move |client| attachment.hold(client, Framing::Raw, false).await)
-        .await
+    let session = async move |client, gone| attachment.hold((client, gone), Framing::Raw, false).await;
+    websocket::take(&mut request, session).await
 }
 
 /// The streams that a client names.
@@ -88,7 +88,12 @@ impl Attachment {
     }
 
     /// Serves the client until either side has ended.
-    async fn hold(self, mut client: Client, framing: Framing, ends_alone: bool) -> io::Result<()> {
+    async fn hold(
+        self,
+        (mut client, mut gone): (Client, Gone),
+        framing: Framing,
+        ends_alone: bool,
+    ) -> io::Result<()> {
         let Self { target, log, options, keys, .. } = self;
         if let Some(log) = log {
             let shown = Shown { stdout: options.stdout, stderr: options.stderr, timestamps: false, framing };
@@ -97,13 +102,16 @@ impl Attachment {
         let stream = match target {
             None => None,
             Some(Target::Running(stream)) => Some(stream),
-            Some(Target::Waiting(rendezvous)) => met(rendezvous, options).await?,
+            Some(Target::Waiting(rendezvous)) => tokio::select! {
+                met = met(rendezvous, options) => met?,
+                () = &mut gone => return Ok(()),
+            },
         };
         match stream {
             None => client.shutdown().await,
             Some(stream) => {
                 let input = Input { is_taken: options.stdin, ends_alone, keys };
-                Attached::new(stream)?.bridge(client, framing, input).await
+                Attached::new(stream)?.bridge((client, gone), framing, input).await
             }
         }
     }
