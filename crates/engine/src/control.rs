@@ -87,28 +87,30 @@ const SIGKILL: i32 = 9;
 const DYING: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// Asks a container to stop, kills it after its timeout, and waits until all of it is gone. One that does not run is left alone.
+    /// Asks a container to stop, kills it after its timeout, and waits until all of it is gone. One that does not run is left alone;
+    /// returns whether it ran.
     ///
     /// # Errors
     /// [`ControlError`].
-    pub fn stop(&self, name: &str, options: &StopOptions) -> Result<(), ControlError> {
+    pub fn stop(&self, name: &str, options: &StopOptions) -> Result<bool, ControlError> {
         let wire = stop_options(options)?;
         let container = self.find(name)?;
-        if !self.is_active(&container)? {
-            return Ok(());
+        if !self.is_active_once_started(&container)? {
+            return Ok(false);
         }
         match self.monitor(&container).and_then(|mut monitor| monitor.stop(wire)) {
             // It ended in the meantime, or its monitor was killed: recovery sees to the rest.
-            Err(RequestError::NotRunning { .. }) => Ok(self.is_active(&container).map(drop)?),
-            Err(source) => Err(ControlError::Monitor { action: "stop", name: container.name, source }),
-            Ok(_) => {
-                if container.doc.spec.auto_remove {
-                    // Its name is free when this returns. What fails here, the monitor's own removal reports to nobody either.
-                    let _ = self.reap(container.id.as_str());
-                }
-                Ok(())
+            Err(RequestError::NotRunning { .. }) => drop(self.is_active(&container)?),
+            Err(source) => {
+                return Err(ControlError::Monitor { action: "stop", name: container.name, source });
             }
+            Ok(_) if container.doc.spec.auto_remove => {
+                // Its name is free when this returns. What fails here, the monitor's own removal reports to nobody either.
+                let _ = self.reap(container.id.as_str());
+            }
+            Ok(_) => {}
         }
+        Ok(true)
     }
 
     /// Sends a signal, given by name or number, to the first process. The end that `SIGKILL` brings is waited for, but not for ever.
@@ -139,12 +141,9 @@ impl Engine {
     pub fn restart(&self, name: &str, options: &StopOptions) -> Result<(), ControlError> {
         let wire = stop_options(options)?;
         let container = self.find(name)?;
-        let status = self.observe(&container)?.state.status;
-        let restarted = match status {
-            Status::Created | Status::Exited => {
-                Err(RequestError::NotRunning { id: container.id.to_string() })
-            }
-            _ => self.monitor(&container).and_then(|mut monitor| monitor.restart(wire)),
+        let restarted = match self.is_active_once_started(&container)? {
+            false => Err(RequestError::NotRunning { id: container.id.to_string() }),
+            true => self.monitor(&container).and_then(|mut monitor| monitor.restart(wire)),
         };
         match restarted {
             Err(RequestError::NotRunning { .. }) => {
@@ -268,19 +267,37 @@ impl Engine {
         }
     }
 
+    /// As [`Engine::is_active`], when somebody who is just starting the container has done so: whoever wants it down must not hear
+    /// that it is, and find it running afterwards.
+    pub(crate) fn is_active_once_started(&self, container: &Container) -> Result<bool, LookupError> {
+        if self.is_active(container)? {
+            return Ok(true);
+        }
+        match self.find_locked(container.id.as_str()) {
+            Err(LookupError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+            Ok((container, lock)) => {
+                drop(lock);
+                self.is_active(&container)
+            }
+        }
+    }
+
     fn on_running(
         &self,
         action: &'static str,
         container: &Container,
-        request: impl FnOnce(&mut Client) -> Result<(), RequestError>,
+        request: impl Fn(&mut Client) -> Result<(), RequestError>,
     ) -> Result<(), ControlError> {
         let (name, id) = (container.name.clone(), container.id.clone());
-        match self.monitor(container).and_then(|mut monitor| request(&mut monitor)) {
+        let ask = || self.monitor(container).and_then(|mut monitor| request(&mut monitor));
+        let asked = match ask() {
+            Err(RequestError::NotRunning { .. }) if self.is_active_once_started(container)? => ask(),
+            asked => asked,
+        };
+        match asked {
             Ok(()) => Ok(()),
-            Err(RequestError::NotRunning { .. }) => {
-                let _ = self.is_active(container)?;
-                Err(ControlError::NotRunning { id })
-            }
+            Err(RequestError::NotRunning { .. }) => Err(ControlError::NotRunning { id }),
             Err(source @ RequestError::Refused(_)) => Err(ControlError::Refused(source)),
             Err(source) => Err(ControlError::Monitor { action, name, source }),
         }

@@ -55,7 +55,12 @@ impl Engine {
             ControlError::Lookup(LookupError::State { name: container.name.clone(), source })
         })?;
         // Whether it runs is looked at only now: what changes after that is among the events.
-        let state = self.look(&container)?.state;
+        let mut state = self.look(&container)?.state;
+        if condition == WaitCondition::NotRunning && !state.status.is_active() {
+            // Somebody may just be starting it.
+            drop(self.find_locked(container.id.as_str())?);
+            state = self.look(&container)?.state;
+        }
         Ok(Wait { container, condition, events, code: state.exit_code })
     }
 

@@ -1,8 +1,9 @@
 //! The life of a container, as `docker` leads it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use testkit::eventually;
@@ -273,4 +274,26 @@ fn who_goes_away_is_not_attached_any_more() {
     }
     api.post("/containers/box/kill", &Value::Null).expect(204);
     half.read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn a_stop_waits_for_a_start() {
+    let api = served();
+    let body = json!({"Image": "busybox", "Cmd": ["sleep", "1000"]});
+    let id = api.post("/containers/create?name=box", &body).expect(201).json()["Id"].clone();
+    let directory = api.world.run_root().join("containers").join(id.as_str().unwrap());
+    fs::create_dir_all(&directory).unwrap();
+    // What whoever starts a container holds.
+    let lock = File::create(directory.join("op.lock")).unwrap();
+    lock.lock().unwrap();
+    std::thread::scope(|scope| {
+        let asked = ["stop", "kill", "wait"].map(|action| {
+            let target = format!("/containers/box/{action}");
+            scope.spawn(|| api.post(&{ target }, &Value::Null).status)
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(asked.iter().all(|asked| !asked.is_finished()));
+        drop(lock);
+        assert_eq!(asked.map(|asked| asked.join().unwrap()), [304, 409, 200]);
+    });
 }

@@ -100,7 +100,7 @@ impl Stack<'_> {
         self.reporter.progress(object, Status::Doing("Stopping"));
         let options = StopOptions { timeout_s, signal: None };
         self.reported(object, || {
-            gone_is_fine(self.engine.stop(instance.id(), &options).map_err(Failure::from))
+            gone_is_fine(self.engine.stop(instance.id(), &options).map(drop).map_err(Failure::from))
         })?;
         self.reporter.progress(object, Status::Done("Stopped"));
         Ok(())

@@ -38,13 +38,8 @@ pub async fn start(request: Request, id: &str) -> Result<Response, Refusal> {
 /// `POST /containers/{id}/stop`; 304 for one that does not run.
 pub async fn stop(request: Request, id: &str) -> Result<Response, Refusal> {
     let (id, options) = (id.to_owned(), stop_options(&request)?);
-    let runs = request
-        .engine(move |engine| {
-            let runs = engine.inspect(&id)?.state.status.is_running();
-            engine.stop(&id, &options).map(|()| runs)
-        })
-        .await?;
-    Ok(if runs { done() } else { reply::empty(StatusCode::NOT_MODIFIED) })
+    let ran = request.engine(move |engine| engine.stop(&id, &options)).await?;
+    Ok(if ran { done() } else { reply::empty(StatusCode::NOT_MODIFIED) })
 }
 
 /// `POST /containers/{id}/restart`.

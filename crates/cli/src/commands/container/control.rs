@@ -32,7 +32,7 @@ pub fn stop(context: &mut Context, invocation: Invocation) -> Outcome {
     }
     let engine = context.engine()?;
     let options = StopOptions { timeout_s: args.timeout, signal: args.signal };
-    each_at_once(&args.containers, |name| Ok(engine.stop(name, &options)?))
+    each_at_once(&args.containers, |name| Ok(engine.stop(name, &options).map(drop)?))
 }
 
 /// A request about a container of another engine.
