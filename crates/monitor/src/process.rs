@@ -159,6 +159,13 @@ impl Home {
         state.save(&self.run_dir, STATE_FILE)
     }
 
+    /// Makes a change that takes several steps. Who reads the state meanwhile waits for the last one; nobody is waited for.
+    pub(crate) fn change(&self, change: impl FnOnce()) {
+        let _ = self.directory.try_lock();
+        change();
+        let _ = self.directory.unlock();
+    }
+
     /// Lets the container go: it can be launched again, or removed, from here on.
     pub(crate) fn leave(self) {
         let _ = fs::remove_file(self.run_dir.join(SOCKET));

@@ -160,7 +160,10 @@ pub struct Observed {
 }
 
 /// Reads the state of the container with these directories, from whatever file tells it.
+///
+/// Who has read an event of its monitor's finds the state that belongs to it.
 pub fn read(run_dir: &Path, data_dir: &Path) -> io::Result<Observed> {
+    await_change(run_dir);
     let Some(mut state) = load(&run_dir.join(STATE_FILE))? else {
         return Ok(match load(&data_dir.join(EXIT_FILE))? {
             _ if is_alive(run_dir) => Observed { state: State::default(), supervision: Supervision::Live },
@@ -187,6 +190,12 @@ pub fn read(run_dir: &Path, data_dir: &Path) -> io::Result<Observed> {
         state = state.ended_by(EXIT_KILLED);
     }
     Ok(Observed { state, supervision })
+}
+
+/// Returns when the monitor is not just telling of a change that it has still to record.
+fn await_change(run_dir: &Path) {
+    // Without a directory there is no monitor.
+    let _ = File::open(run_dir).and_then(|directory| directory.lock_shared());
 }
 
 /// Whether the monitor of the container with this run directory is alive: it keeps a lock until it dies.

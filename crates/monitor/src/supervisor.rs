@@ -191,8 +191,7 @@ impl Supervisor {
         self.wish = Wish::None;
         // Only a launch needs these, and they are most of what a monitor would keep in memory.
         self.plan.spec = oci::runtime::Spec::default();
-        self.event("start", &[]);
-        self.save();
+        self.change("start", &[]);
     }
 
     fn started_reply(&self) -> Reply {
@@ -391,11 +390,10 @@ impl Supervisor {
         let target =
             Target { plan: &self.plan, container: run.process.pidfd(), cgroup: &self.sandbox.cgroup };
         if checker.act(&target, health) {
-            let after = health.status;
-            if before != after {
-                self.event(&format!("health_status: {}", after.as_str()), &[]);
+            match health.status {
+                after if after == before => self.save(),
+                after => self.change(&format!("health_status: {}", after.as_str()), &[]),
             }
-            self.save();
         }
     }
 
@@ -412,7 +410,15 @@ impl Supervisor {
         }
     }
 
-    /// Writes the state; after the event of the change, so that who sees the one finds the other.
+    /// Tells of a change of the state and writes it: in this order, so that who sees the one finds the other.
+    fn change(&self, action: &str, details: &[(&str, String)]) {
+        self.home.change(|| {
+            self.event(action, details);
+            self.save();
+        });
+    }
+
+    /// Writes the state.
     fn save(&self) {
         // The run directory is on tmpfs: this fails when memory is exhausted, and then the next change tries again.
         let _ = self.home.save(&self.state);

@@ -1,7 +1,7 @@
 //! The life of a container, as `docker` leads it.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::Shutdown;
 use std::time::Duration;
 
@@ -296,4 +296,27 @@ fn a_stop_waits_for_a_start() {
         drop(lock);
         assert_eq!(asked.map(|asked| asked.join().unwrap()), [304, 409, 200]);
     });
+}
+
+#[test]
+fn who_hears_of_a_change_finds_it() {
+    let api = served();
+    let mut events = BufReader::new(api.begin("GET", "/events", "", b"")).lines().map(Result::unwrap);
+    let mut next = |action: &str| {
+        let wanted = format!(r#""Action":"{action}""#);
+        events.find(|line| line.contains(&wanted)).expect("the stream goes on");
+    };
+    let state = || api.get("/containers/box/json").expect(200).json()["State"].clone();
+    let body = json!({"Image": "busybox", "Cmd": ["sleep", "1000"]});
+    for _ in 0..20 {
+        api.post("/containers/create?name=box", &body).expect(201);
+        api.post("/containers/box/start", &Value::Null).expect(204);
+        next("start");
+        assert_eq!(state()["Status"], "running");
+        api.post("/containers/box/kill", &Value::Null).expect(204);
+        next("die");
+        let state = state();
+        assert_eq!((&state["Status"], &state["ExitCode"]), (&json!("exited"), &json!(137)));
+        api.request("DELETE", "/containers/box", "", b"").expect(204);
+    }
 }

@@ -69,8 +69,7 @@ impl Supervisor {
         };
         self.state.status = if delay.is_some() { Status::Restarting } else { Status::Exited };
         let duration = self.elapsed_since(run.started_ns).to_string();
-        self.event("die", &[("exitCode", exit_code.to_string()), ("execDuration", duration)]);
-        self.save();
+        self.change("die", &[("exitCode", exit_code.to_string()), ("execDuration", duration)]);
         let ended = self.ended(delay.is_some());
         for client in self.clients.iter_mut().filter(|client| client.attached.is_some()) {
             client.control(&Control::Exited(ended.clone()));

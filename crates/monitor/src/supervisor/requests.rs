@@ -202,8 +202,7 @@ impl Supervisor {
         }
         self.sandbox.cgroup.freeze()?;
         self.state.status = Status::Paused;
-        self.event("pause", &[]);
-        self.save();
+        self.change("pause", &[]);
         Ok(())
     }
 
@@ -218,8 +217,7 @@ impl Supervisor {
         {
             checker.resume();
         }
-        self.event("unpause", &[]);
-        self.save();
+        self.change("unpause", &[]);
         Ok(())
     }
 
