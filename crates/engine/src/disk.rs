@@ -1,6 +1,7 @@
 //! What is on the disk, and giving it back.
 
 use crate::engine::Engine;
+use crate::events;
 use crate::image_mounts::mounted_at;
 use crate::images::{ImagesError, damage};
 use crate::list::ListError;
@@ -149,6 +150,7 @@ impl Engine {
             pruned.reclaimed_bytes += bytes;
             pruned.containers.push(summary.id.to_string());
         }
+        self.emit(&events::prune("container", pruned.reclaimed_bytes));
         Ok(pruned)
     }
 
@@ -175,12 +177,16 @@ impl Engine {
         };
         let mounted_at = |id: &Digest| mounted_at(self.instance(), id);
         let done = self.images().prune(all, &select, &mounted_at)?;
+        self.tell_of_removal(&done.removed);
+        self.emit(&events::prune("image", done.reclaimed_bytes));
         let mut pruned =
             Pruned { reclaimed_bytes: done.reclaimed_bytes, skipped: skipped.take(), ..Pruned::default() };
         for line in done.removed {
             match line {
-                Removed::Untagged(reference) => pruned.untagged.push(reference.familiar()),
-                Removed::Deleted(digest) => pruned.images.push(digest.to_string()),
+                Removed::Untagged(reference, _) => pruned.untagged.push(reference.familiar()),
+                Removed::Deleted(digest) | Removed::DeletedLayer(digest) => {
+                    pruned.images.push(digest.to_string())
+                }
             }
         }
         Ok(pruned)
@@ -217,6 +223,7 @@ impl Engine {
         drop(lock);
         reclaimed_bytes += collected.disk_bytes();
         collected.finish();
+        self.emit(&events::prune("builder", reclaimed_bytes));
         Ok(Pruned { build_cache: keys, reclaimed_bytes, ..Pruned::default() })
     }
 }

@@ -20,6 +20,11 @@ pub(crate) fn volume(name: &str, action: &str) -> Event {
     Event::new("volume", action, name).with("driver", "local")
 }
 
+/// What pruning objects of this kind came to.
+pub(crate) fn prune(kind: &str, reclaimed_bytes: u64) -> Event {
+    Event::new(kind, "prune", "").with("reclaimed", reclaimed_bytes.to_string())
+}
+
 /// An event of a network.
 pub(crate) fn network(id: &str, name: &str, action: &str) -> Event {
     Event::new("network", action, id).with("name", name).with("type", "bridge")

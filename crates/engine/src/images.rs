@@ -10,7 +10,7 @@ use diag::{Class, Diagnose};
 use image::{
     Copied, CopyError, CopyOptions, Image, ImportError, ImportOptions, ListedImage, LoadError, Loaded, Place,
     PlatformImage, PullError, PullOptions, PullPolicy, Pulled, PushError, PushOptions, Pushed, Registries,
-    ResolveError, SaveError, SaveOptions,
+    Removed, ResolveError, SaveError, SaveOptions,
 };
 use oci::image::Platform;
 use oci::{Digest, Reference};
@@ -164,7 +164,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`ImagesError::Remove`].
-    pub fn image_remove(&self, name: &str, force: bool) -> Result<Vec<image::Removed>, ImagesError> {
+    pub fn image_remove(&self, name: &str, force: bool) -> Result<Vec<Removed>, ImagesError> {
         // Asked before: within the removal's transaction the database cannot be read a second time.
         let running = self.list(&ListOptions::default())?;
         let running: HashSet<String> = running.into_iter().map(|summary| summary.id.to_string()).collect();
@@ -172,14 +172,21 @@ impl Engine {
         let mounted_at = |id: &Digest| mounted_at(self.instance(), id);
         let options = image::RemoveOptions { force, is_running: &is_running, mounted_at: &mounted_at };
         let removed = self.images().remove(name, &options)?;
-        for line in &removed {
+        self.tell_of_removal(&removed);
+        Ok(removed)
+    }
+
+    /// Tells of names and images that have gone.
+    pub(crate) fn tell_of_removal(&self, removed: &[Removed]) {
+        for line in removed {
             let (action, id) = match line {
-                image::Removed::Untagged(reference) => ("untag", reference.familiar()),
-                image::Removed::Deleted(digest) => ("delete", digest.to_string()),
+                Removed::Untagged(_, image) => ("untag", image),
+                Removed::Deleted(image) => ("delete", image),
+                Removed::DeletedLayer(_) => continue,
             };
+            let id = id.to_string();
             self.emit(&events::image(&id, &id, action));
         }
-        Ok(removed)
     }
 
     /// The client for registries, made at the first call.

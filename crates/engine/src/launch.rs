@@ -16,8 +16,9 @@ use crate::engine::Engine;
 use crate::ids;
 use crate::model::{HealthCommand, IpcMode, NamespaceMode, NetworkMode, RestartPolicy, SeccompChoice};
 use crate::network::{self, NetworkError};
-use crate::record::{Container, Endpoint, NetworkDoc};
+use crate::record::{Container, Endpoint, MountSource, NetworkDoc};
 use crate::start::StartError;
+use monitor::Usage;
 use monitor::plan::{HealthPlan, LaunchPlan, LogPlan, Networking, VERSION, health_command};
 use net::{EndpointPlan, NetworkPlan};
 use oci::runtime::Spec;
@@ -76,7 +77,31 @@ impl Engine {
             reap: self.reap_command(container),
             data_dir,
             events: self.events_path(),
+            uses: self.uses(container),
         })
+    }
+
+    /// The network that a container is on without an endpoint, and the volumes that it mounts.
+    fn uses(&self, container: &Container) -> Vec<Usage> {
+        let network = match &container.doc.spec.network.mode {
+            NetworkMode::Host => Some(("host", "host")),
+            NetworkMode::None => Some(("none", "null")),
+            _ => None,
+        };
+        let network = network.map(|(name, driver)| Usage::Network {
+            id: self.predefined_id(name).to_string(),
+            name: name.to_owned(),
+            driver: driver.to_owned(),
+        });
+        let volumes = container.doc.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Volume { name, .. } => Some(Usage::Volume {
+                name: name.clone(),
+                target: mount.target.clone(),
+                read_only: mount.read_only,
+            }),
+            _ => None,
+        });
+        network.into_iter().chain(volumes).collect()
     }
 
     /// The generated files, when they are this container's own. They are given to its root instead of being mapped, which not

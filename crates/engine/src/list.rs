@@ -11,8 +11,7 @@ use crate::model::{
 use crate::record::{Container, MountSource, NetworkDoc, ResolvedMount};
 use crate::view::{network_mode, propagation};
 use diag::{Class, Diagnose};
-use monitor::plan::{LaunchPlan, Networking};
-use monitor::state::Observed;
+use monitor::state::{Observed, State};
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use store::DatabaseError;
@@ -119,13 +118,12 @@ impl Engine {
     }
 
     fn summary(&self, container: Container, observed: &Observed, state: ContainerState) -> ContainerSummary {
-        let running = state.status.is_running();
         ContainerSummary {
             argv: argv(&container.doc.spec),
             ports: published(observed),
             exposed: container.doc.spec.network.expose.clone(),
             mounts: self.mount_points(&container),
-            networks: self.endpoint_infos(&container, running),
+            networks: self.endpoint_infos(&container, &observed.state),
             network_mode: network_mode(&container.doc.spec.network.mode),
             image_id: container.image_id(),
             image: container.doc.spec.image.clone(),
@@ -146,13 +144,9 @@ impl Engine {
         let container = self.find(name)?;
         let observed = self.observe(&container)?;
         let state = state_of(&observed.state);
-        let running = state.status.is_running();
         let (run_dir, data_dir) = (self.run_dir(&container.id), self.data_dir(&container.id));
-        let mut networks = self.endpoint_infos(&container, running);
-        if running {
-            add_endpoint_ids(&mut networks, &run_dir);
-            self.add_gateways([&mut networks])?;
-        }
+        let mut networks = self.endpoint_infos(&container, &observed.state);
+        self.add_gateways([&mut networks])?;
         let own_users = (observed.state.pid != 0).then_some(observed.state.first_id.is_some());
         let log = container.doc.spec.log.driver.as_deref() != Some("none");
         Ok(ContainerInspect {
@@ -234,12 +228,13 @@ impl Engine {
         }
     }
 
-    /// A container's endpoints by network name; addresses only while it runs, as in Docker.
+    /// A container's endpoints by network name; ids and addresses only while it runs, as in Docker.
     pub(crate) fn endpoint_infos(
         &self,
         container: &Container,
-        running: bool,
+        state: &State,
     ) -> BTreeMap<String, EndpointInfo> {
+        let running = state.status.is_active();
         let mut infos = BTreeMap::new();
         for endpoint in &container.doc.endpoints {
             let is_default = endpoint.network_name == crate::network::DEFAULT_NETWORK;
@@ -248,7 +243,7 @@ impl Engine {
                 address: running.then_some(endpoint.address),
                 prefix: 0,
                 gateway: None,
-                endpoint_id: String::new(),
+                endpoint_id: state.endpoints.get(&endpoint.network_name).cloned().unwrap_or_default(),
                 mac: if running { endpoint.mac.to_string() } else { String::new() },
                 aliases: endpoint.aliases.clone(),
                 links: endpoint.links.clone(),
@@ -293,20 +288,6 @@ impl Engine {
 /// `--tmpfs` is in `HostConfig.Tmpfs` only; Docker lists such mounts nowhere else.
 fn is_tmpfs_flag(mount: &ResolvedMount) -> bool {
     mount.syntax == crate::model::MountSyntax::Tmpfs
-}
-
-/// The ids that the running endpoints got at this start.
-pub(crate) fn add_endpoint_ids(infos: &mut BTreeMap<String, EndpointInfo>, run_dir: &std::path::Path) {
-    // Nothing but a label for people: without it the answer is still right.
-    let Ok(plan) = LaunchPlan::read(run_dir) else { return };
-    let Networking::Private { endpoints, .. } = plan.network else { return };
-    let ids: HashMap<String, String> =
-        endpoints.into_iter().map(|endpoint| (endpoint.network.name, endpoint.id)).collect();
-    for (name, info) in infos {
-        if let Some(id) = ids.get(name) {
-            info.endpoint_id.clone_from(id);
-        }
-    }
 }
 
 fn published(observed: &Observed) -> Vec<PublishedPort> {

@@ -239,6 +239,7 @@ impl Engine {
             pruned.reclaimed_bytes += size;
             pruned.volumes.push(info.name);
         }
+        self.emit(&events::prune("volume", pruned.reclaimed_bytes));
         Ok(pruned)
     }
 

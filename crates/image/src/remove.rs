@@ -25,9 +25,12 @@ pub struct RemoveOptions<'a> {
 /// One line of what `rmi` reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removed {
-    Untagged(Reference),
-    /// The image itself, then its layers that no other image has, by chainID, topmost first.
+    /// A name of the image with this id.
+    Untagged(Reference, Digest),
+    /// An image.
     Deleted(Digest),
+    /// After it, one of its layers that no other image has, by chainID, topmost first.
+    DeletedLayer(Digest),
 }
 
 /// What a prune removed, and the bytes it gave back.
@@ -233,7 +236,7 @@ impl Removal<'_> {
                 Some(digest) => drop(db::manifests::remove(self.writer, &name.name(), digest)?),
                 None => drop(db::images::untag(self.writer, &name)?),
             }
-            self.removed.push(Removed::Untagged(name));
+            self.removed.push(Removed::Untagged(name, self.image.id));
         }
         Ok(left)
     }
@@ -274,12 +277,13 @@ pub(crate) fn delete(
     image: &ImageRecord,
     references: Vec<Reference>,
 ) -> Result<Vec<Removed>, DatabaseError> {
-    let mut removed: Vec<_> = references.into_iter().map(Removed::Untagged).collect();
+    let untagged = |name| Removed::Untagged(name, image.id);
+    let mut removed: Vec<_> = references.into_iter().map(untagged).collect();
     db::images::remove(writer, &image.id)?;
     removed.push(Removed::Deleted(image.id));
     let kept = chains_in_use(writer)?;
     let chains = chains(&image.layers);
-    removed.extend(chains.filter(|chain| !kept.contains(chain)).map(|chain| Removed::Deleted(chain.0)));
+    removed.extend(chains.filter(|chain| !kept.contains(chain)).map(|chain| Removed::DeletedLayer(chain.0)));
     Ok(removed)
 }
 

@@ -305,8 +305,8 @@ fn removed(world: &World, name: &str, options: &RemoveOptions<'_>) -> Vec<String
     lines
         .iter()
         .map(|line| match line {
-            Removed::Untagged(reference) => format!("untagged {reference}"),
-            Removed::Deleted(digest) => format!("deleted {}", digest.short()),
+            Removed::Untagged(reference, _) => format!("untagged {reference}"),
+            Removed::Deleted(digest) | Removed::DeletedLayer(digest) => format!("deleted {}", digest.short()),
         })
         .collect()
 }

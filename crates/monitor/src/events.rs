@@ -58,7 +58,7 @@ impl Event {
         let object = matches!(self.kind.as_str(), "container" | "image");
         let wire = Wire {
             status: object.then_some(self.action.as_str().into()),
-            id: object.then_some(self.id.as_str().into()),
+            id: (object && !self.id.is_empty()).then_some(self.id.as_str().into()),
             from: (self.kind == "container")
                 .then(|| self.attributes.get("image").map(|image| image.as_str().into()))
                 .flatten(),

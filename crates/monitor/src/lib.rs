@@ -43,8 +43,10 @@ pub mod state;
 mod stdio;
 mod supervisor;
 pub mod time;
+mod usage;
 
 pub use failure::Remote;
 pub use process::main;
 pub use recover::recover;
 pub use state::is_alive;
+pub use usage::Usage;

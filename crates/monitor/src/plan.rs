@@ -12,6 +12,8 @@ use runtime::seccomp::Seccomp;
 use runtime::{Rootfs, UserSpec};
 use serde::{Deserialize, Serialize};
 
+use crate::Usage;
+
 pub use runtime::ids::Users;
 
 /// Name of the plan in the run directory.
@@ -71,6 +73,9 @@ pub struct LaunchPlan {
     pub data_dir: PathBuf,
     /// The event log.
     pub events: PathBuf,
+    /// What events tell of at its start and its end, besides its endpoints.
+    #[serde(default)]
+    pub uses: Vec<Usage>,
 }
 
 impl LaunchPlan {

@@ -19,6 +19,7 @@ use crate::process::MonitorError;
 use crate::sandbox::{publish_address, remove_cgroup};
 use crate::state::{EXIT_KILLED, LOCK_FILE, STATE_FILE, State, Status, load};
 use crate::time::now_ns;
+use crate::usage::Usage;
 
 /// Undoes what the container in `run_dir` still occupies when its monitor is dead, and records that it was killed.
 ///
@@ -59,6 +60,7 @@ pub fn recover(run_dir: &Path) -> Result<bool, Failure> {
         state.error = Some("its monitor was killed".to_owned());
     }
     state.ports.clear();
+    state.endpoints.clear();
     state.occupied = !notes.is_empty();
     state.save(run_dir, STATE_FILE).map_err(|e| failed("record the state in", e))?;
     state.save_durably(&plan, false);
@@ -94,6 +96,13 @@ fn undo_network(plan: &LaunchPlan, state: &State, notes: &mut Vec<Failure>) {
 }
 
 fn report(plan: &LaunchPlan, state: &State) {
+    let networks = match &plan.network {
+        Networking::Private { endpoints, .. } => &endpoints[..],
+        _ => &[],
+    };
+    for usage in networks.iter().map(Usage::of_endpoint).chain(plan.uses.iter().cloned()) {
+        let _ = events::append(&plan.events, &usage.ends(&plan.id));
+    }
     let mut event = Event::new("container", "die", &plan.id);
     event.attributes.clone_from(&plan.labels);
     let event = event.with("name", &plan.name).with("image", &plan.image);

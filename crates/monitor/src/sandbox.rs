@@ -229,6 +229,12 @@ impl Sandbox {
         self.network.as_ref().map_or(&[], |network| &network.endpoints)
     }
 
+    /// Their ids, by the names of their networks.
+    pub(crate) fn endpoint_ids(&self) -> BTreeMap<String, String> {
+        let ids = |endpoint: &EndpointPlan| (endpoint.network.name.clone(), endpoint.id.clone());
+        self.endpoints().iter().map(ids).collect()
+    }
+
     /// The published ports as they are now.
     pub(crate) fn ports(&self) -> Vec<Published> {
         let reservation = self.network.as_ref().and_then(|network| network.reservation.as_ref());

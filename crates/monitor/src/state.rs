@@ -14,6 +14,7 @@
 //! none           free    none            Never
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
@@ -92,6 +93,8 @@ pub struct State {
     pub warnings: Vec<String>,
     /// Published ports with the host ports they got.
     pub ports: Vec<net::Published>,
+    /// Ids of its endpoints, by the names of their networks.
+    pub endpoints: BTreeMap<String, String>,
     /// Whether the container occupies anything on the host (process, control group, names, ports) its monitor has to undo.
     pub occupied: bool,
     /// Whether the last end was asked for, so that `unless-stopped` keeps it down.
@@ -214,6 +217,7 @@ impl State {
         self.pid = 0;
         self.monitor_pid = 0;
         self.ports.clear();
+        self.endpoints.clear();
         if self.finished_at_ns < self.started_at_ns {
             self.finished_at_ns = self.started_at_ns;
         }

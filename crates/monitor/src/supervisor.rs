@@ -34,6 +34,7 @@ use crate::run::Run;
 use crate::sandbox::{Groundwork, Sandbox};
 use crate::state::{Health, State, Status};
 use crate::time::now_ns;
+use crate::usage::Usage;
 
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
@@ -184,6 +185,7 @@ impl Supervisor {
             first_id: self.sandbox.identity.first(),
             warnings: self.sandbox.identity.warning.iter().cloned().collect(),
             ports: self.sandbox.ports(),
+            endpoints: self.sandbox.endpoint_ids(),
             occupied: true,
             ..State::default()
         };
@@ -191,6 +193,7 @@ impl Supervisor {
         self.wish = Wish::None;
         // Only a launch needs these, and they are most of what a monitor would keep in memory.
         self.plan.spec = oci::runtime::Spec::default();
+        self.tell_of_usage(Usage::begins);
         self.change("start", &[]);
     }
 
@@ -432,6 +435,14 @@ impl Supervisor {
             event = event.with(key, value);
         }
         let _ = events::append(&self.plan.events, &event);
+    }
+
+    /// Tells what has become of everything that the container uses.
+    fn tell_of_usage(&self, event: impl Fn(&Usage, &str) -> Event) {
+        let networks = self.sandbox.endpoints().iter().map(Usage::of_endpoint);
+        for usage in networks.chain(self.plan.uses.iter().cloned()) {
+            let _ = events::append(&self.plan.events, &event(&usage, &self.plan.id));
+        }
     }
 
     /// Answers every client that waits for `what`.

@@ -47,8 +47,8 @@ fn events_tell_what_happened_to_images() {
         (&["image", "copy", "oci:layout", "copied"], &format!("load {id}")),
         (&["image", "copy", "busybox", "oci:other"], "save busybox"),
         (&["tag", "busybox", "again"], &format!("tag {id}")),
-        (&["rmi", "again"], "untag again:latest"),
-        (&["rmi", "-f", "imported"], "untag imported:latest\ndelete sha256:"),
+        (&["rmi", "again"], &format!("untag {id}")),
+        (&["rmi", "-f", "imported"], "untag sha256:"),
     ];
     let told = || {
         let args = [

@@ -49,9 +49,10 @@ impl Engine {
                 self.forget_endpoint(&mut container, &endpoint.network_id)?;
                 return Err(error);
             }
+            // One that does not run is on its networks from its start on, and then its monitor tells of it.
+            let event = events::network(&endpoint.network_id, &endpoint.network_name, "connect");
+            self.emit(&event.with("container", container.id.as_str()));
         }
-        let event = events::network(&endpoint.network_id, &endpoint.network_name, "connect");
-        self.emit(&event.with("container", container.id.as_str()));
         Ok(())
     }
 

@@ -2,7 +2,9 @@
 
 use super::{DEFAULT_NETWORK, NetworkError, find_row};
 use crate::engine::Engine;
-use crate::list::{add_endpoint_ids, name_matches};
+use crate::events;
+use crate::list::name_matches;
+use crate::lookup::LookupError;
 use crate::model::{EndpointInfo, Filters, NetworkId, NetworkInfo, Pruned};
 use crate::record::{Container, NetworkDoc};
 use crate::time;
@@ -99,11 +101,15 @@ impl Engine {
         let doc = NetworkDoc::from_json(&row.name, &row.record)?;
         let mut network = info(&row, &doc)?;
         for container in members {
-            if !self.is_active(&container)? {
+            let state = match self.observe(&container) {
+                // It has just removed itself.
+                Err(LookupError::NotFound { .. }) => continue,
+                observed => observed?.state,
+            };
+            if !state.status.is_active() {
                 continue;
             }
-            let mut endpoints = self.endpoint_infos(&container, true);
-            add_endpoint_ids(&mut endpoints, &self.run_dir(&container.id));
+            let endpoints = self.endpoint_infos(&container, &state);
             if let Some(endpoint) =
                 endpoints.into_values().find(|e: &EndpointInfo| e.network_id == network.id)
             {
@@ -139,6 +145,7 @@ impl Engine {
                 Err(error) => return Err(error),
             }
         }
+        self.emit(&events::prune("network", 0));
         Ok(pruned)
     }
 

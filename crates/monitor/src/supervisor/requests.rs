@@ -246,6 +246,7 @@ impl Supervisor {
     /// Records endpoints and ports after they changed, so that a restart or a recovery knows them.
     fn network_changed(&mut self) -> Result<(), Failure> {
         self.state.ports = self.sandbox.ports();
+        self.state.endpoints = self.sandbox.endpoint_ids();
         self.save();
         let endpoints_now = self.sandbox.endpoints().to_vec();
         self.amend_plan(|plan| {

@@ -78,6 +78,7 @@ impl Box {
             reap: vec!["hull".into(), "reap".into(), dir.join("reaped").display().to_string()],
             data_dir: data_dir.clone(),
             events: dir.join("events.jsonl"),
+            uses: Vec::new(),
         };
         Self { dir, run_dir, data_dir, plan }
     }

@@ -20,8 +20,8 @@ pub async fn remove(request: Request, name: &[&str]) -> Result<Response, Refusal
     let (name, force) = (name.join("/"), request.query.flag("force"));
     let removed = request.engine(move |engine| engine.image_remove(&name, force)).await?;
     let line = |removed: &Removed| match removed {
-        Removed::Untagged(reference) => json!({"Untagged": reference.familiar()}),
-        Removed::Deleted(digest) => json!({"Deleted": digest.to_string()}),
+        Removed::Untagged(reference, _) => json!({"Untagged": reference.familiar()}),
+        Removed::Deleted(digest) | Removed::DeletedLayer(digest) => json!({"Deleted": digest.to_string()}),
     };
     Ok(reply::ok(&removed.iter().map(line).collect()))
 }

@@ -58,8 +58,8 @@ fn remove(context: &Context, name: &str, args: &Args) -> Result<Result<String, F
 
 fn line_of(removed: &Removed) -> String {
     match removed {
-        Removed::Untagged(reference) => format!("Untagged: {}\n", reference.familiar()),
-        Removed::Deleted(digest) => format!("Deleted: {digest}\n"),
+        Removed::Untagged(reference, _) => format!("Untagged: {}\n", reference.familiar()),
+        Removed::Deleted(digest) | Removed::DeletedLayer(digest) => format!("Deleted: {digest}\n"),
     }
 }
 
