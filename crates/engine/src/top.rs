@@ -1,9 +1,12 @@
 //! The processes of a container, as `ps` lists them.
 
+mod columns;
+
 use crate::engine::Engine;
 use crate::lookup::LookupError;
 use crate::model::{ContainerId, Top};
 use cgroup::CgroupError;
+use columns::{Column, Field, columns};
 use diag::{Class, Diagnose};
 use std::collections::HashMap;
 use std::fs;
@@ -39,28 +42,11 @@ impl Diagnose for TopError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Option { .. } => Some("use -ef, aux, or -o with a list of columns".into()),
-            Self::Column { .. } => Some(format!("columns are {}", COLUMNS.map(|(name, _)| name).join(", "))),
+            Self::Column { .. } => Some(format!("columns are {}", columns::names())),
             _ => None,
         }
     }
 }
-
-/// Columns by the name `-o` knows, with their headings.
-const COLUMNS: [(&str, &str); 13] = [
-    ("user", "USER"),
-    ("uid", "UID"),
-    ("pid", "PID"),
-    ("ppid", "PPID"),
-    ("c", "C"),
-    ("stime", "STIME"),
-    ("tty", "TTY"),
-    ("time", "TIME"),
-    ("stat", "STAT"),
-    ("vsz", "VSZ"),
-    ("rss", "RSS"),
-    ("comm", "COMMAND"),
-    ("args", "CMD"),
-];
 
 impl Engine {
     /// Lists the processes of a running container with the host's numbers; `options` are those of `ps`.
@@ -92,7 +78,7 @@ pub fn processes(pids: Vec<i32>, options: &[String]) -> Result<Top, TopError> {
 }
 
 /// The user is shown as the container knows it, whose root is `first_id` on the host.
-fn table(columns: &[&str], mut pids: Vec<i32>, first_id: u32) -> Top {
+fn table(columns: &[Column], mut pids: Vec<i32>, first_id: u32) -> Top {
     pids.sort_unstable();
     let host = Host::read();
     // A process that ended since the group was read has no row.
@@ -100,17 +86,11 @@ fn table(columns: &[&str], mut pids: Vec<i32>, first_id: u32) -> Top {
     for process in &mut processes {
         process.uid = process.uid.checked_sub(first_id).unwrap_or(process.uid);
     }
-    let rows = processes
-        .iter()
-        .map(|process| columns.iter().map(|column| process.cell(column, &host)).collect())
-        .collect();
-    let heading = |wanted: &&str| {
-        COLUMNS
-            .iter()
-            .find(|(name, _)| name == wanted)
-            .map_or(wanted.to_string(), |(_, title)| (*title).to_owned())
-    };
-    Top { titles: columns.iter().map(heading).collect(), rows }
+    let row = |process: &Process| columns.iter().map(|(field, _)| process.cell(*field, &host)).collect();
+    Top {
+        titles: columns.iter().map(|(_, heading)| heading.clone()).collect(),
+        rows: processes.iter().map(row).collect(),
+    }
 }
 
 /// The processes in the pid namespace of `pid`, where no control group tells whose they are; `pid` alone when that namespace is
@@ -126,42 +106,12 @@ fn pids_beside(pid: i32) -> Vec<i32> {
     names.filter(|name| namespace(name) == theirs).filter_map(|name| name.parse().ok()).collect()
 }
 
-fn columns(options: &[String]) -> Result<Vec<&'static str>, TopError> {
-    let full = || Ok(vec!["uid", "pid", "ppid", "c", "stime", "tty", "time", "args"]);
-    let words: Vec<&str> = options.iter().flat_map(|option| option.split_whitespace()).collect();
-    let list = match words.as_slice() {
-        [] | ["-ef" | "ef" | "-e" | "-f"] => return full(),
-        ["aux" | "-aux" | "ax" | "-ax"] => {
-            return Ok(vec!["user", "pid", "vsz", "rss", "tty", "stat", "stime", "time", "args"]);
-        }
-        ["-o" | "o" | "-eo" | "-eo=" | "--format", list] => list.to_string(),
-        [option] if option.starts_with("-o") => option[2..].to_owned(),
-        [option, ..] => return Err(TopError::Option { option: (*option).to_owned() }),
-    };
-    let mut columns = Vec::new();
-    for column in list.split(',') {
-        let wanted = match column {
-            "cmd" | "command" => "args",
-            "euser" => "user",
-            "tt" => "tty",
-            "s" | "state" => "stat",
-            "start" | "start_time" => "stime",
-            "cputime" => "time",
-            "rssize" => "rss",
-            "ucmd" => "comm",
-            other => other,
-        };
-        let known = COLUMNS.iter().find(|(name, _)| *name == wanted);
-        columns.push(known.ok_or_else(|| TopError::Column { column: column.to_owned() })?.0);
-    }
-    Ok(columns)
-}
-
 /// What turns a process's numbers into words.
 struct Host {
     users: HashMap<u32, String>,
     boot_s: i64,
     now_s: i64,
+    memory_kib: u64,
 }
 
 /// USER_HZ, which has been 100 on this architecture since it exists.
@@ -177,7 +127,11 @@ impl Host {
         };
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
         let boot = stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok());
+        let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let total = memory.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+        let total = total.and_then(|total| total.trim().trim_end_matches(" kB").parse().ok());
         Self {
+            memory_kib: total.unwrap_or(0),
             users: passwd.lines().filter_map(user).collect(),
             boot_s: boot.unwrap_or(0),
             now_s: crate::time::now_ns() / 1_000_000_000,
@@ -218,24 +172,26 @@ impl Process {
         self.stat.get(number - 3).and_then(|word| word.parse().ok()).unwrap_or(0)
     }
 
-    fn cell(&self, column: &str, host: &Host) -> String {
-        let user = || host.users.get(&self.uid).cloned().unwrap_or_else(|| self.uid.to_string());
+    fn cell(&self, field: Field, host: &Host) -> String {
         let used_s = (self.field(14) + self.field(15)) / TICKS_PER_SECOND;
         let started_s = host.boot_s + (self.field(22) / TICKS_PER_SECOND).cast_signed();
-        match column {
-            // `ps -ef` shows the name under UID.
-            "user" | "uid" => user(),
-            "pid" => self.pid.to_string(),
-            "ppid" => self.field(4).to_string(),
-            "c" => {
-                let lived = u64::try_from(host.now_s - started_s).unwrap_or(0).max(1);
-                (used_s * 100 / lived).min(99).to_string()
-            }
-            "stime" => {
-                let text = crate::time::rfc3339(started_s * 1_000_000_000);
-                if host.now_s - started_s < 86_400 { text[11..16].to_owned() } else { text[5..10].to_owned() }
-            }
-            "tty" => match self.field(7) {
+        let lived_s = u64::try_from(host.now_s - started_s).unwrap_or(0);
+        let rss_kib = self.field(24) * 4;
+        // In tenths of a percent.
+        let decimal = |tenths: u64| format!("{}.{}", tenths / 10, tenths % 10);
+        match field {
+            Field::User => host.users.get(&self.uid).cloned().unwrap_or_else(|| self.uid.to_string()),
+            Field::Uid => self.uid.to_string(),
+            Field::Pid => self.pid.to_string(),
+            Field::Ppid => self.field(4).to_string(),
+            Field::Pgid => self.field(5).to_string(),
+            Field::Sid => self.field(6).to_string(),
+            Field::C => (used_s * 100 / lived_s.max(1)).min(99).to_string(),
+            Field::Cpu => decimal((used_s * 1000 / lived_s.max(1)).min(999)),
+            Field::Memory => decimal((rss_kib * 1000 / host.memory_kib.max(1)).min(999)),
+            Field::Vsz => (self.field(23) / 1024).to_string(),
+            Field::Rss => rss_kib.to_string(),
+            Field::Tty => match self.field(7) {
                 0 => "?".into(),
                 // Pseudo-terminals have majors 136 to 143.
                 device => {
@@ -243,13 +199,66 @@ impl Process {
                     format!("pts/{minor}")
                 }
             },
-            "time" => format!("{:02}:{:02}:{:02}", used_s / 3600, used_s / 60 % 60, used_s % 60),
-            "stat" => self.stat.first().cloned().unwrap_or_default(),
-            "vsz" => (self.field(23) / 1024).to_string(),
-            "rss" => (self.field(24) * 4).to_string(),
-            "comm" => self.comm.clone(),
-            _ => self.args.clone(),
+            Field::State => self.state().to_owned(),
+            Field::Stat => self.stat(),
+            Field::Nice => self.nice().to_string(),
+            Field::Threads => self.field(20).to_string(),
+            Field::Start => started(started_s, host.now_s),
+            Field::Elapsed => elapsed(lived_s),
+            Field::ElapsedSeconds => lived_s.to_string(),
+            Field::Time => format!("{:02}:{:02}:{:02}", used_s / 3600, used_s / 60 % 60, used_s % 60),
+            Field::BsdTime => format!("{}:{:02}", used_s / 60, used_s % 60),
+            Field::Comm => self.comm.clone(),
+            Field::Args => self.args.clone(),
         }
+    }
+
+    fn state(&self) -> &str {
+        self.stat.first().map_or("?", String::as_str)
+    }
+
+    fn nice(&self) -> i64 {
+        self.stat.get(19 - 3).and_then(|word| word.parse().ok()).unwrap_or(0)
+    }
+
+    /// The state with what `ps` says of priority, session, threads and foreground.
+    fn stat(&self) -> String {
+        let marks = [
+            (self.nice() < 0, '<'),
+            (self.nice() > 0, 'N'),
+            (self.field(6) == u64::from(self.pid.unsigned_abs()), 's'),
+            (self.field(20) > 1, 'l'),
+            (self.field(8) == self.field(5), '+'),
+        ];
+        let marks = marks.iter().filter(|(has, _)| *has).map(|(_, mark)| *mark);
+        self.state().chars().chain(marks).collect()
+    }
+}
+
+/// When a process started: the time of day, `Nov26`, or the year.
+fn started(started_s: i64, now_s: i64) -> String {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let text = |at_s: i64| crate::time::rfc3339(at_s * 1_000_000_000);
+    let (then, now) = (text(started_s), text(now_s));
+    if then[..10] == now[..10] {
+        return then[11..16].to_owned();
+    }
+    if then[..4] != now[..4] {
+        return then[..4].to_owned();
+    }
+    let month = then[5..7].parse::<usize>().ok().and_then(|month| MONTHS.get(month - 1));
+    format!("{}{}", month.unwrap_or(&"?"), &then[8..10])
+}
+
+/// `[[days-]hours:]minutes:seconds`.
+fn elapsed(seconds: u64) -> String {
+    let (days, hours, rest) =
+        (seconds / 86_400, seconds / 3600 % 24, format!("{:02}:{:02}", seconds / 60 % 60, seconds % 60));
+    match (days, hours) {
+        (0, 0) => rest,
+        (0, hours) => format!("{hours:02}:{rest}"),
+        (days, hours) => format!("{days}-{hours:02}:{rest}"),
     }
 }
 
@@ -258,17 +267,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_of_ps() {
-        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(columns(&[]).unwrap().len(), 8);
-        assert_eq!(columns(&words("-o pid,cmd")).unwrap(), ["pid", "args"]);
-        assert!(matches!(columns(&words("-o nope")), Err(TopError::Column { .. })));
-        assert!(matches!(columns(&words("--forest")), Err(TopError::Option { .. })));
+    fn times_are_those_of_ps() {
+        let noon = crate::time::parse_rfc3339("2026-11-27T12:00:00Z").unwrap() / 1_000_000_000;
+        assert_eq!(started(noon - 3600, noon), "11:00");
+        assert_eq!(started(noon - 86_400, noon), "Nov26");
+        assert_eq!(started(noon - 400 * 86_400, noon), "2025");
+        assert_eq!([elapsed(61), elapsed(3_661), elapsed(90_061)], ["01:01", "01:01:01", "1-01:01:01"]);
     }
 
     #[test]
     fn this_process_has_a_row() {
         let process = Process::read(std::process::id().cast_signed()).unwrap();
         assert!(process.field(4) > 0 && !process.args.is_empty());
+        assert!(process.stat().starts_with(process.state()) && process.state() != "?");
     }
 }

@@ -92,7 +92,6 @@ const MEANT: &[(&str, &str)] = &[
     ("#/NetworkSettings/Networks/*/Aliases", "lists tell them, too"),
     ("#/NetworkSettings/Networks/*/DNSNames", "lists tell them, too"),
     ("SizeRw", "0 is told"),
-    ("Titles/#", "the column has one name"),
     ("io_service_bytes_recursive", "what was read and written in all"),
     ("percpu_usage", "as with cgroup v2"),
     ("pids_stats/limit", "there always is one"),
@@ -352,7 +351,9 @@ fn documents_are_as_dockerd_has_them() {
     both.compare(&mut comparison, "/containers/json?all=1");
     both.compare(&mut comparison, "/containers/json?limit=1&size=1");
     both.compare(&mut comparison, "/containers/plain/top");
-    both.compare(&mut comparison, "/containers/plain/top?ps_args=-o%20pid,args");
+    for options in ["-o%20pid,args", "-eo%20pid,comm,stat,s,tty,tname,etime", "aux", "-e", "axw"] {
+        both.compare(&mut comparison, &format!("/containers/plain/top?ps_args={options}"));
+    }
     both.compare(&mut comparison, "/containers/plain/stats?stream=0&one-shot=1");
     both.compare(&mut comparison, "/containers/alone/stats?stream=0&one-shot=1");
     both.compare(&mut comparison, "/containers/exited/stats?stream=0");
