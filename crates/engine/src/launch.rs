@@ -10,6 +10,7 @@ pub(crate) mod users;
 
 pub(crate) use limits::{default_pids, resources};
 pub(crate) use process::{capabilities, process, rlimit};
+pub(crate) use spec::usual_paths;
 pub(crate) use users::reason_for_host;
 
 use crate::engine::Engine;

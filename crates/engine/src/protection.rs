@@ -71,8 +71,11 @@ fn given_up(spec: &ContainerSpec, mounts: &[ResolvedMount], hosts_ids: Option<&s
     for (_, kind, flag) in namespaces.iter().filter(|(host, ..)| *host) {
         say(format!("it is in the host's {kind} namespace ({flag})"));
     }
-    for (paths, what) in [(&isolation.masked_paths, "masked"), (&isolation.readonly_paths, "read-only")] {
-        if paths.is_some() && !isolation.privileged {
+    let [masked, readonly] = launch::usual_paths();
+    let paths =
+        [(&isolation.masked_paths, masked, "masked"), (&isolation.readonly_paths, readonly, "read-only")];
+    for (own, usual, what) in paths {
+        if own.as_ref().is_some_and(|own| *own != usual) && !isolation.privileged {
             say(format!("a list of its own says what in /proc and /sys is {what}"));
         }
     }

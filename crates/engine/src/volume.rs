@@ -259,12 +259,16 @@ impl Engine {
 
     fn volume_info(&self, row: &Row, used_by: Vec<ContainerId>) -> Result<VolumeInfo, VolumeError> {
         let doc = VolumeDoc::from_json(&row.name, &row.record)?;
+        let mut labels = doc.spec.labels;
+        if row.anonymous {
+            labels.insert("com.docker.volume.anonymous".to_owned(), String::new());
+        }
         Ok(VolumeInfo {
             name: row.name.clone(),
             driver: "local".into(),
             mountpoint: self.volume_path(&row.name, &doc.place),
             created_ns: row.created_ns,
-            labels: doc.spec.labels,
+            labels,
             options: doc.spec.driver_opts,
             anonymous: row.anonymous || create::is_anonymous_name(&row.name),
             used_by,

@@ -46,7 +46,7 @@ fn resolve_one(mount: &Mount) -> Result<ResolvedMount, CreateError> {
             };
             MountSource::Volume { name, no_copy: *no_copy, owners: owners.clone() }
         }
-        MountKind::Tmpfs { size_bytes, mode, options } => {
+        MountKind::Tmpfs { size_bytes, mode, options, .. } => {
             MountSource::Tmpfs { size_bytes: *size_bytes, mode: *mode, options: options.clone() }
         }
     };

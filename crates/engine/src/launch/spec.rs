@@ -96,6 +96,13 @@ impl Engine {
     }
 }
 
+/// The masked and the read-only paths of whoever asks for no others.
+pub(crate) fn usual_paths() -> [Vec<String>; 2] {
+    let linux = runtime::default_spec().linux.unwrap_or_default();
+    let texts = |paths: Vec<PathBuf>| paths.iter().map(|path| path.display().to_string()).collect();
+    [texts(linux.masked_paths), texts(linux.readonly_paths)]
+}
+
 /// Docker's two defaults for a network namespace of one's own, then the user's.
 fn sysctls(container: &Container, linux: &mut Linux) {
     let spec = &container.doc.spec;

@@ -61,6 +61,9 @@ pub enum MountKind {
         mode: Option<u32>,
         /// Further options of `--tmpfs`, such as `exec` or `uid=33`.
         options: Vec<String>,
+        /// All that `--tmpfs` was given, for inspect.
+        #[serde(default)]
+        given: String,
     },
 }
 

@@ -220,7 +220,12 @@ impl MountFields {
             },
             "tmpfs" if self.owners.is_some() => return Err("idmap is for bind mounts and volumes".into()),
             "tmpfs" if source.is_some() => return Err("cannot specify source for a tmpfs mount".into()),
-            "tmpfs" => MountKind::Tmpfs { size_bytes: self.size_bytes, mode: self.mode, options: Vec::new() },
+            "tmpfs" => MountKind::Tmpfs {
+                size_bytes: self.size_bytes,
+                mode: self.mode,
+                options: Vec::new(),
+                given: String::new(),
+            },
             _ => {
                 if let Some(name) = &source {
                     volume_name(name).map_err(|e| e.to_string())?;
@@ -288,7 +293,7 @@ pub fn tmpfs(text: &str) -> Result<Mount, FlagError> {
     }
     Ok(Mount {
         target,
-        kind: MountKind::Tmpfs { size_bytes: size, mode, options: rest },
+        kind: MountKind::Tmpfs { size_bytes: size, mode, options: rest, given: options.to_owned() },
         read_only,
         syntax: MountSyntax::Tmpfs,
     })
@@ -358,7 +363,7 @@ mod tests {
                         let no_copy = if no_copy { " nocopy" } else { "" };
                         format!("volume {}{no_copy}{}", name.as_deref().unwrap_or("?"), map(owners))
                     }
-                    MountKind::Tmpfs { size_bytes, mode, options } => {
+                    MountKind::Tmpfs { size_bytes, mode, options, .. } => {
                         format!("tmpfs {size_bytes:?} {mode:?} {options:?}")
                     }
                 };

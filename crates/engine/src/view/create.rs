@@ -22,6 +22,13 @@ pub fn create_request(spec: &ContainerSpec) -> Value {
         if isolation.shm_size_bytes.is_none() {
             host.remove("ShmSize");
         }
+        for (own, key) in
+            [(&isolation.masked_paths, "MaskedPaths"), (&isolation.readonly_paths, "ReadonlyPaths")]
+        {
+            if own.is_none() {
+                host.remove(key);
+            }
+        }
         if isolation.cgroupns == NamespaceMode::Private && isolation.privileged {
             // The engine's own choice depends on that.
             host.remove("CgroupnsMode");

@@ -1,8 +1,9 @@
 //! `HostConfig`: the part of a container that Docker considers the host's business.
 
+use crate::launch::usual_paths;
 use crate::model::{
-    BindPropagation, BlockRate, ContainerInspect, ContainerSpec, IpcMode, Mount, MountKind, MountSyntax,
-    NamespaceMode, NetworkMode, Owners, RestartPolicy, UserNamespace,
+    BindPropagation, BlockRate, ContainerInspect, ContainerSpec, IpcMode, Isolation, Mount, MountKind,
+    MountSyntax, NamespaceMode, NetworkMode, Owners, RestartPolicy, UserNamespace,
 };
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -167,18 +168,24 @@ fn mount(mount: &Mount) -> Value {
     Value::Object(out)
 }
 
-fn tmpfs_options(mount: &Mount) -> Option<(String, String)> {
-    let MountKind::Tmpfs { size_bytes, mode, options } = &mount.kind else { return None };
-    let mut words = options.clone();
-    words.extend(mount.read_only.then(|| "ro".to_owned()));
-    words.extend(size_bytes.map(|size| format!("size={size}")));
-    words.extend(mode.map(|mode| format!("mode={mode:o}")));
-    Some((mount.target.clone(), words.join(",")))
+fn tmpfs(mount: &Mount) -> Option<(String, Value)> {
+    let MountKind::Tmpfs { given, .. } = &mount.kind else { return None };
+    Some((mount.target.clone(), json!(given)))
 }
 
 fn rates(rates: &[BlockRate]) -> Value {
     let rows: Vec<Value> = rates.iter().map(|rate| json!({"Path": rate.device, "Rate": rate.rate})).collect();
     list(&rows)
+}
+
+/// `HostConfig.MaskedPaths` and `ReadonlyPaths`: what is in effect.
+fn protected_paths(isolation: &Isolation) -> [Value; 2] {
+    let [masked, readonly] = usual_paths();
+    [(&isolation.masked_paths, masked), (&isolation.readonly_paths, readonly)].map(|(own, usual)| match own {
+        None if isolation.privileged => Value::Null,
+        None => json!(usual),
+        Some(own) => json!(own),
+    })
 }
 
 /// `HostConfig.PortBindings`.
@@ -206,8 +213,8 @@ pub(super) fn host_config(spec: &ContainerSpec) -> Value {
     let by = |syntax| spec.mounts.iter().filter(move |mount| mount.syntax == syntax);
     let binds: Vec<String> = by(MountSyntax::Volume).filter_map(bind).collect();
     let mounts: Vec<Value> = by(MountSyntax::Mount).map(mount).collect();
-    let tmpfs: Map<String, Value> =
-        by(MountSyntax::Tmpfs).filter_map(tmpfs_options).map(|(key, value)| (key, json!(value))).collect();
+    let tmpfs: Map<String, Value> = by(MountSyntax::Tmpfs).filter_map(tmpfs).collect();
+    let [masked_paths, readonly_paths] = protected_paths(isolation);
     let (restart, retries) = restart_policy(&spec.restart);
     let devices: Vec<Value> = isolation
         .devices
@@ -264,7 +271,7 @@ pub(super) fn host_config(spec: &ContainerSpec) -> Value {
         "Isolation": "",
         "Links": null,
         "LogConfig": {"Type": spec.log.driver.as_deref().unwrap_or("json-file"), "Config": spec.log.options},
-        "MaskedPaths": isolation.masked_paths,
+        "MaskedPaths": masked_paths,
         "Memory": limits.memory_bytes.unwrap_or(0),
         "MemoryReservation": limits.memory_reservation_bytes.unwrap_or(0),
         "MemorySwap": limits.memory_swap_bytes.unwrap_or(0),
@@ -278,7 +285,7 @@ pub(super) fn host_config(spec: &ContainerSpec) -> Value {
         "PortBindings": port_bindings(spec),
         "Privileged": isolation.privileged,
         "PublishAllPorts": spec.network.publish_all,
-        "ReadonlyPaths": isolation.readonly_paths,
+        "ReadonlyPaths": readonly_paths,
         "ReadonlyRootfs": isolation.read_only,
         "RestartPolicy": {"Name": restart, "MaximumRetryCount": retries},
         "Runtime": "hull",

@@ -52,7 +52,12 @@ fn isolation_settings() {
         s.isolation.read_only = true;
         s.mounts.push(Mount {
             target: "/t".into(),
-            kind: MountKind::Tmpfs { size_bytes: Some(1 << 20), mode: None, options: Vec::new() },
+            kind: MountKind::Tmpfs {
+                size_bytes: Some(1 << 20),
+                mode: None,
+                options: Vec::new(),
+                given: String::new(),
+            },
             read_only: false,
             syntax: MountSyntax::Tmpfs,
         });

@@ -70,8 +70,7 @@ const OWN: &[&str] = &[
 
 const MEANT: &[(&str, &str)] = &[
     ("HostConfig/CgroupnsMode", "private with cgroup v1, too"),
-    ("HostConfig/MaskedPaths", "null is the usual ones"),
-    ("HostConfig/ReadonlyPaths", "null is the usual ones"),
+    ("HostConfig/MaskedPaths", "/proc/interrupts is among them, as from 28"),
     ("HostConfig/MemorySwap", "0 is the usual one"),
     ("HostConfig/Runtime", "it is hull"),
     ("HostnamePath", "it is known before the start"),
@@ -108,7 +107,6 @@ const MEANT: &[(&str, &str)] = &[
     ("containers/*/*/networks", "it is told when there is none"),
     ("bridge/Options/*", "the default network has none"),
     ("networks/#/Options/*", "the default network has none"),
-    ("Volumes/#/Labels", "that a volume has no name of its own is no label"),
     ("Volumes/#/Options", "null is none"),
     ("volumes/named/Options", "null is none"),
     ("json?all=1/#/Mounts/#/Source", "lists tell it of all"),
@@ -254,7 +252,7 @@ fn furnished(bind: &str) -> Value {
                    {"Type": "volume", "Source": "other", "Target": "/other", "ReadOnly": true,
                     "VolumeOptions": {"NoCopy": true}},
                    {"Type": "bind", "Source": bind, "Target": "/bound", "BindOptions": {"Propagation": "rprivate"}}],
-        "Tmpfs": {"/tmpfs": "size=65536"},
+        "Tmpfs": {"/tmpfs": "rw,size=64k,noexec"},
         "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]},
         "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3},
         "Memory": 67_108_864, "MemoryReservation": 33_554_432, "NanoCpus": 500_000_000, "CpuShares": 512,

@@ -160,7 +160,7 @@ fn tmpfs(item: &Section) -> Result<MountKind, LoadError> {
         mode = tmpfs.parsed("mode", file_mode)?;
         tmpfs.finish()?;
     }
-    Ok(MountKind::Tmpfs { size_bytes, mode, options: Vec::new() })
+    Ok(MountKind::Tmpfs { size_bytes, mode, options: Vec::new(), given: String::new() })
 }
 
 /// A mode as its scalar reads: `0440` was octal in the file and is a decimal number here; a quoted one is still octal text.

@@ -380,6 +380,7 @@ fn structured(wire: wire::Mount) -> Result<Mount> {
                 size_bytes: number("TmpfsOptions.SizeBytes", options.size_bytes)?,
                 mode: options.mode.filter(|mode| *mode != 0),
                 options: options.options.unwrap_or_default().into_iter().map(|pair| pair.join("=")).collect(),
+                given: String::new(),
             }
         }
         Some(known @ ("image" | "npipe" | "cluster")) => {
