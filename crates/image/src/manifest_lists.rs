@@ -148,7 +148,7 @@ fn check_name(list: &Reference) -> Result<(), ManifestListError> {
 /// What the registry has under a name.
 fn root(client: &Client, reference: &Reference) -> Result<Part, ManifestListError> {
     Repository { client, reference }.root().map_err(|error| match error {
-        CopyError::Registry(RegistryError::ManifestUnknown(_)) => {
+        CopyError::Registry(RegistryError::ManifestUnknown { .. } | RegistryError::NameUnknown { .. }) => {
             ManifestListError::Unknown(reference.canonical())
         }
         error => error.into(),

@@ -26,15 +26,20 @@ pub enum RegistryError {
     Stalled { host: String, url: String },
     #[error("registry {host} interrupted an upload")]
     Interrupted { host: String },
-    /// In the words of Docker's engine, which scripts match.
-    #[error("manifest for {0} not found: manifest unknown: manifest unknown")]
-    ManifestUnknown(String),
+    /// In the words of Docker's engine, which scripts match; those after the last colons but one are the registry's own. So are the
+    /// next three.
+    #[error("manifest for {reference} not found: {said}")]
+    ManifestUnknown { reference: String, said: String },
+    #[error("repository {repository} not found: {said}")]
+    NameUnknown { repository: String, said: String },
     #[error("registry {host} has no blob {digest} in {repository}")]
     BlobUnknown { host: String, repository: String, digest: Digest },
     #[error(
-        "pull access denied for {repository}, repository does not exist or may require 'docker login': denied: requested access to the resource is denied"
+        "pull access denied for {repository}, repository does not exist or may require 'docker login': {said}"
     )]
-    Denied { host: String, repository: String },
+    Denied { host: String, repository: String, said: String, knows_us: bool },
+    #[error("{said}")]
+    PushDenied { host: String, said: String, knows_us: bool },
     #[error("unauthorized: authentication required for {host}")]
     Unauthorized { host: String },
     /// In the words of Docker's client.
@@ -59,6 +64,24 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// There is nothing that `reference` names; `said` is what the registry says to it.
+    pub(crate) fn manifest_unknown(reference: String, said: Option<String>) -> Self {
+        let said = said.unwrap_or_else(|| "manifest unknown: manifest unknown".to_owned());
+        Self::ManifestUnknown { reference, said }
+    }
+
+    /// With which status and words the registry has refused, when it has.
+    pub fn refusal(&self) -> Option<(u16, &str)> {
+        match self {
+            Self::ManifestUnknown { said, .. } | Self::NameUnknown { said, .. } => Some((404, said)),
+            Self::Denied { said, knows_us, .. } | Self::PushDenied { said, knows_us, .. } => {
+                Some((if *knows_us { 403 } else { 401 }, said))
+            }
+            Self::Status { status: status @ 400..500, message, .. } => Some((*status, message)),
+            _ => None,
+        }
+    }
+
     /// Whether the same may go well when it is tried again.
     pub fn is_passing(&self) -> bool {
         match self {
@@ -73,8 +96,14 @@ impl RegistryError {
 impl Diagnose for RegistryError {
     fn class(&self) -> Class {
         match self {
-            Self::ManifestUnknown(_) | Self::BlobUnknown { .. } | Self::Denied { .. } => Class::NotFound,
-            Self::Unauthorized { .. } | Self::LoginRefused { .. } => Class::Denied,
+            Self::ManifestUnknown { .. }
+            | Self::NameUnknown { .. }
+            | Self::BlobUnknown { .. }
+            | Self::Denied { knows_us: true, .. } => Class::NotFound,
+            Self::Denied { .. }
+            | Self::PushDenied { .. }
+            | Self::Unauthorized { .. }
+            | Self::LoginRefused { .. } => Class::Denied,
             Self::Credentials { source, .. } => source.class(),
             Self::Connect { .. }
             | Self::Transfer { .. }
@@ -91,7 +120,7 @@ impl Diagnose for RegistryError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Denied { host, .. } | Self::Unauthorized { host } => {
+            Self::Denied { host, .. } | Self::PushDenied { host, .. } | Self::Unauthorized { host } => {
                 Some(format!("check the name, or log in with `hull login {host}`"))
             }
             Self::Connect { host, .. } => Some(format!(

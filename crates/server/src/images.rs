@@ -11,7 +11,10 @@ pub mod registry;
 
 pub use credentials::{Session, registries};
 
+use ::image::PullError;
 use api::Version;
+use axum::http::StatusCode;
+use diag::{Class, Diagnose as _};
 use oci::Reference;
 use oci::image::Platform;
 
@@ -28,7 +31,16 @@ fn with_tag(name: &str, tag: &str) -> Result<Reference, Refusal> {
     match tag {
         "" => reference(name),
         digest if digest.contains(':') => reference(&format!("{name}@{digest}")),
-        tag => reference(&format!("{name}:{tag}")),
+        tag => reference(name)?.with_tag(tag).map_err(|_| Refusal::invalid("invalid tag format")),
+    }
+}
+
+/// What keeps an image at its registry, in dockerd's statuses: one that is not there, or not for this client, is not found.
+fn at_registry(error: PullError) -> Refusal {
+    let is_own = matches!(error, PullError::Trust(_)) || error.class() == Class::Unsupported;
+    match Refusal::from(error) {
+        refusal if is_own || refusal.status == StatusCode::NOT_FOUND => refusal,
+        refusal => Refusal { status: StatusCode::INTERNAL_SERVER_ERROR, ..refusal },
     }
 }
 

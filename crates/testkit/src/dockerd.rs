@@ -19,12 +19,23 @@ pub struct Dockerd {
 const NEWER: &str =
     "ip link set lo up && mount --bind \"$0\" /usr && PATH=$PATH:/etc/alternatives exec dockerd \"$@\"";
 
+/// For one that shares the host's network, and is to leave it as it is.
+const WITHOUT_NETWORK: &[&str] =
+    &["--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"];
+
 impl Dockerd {
     /// Starts one that has nothing, without firewall and bridge: it shares the host's network, where registries of tests listen.
     pub fn start() -> Self {
         let mut command = Command::new("unshare");
-        command.args(["--mount", "dockerd", "--bridge", "none", "--iptables=false", "--ip6tables=false"]);
-        command.args(["--ip-forward=false", "--ip-masq=false"]);
+        command.args(["--mount", "dockerd"]).args(WITHOUT_NETWORK);
+        Self::start_by(command)
+    }
+
+    /// Starts trixie's like that.
+    pub fn start_newer_beside_registries() -> Self {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", NEWER]).arg(crate::fixtures::docker_root().join("usr"));
+        command.args(WITHOUT_NETWORK);
         Self::start_by(command)
     }
 

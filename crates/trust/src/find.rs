@@ -49,7 +49,10 @@ fn layers(client: &Client, reference: &Reference, digest: &Digest) -> Result<Vec
     let tagged = reference.with_tag(&tag).expect("a digest's hexadecimal digits are a tag");
     let (bytes, media_type) = match client.manifest(&tagged, None) {
         Ok(Fetched::Document { bytes, media_type, .. }) => (bytes, media_type),
-        Ok(Fetched::Unchanged(_)) | Err(RegistryError::ManifestUnknown(_)) => return Ok(Vec::new()),
+        Ok(Fetched::Unchanged(_))
+        | Err(RegistryError::ManifestUnknown { .. } | RegistryError::NameUnknown { .. }) => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(error),
     };
     let malformed = |what: String| RegistryError::Malformed {

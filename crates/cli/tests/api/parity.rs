@@ -3,6 +3,7 @@
 mod bodies;
 mod commands;
 mod images;
+mod refusals;
 
 use std::collections::BTreeSet;
 

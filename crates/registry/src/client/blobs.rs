@@ -139,7 +139,7 @@ impl BlobReader {
             });
         }
         if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(endpoint.denied(&self.reference));
+            return Err(endpoint.denied(&self.reference, response).await);
         }
         let expected = [StatusCode::OK, StatusCode::PARTIAL_CONTENT];
         let response = expect(&endpoint.domain, response, &expected).await?;

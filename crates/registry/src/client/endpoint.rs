@@ -3,10 +3,12 @@
 use std::sync::{Arc, OnceLock};
 
 use oci::Reference;
-use reqwest::Url;
+use reqwest::header::WWW_AUTHENTICATE;
+use reqwest::{Response, StatusCode, Url};
 
 use super::Client;
 use super::auth::Access;
+use super::request::words;
 use crate::RegistryError;
 use crate::hosts::{Abilities, Host};
 
@@ -39,12 +41,31 @@ impl Endpoint {
         url
     }
 
-    /// The registry does not let us at the repository of `reference`, which it may not even have.
-    pub fn denied(&self, reference: &Reference) -> RegistryError {
+    /// Why the registry does not let us at the repository of `reference`, which it may not even have.
+    pub async fn denied(&self, reference: &Reference, response: Response) -> RegistryError {
         let (host, repository) = (self.domain.clone(), reference.repository());
-        match self.access.lookup_failure() {
-            Some(source) => RegistryError::Credentials { host, source },
-            None => RegistryError::Denied { host, repository },
+        if let Some(source) = self.access.lookup_failure() {
+            return RegistryError::Credentials { host, source };
+        }
+        let challenges = response.headers().get_all(WWW_AUTHENTICATE);
+        let lacks_scope =
+            challenges.iter().any(|it| it.as_bytes().windows(18).any(|at| at == b"insufficient_scope"));
+        let knows_us = response.status() != StatusCode::UNAUTHORIZED || lacks_scope;
+        let usual = match knows_us {
+            true => "denied: requested access to the resource is denied",
+            false => "unauthorized: authentication required",
+        };
+        let said = words(&host, response).await.unwrap_or_else(|| usual.to_owned());
+        RegistryError::Denied { host, repository, said, knows_us }
+    }
+
+    /// The same of somebody who pushes.
+    pub async fn push_denied(&self, reference: &Reference, response: Response) -> RegistryError {
+        match self.denied(reference, response).await {
+            RegistryError::Denied { host, said, knows_us, .. } => {
+                RegistryError::PushDenied { host, said, knows_us }
+            }
+            error => error,
         }
     }
 

@@ -52,7 +52,7 @@ impl Client {
         ));
         tags.map_err(|error| match error {
             RegistryError::Status { status: 404, .. } => {
-                RegistryError::ManifestUnknown(reference.repository())
+                RegistryError::manifest_unknown(reference.repository(), None)
             }
             other => other,
         })
@@ -127,7 +127,7 @@ impl Client {
         let tag = digest.to_string().replace(':', "-");
         let list = reference.with_tag(&tag).map_err(|e| malformed(e.to_string()))?;
         match self.manifest(&list, None) {
-            Err(RegistryError::ManifestUnknown(_)) => Ok(Vec::new()),
+            Err(RegistryError::ManifestUnknown { .. } | RegistryError::NameUnknown { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
             Ok(Fetched::Document { bytes, media_type, .. }) if media_type == media::OCI_INDEX => {
                 let index: Index = serde_json::from_slice(&bytes).map_err(|e| malformed(e.to_string()))?;
@@ -153,7 +153,7 @@ impl Client {
             };
             let response = self.send(&endpoint, &request).await?;
             if response.status() == StatusCode::NOT_FOUND {
-                return Err(RegistryError::ManifestUnknown(reference.with_digest(*digest).familiar()));
+                return Err(RegistryError::manifest_unknown(reference.with_digest(*digest).familiar(), None));
             }
             expect(&endpoint.domain, response, &[StatusCode::ACCEPTED, StatusCode::OK]).await.map(drop)
         })

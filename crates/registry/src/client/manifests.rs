@@ -6,7 +6,7 @@ use oci::{Digest, Reference, media};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use reqwest::{Body, Method, Response, StatusCode};
 
-use super::request::{Request, expect, no_body, pull_scope, push_scope, read_document};
+use super::request::{Request, expect, no_body, pull_scope, push_scope, read_document, words};
 use super::{Client, Endpoint};
 use crate::RegistryError;
 use crate::hosts::Abilities;
@@ -90,7 +90,7 @@ impl Client {
         ));
         match answer {
             Ok(found) => Ok(Some(found)),
-            Err(RegistryError::ManifestUnknown(_)) => Ok(None),
+            Err(RegistryError::ManifestUnknown { .. } | RegistryError::NameUnknown { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -120,7 +120,7 @@ impl Client {
             };
             let response = self.send(&endpoint, &request).await?;
             if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-                return Err(endpoint.denied(reference));
+                return Err(endpoint.push_denied(reference, response).await);
             }
             let expected = [StatusCode::CREATED, StatusCode::OK];
             let response = expect(&endpoint.domain, response, &expected).await?;
@@ -162,8 +162,15 @@ impl Client {
         };
         let response = self.send(endpoint, &request).await?;
         match response.status() {
-            StatusCode::NOT_FOUND => Err(RegistryError::ManifestUnknown(reference.familiar())),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(endpoint.denied(reference)),
+            StatusCode::NOT_FOUND => Err(match words(&endpoint.domain, response).await {
+                Some(said) if said.starts_with("name unknown") => {
+                    RegistryError::NameUnknown { repository: reference.repository(), said }
+                }
+                said => RegistryError::manifest_unknown(reference.familiar(), said),
+            }),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(endpoint.denied(reference, response).await)
+            }
             _ => Ok(response),
         }
     }

@@ -294,6 +294,11 @@ pub(super) async fn expect(
     Err(RegistryError::Status { host, url, status: status.as_u16(), message })
 }
 
+/// What an answer's error document says first.
+pub(super) async fn words(host: &str, response: Response) -> Option<String> {
+    said(&read_document(host, response).await.ok()?)
+}
+
 /// What an error document says first, fit for a line on a terminal.
 pub fn said(document: &[u8]) -> Option<String> {
     let document: ErrorDocument = serde_json::from_slice(document).ok()?;

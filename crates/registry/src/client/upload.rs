@@ -124,7 +124,7 @@ impl Client {
                 Request { method: Method::POST, url, headers: HeaderMap::new(), body: &no_body, scope };
             let response = self.send(endpoint, &request).await?;
             if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-                return Err(endpoint.denied(reference));
+                return Err(endpoint.push_denied(reference, response).await);
             }
             let expected = [StatusCode::CREATED, StatusCode::ACCEPTED];
             let response = expect(&endpoint.domain, response, &expected).await?;

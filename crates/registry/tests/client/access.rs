@@ -104,7 +104,7 @@ fn a_token_that_is_never_good_is_asked_for_once() {
         }
     });
     let error = pull(&client(), &server.address, &content(10)).unwrap_err();
-    assert!(matches!(error, RegistryError::Denied { .. }), "{error}");
+    assert!(matches!(error, RegistryError::Denied { knows_us: false, .. }), "{error}");
     assert_eq!(server.lines().iter().filter(|line| line.contains("/token")).count(), 1);
 }
 

@@ -9,7 +9,7 @@ use oci::image::Platform;
 use serde_json::json;
 
 use super::progress::Lines;
-use super::{Session, is_exact, reference, with_tag};
+use super::{Session, at_registry, is_exact, with_tag};
 use crate::refusal::Refusal;
 use crate::reply::Response;
 use crate::request::Request;
@@ -37,7 +37,12 @@ async fn pull(request: Request, name: String, platform: Option<Platform>) -> Res
         let options =
             PullOptions { platform, progress: lines.clone(), stop: sink.stop(), ..PullOptions::default() };
         let names = match all {
-            true => client.tags(&wanted)?.iter().filter_map(|tag| wanted.with_tag(tag).ok()).collect(),
+            true => client
+                .tags(&wanted)
+                .map_err(|error| at_registry(error.into()))?
+                .iter()
+                .filter_map(|tag| wanted.with_tag(tag).ok())
+                .collect(),
             false => vec![wanted],
         };
         for name in &names {
@@ -55,7 +60,7 @@ fn pull_one(
     options: &PullOptions,
     lines: &Lines,
 ) -> Result<(), Refusal> {
-    let pulled = engine.image_pull(client, name, options)?;
+    let pulled = engine.image_pull(client, name, options).map_err(at_registry)?;
     if let (Some(actual), Some(wanted)) = (pulled.other_platform, &options.platform) {
         lines.say(&format!(
             "WARNING: image with reference {} was found but does not match the specified platform: wanted {wanted}, actual: {actual}",
@@ -101,10 +106,7 @@ async fn import(mut request: Request, platform: Option<Platform>) -> Result<Resp
 /// `POST /images/{name}/tag`.
 pub async fn tag(request: Request, name: &[&str]) -> Result<Response, Refusal> {
     let (repository, tag) = (request.query.get("repo"), request.query.get("tag").unwrap_or_default());
-    let target = match tag {
-        "" => reference(repository.unwrap_or_default())?,
-        tag => reference(&format!("{}:{tag}", repository.unwrap_or_default()))?,
-    };
+    let target = with_tag(repository.unwrap_or_default(), tag)?;
     if target.digest().is_some() {
         return Err(Refusal::invalid("refusing to create a tag with a digest reference"));
     }

@@ -1,5 +1,6 @@
 //! What registries are asked on behalf of clients: searches, descriptions, logins.
 
+use ::image::PullError;
 use ::registry::credentials::{Given, host};
 use ::registry::{Credential, RegistryError};
 use api::auth::AuthConfig;
@@ -9,7 +10,7 @@ use engine::model::Filters;
 use serde_json::json;
 use std::sync::Arc;
 
-use super::{Session, reference};
+use super::{Session, at_registry, reference};
 use crate::refusal::{Refusal, with_sources};
 use crate::reply::{self, Response};
 use crate::request::{Request, blocking};
@@ -53,7 +54,16 @@ pub async fn distribution(request: Request, name: &[&str]) -> Result<Response, R
     let session = Session::new(&request, reference.domain())?;
     let remote = request
         .engine(move |engine| -> Result<_, Refusal> {
-            Ok(engine.images().remote(&session.client()?, &reference)?)
+            engine.images().remote(&session.client()?, &reference).map_err(|error| match &error {
+                // What the registry says is passed on.
+                PullError::Registry(refused) => match refused.refusal() {
+                    Some((status, said)) => {
+                        Refusal::new(StatusCode::from_u16(status).expect("it came over HTTP"), said)
+                    }
+                    None => at_registry(error),
+                },
+                _ => at_registry(error),
+            })
         })
         .await?;
     Ok(reply::ok(&json!({"Descriptor": remote.descriptor, "Platforms": remote.platforms})))

@@ -150,7 +150,7 @@ const MEANT_OF_EXECS: &[(&str, &str)] = &[("CanRemove", "an exec can be, once it
 const VERSION: &str = "/v1.45";
 
 /// hull and dockerd, in this order.
-struct Both {
+pub(super) struct Both {
     api: Api,
     dockerd: Dockerd,
     /// What stands for what in each one's answers.
@@ -158,7 +158,7 @@ struct Both {
 }
 
 impl Both {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let api = served();
         let archive = api.world.scratch().join("busybox.tar").display().to_string();
         api.docker(["save", "-o", &archive, "busybox"]).success();
@@ -167,20 +167,24 @@ impl Both {
         Self { api, dockerd, names: Default::default() }
     }
 
-    fn sockets(&self) -> [PathBuf; 2] {
+    pub fn sockets(&self) -> [PathBuf; 2] {
         [self.api.socket().to_owned(), self.dockerd.socket()]
     }
 
-    /// The same request to both, which answer with one status.
-    #[track_caller]
-    fn ask(&self, method: &str, target: &str, body: &Value) -> [Answer; 2] {
+    /// What both answer to the same request.
+    pub fn answers(&self, method: &str, target: &str, body: &Value) -> [Answer; 2] {
         let (headers, body) = match body {
             Value::Null => ("", String::new()),
             body => ("Content-Type: application/json\r\n", body.to_string()),
         };
         let target = format!("{VERSION}{target}");
-        let answers =
-            self.sockets().map(|socket| request(&socket, method, &target, headers, body.as_bytes()));
+        self.sockets().map(|socket| request(&socket, method, &target, headers, body.as_bytes()))
+    }
+
+    /// The same request to both, which answer with one status.
+    #[track_caller]
+    pub fn ask(&self, method: &str, target: &str, body: &Value) -> [Answer; 2] {
+        let answers = self.answers(method, target, body);
         assert_eq!(
             answers[0].status,
             answers[1].status,
@@ -193,7 +197,7 @@ impl Both {
 
     /// A request that both do.
     #[track_caller]
-    fn done(&self, method: &str, target: &str, body: &Value) -> [Answer; 2] {
+    pub fn done(&self, method: &str, target: &str, body: &Value) -> [Answer; 2] {
         let answers = self.ask(method, target, body);
         assert!(answers[0].status < 300, "{method} {target}: {}", answers[0].text());
         answers
@@ -210,7 +214,7 @@ impl Both {
         }
     }
 
-    fn create(&mut self, name: &str, body: &Value) {
+    pub fn create(&mut self, name: &str, body: &Value) {
         let created = self.done("POST", &format!("/containers/create?name={name}"), body);
         self.name(name, &created);
     }
@@ -221,7 +225,7 @@ impl Both {
 
     /// Both answers to a request for a document, with names for ids, in an order that says nothing.
     #[track_caller]
-    fn documents(&self, target: &str) -> [Value; 2] {
+    pub fn documents(&self, target: &str) -> [Value; 2] {
         let answers = self.done("GET", target, &Value::Null);
         self.named(&answers.map(|answer| answer.text()))
     }
