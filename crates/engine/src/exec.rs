@@ -36,7 +36,7 @@ pub enum ExecError {
     Plan { name: String, source: io::Error },
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    #[error("OCI runtime exec failed")]
+    #[error("OCI runtime exec failed: exec failed: unable to start container process")]
     Launch(#[source] LaunchError),
     #[error("No such exec instance: {id}")]
     NoInstance { id: String },

@@ -57,6 +57,7 @@ pub async fn start(mut request: Request, id: &str) -> Result<Response, Refusal> 
                 Err(error) if error.exit_status().is_some() && !detach => {
                     Ok((record.spec.tty, input, Err(with_sources(&error))))
                 }
+                Err(error) if error.exit_status().is_some() => Err(Refusal::invalid(with_sources(&error))),
                 Err(error) => Err(error.into()),
             }
         })

@@ -1,13 +1,19 @@
 //! Starting, stopping and otherwise acting on containers.
 
 use axum::http::StatusCode;
+use diag::Diagnose as _;
 use engine::model::{RemoveOptions, StopOptions};
+use engine::start::StartError;
 use serde_json::json;
 
 use crate::networks::none_if_empty;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, with_sources};
 use crate::reply::{self, Response};
 use crate::request::Request;
+
+/// Docker's words, without those about parts that hull does not have.
+const NOT_EXECUTED: &str =
+    "failed to create task for container: OCI runtime create failed: unable to start container process";
 
 fn done() -> Response {
     reply::empty(StatusCode::NO_CONTENT)
@@ -29,7 +35,13 @@ pub async fn start(request: Request, id: &str) -> Result<Response, Refusal> {
             if engine.inspect(&id)?.state.status.is_running() {
                 return Ok(true);
             }
-            engine.start(&id).map(|_| false)
+            engine.start(&id).map(|_| false).map_err(|error| match &error {
+                // It is the request that names what cannot be executed.
+                StartError::Launch { source, .. } if source.exit_status().is_some() => {
+                    Refusal::invalid(format!("{NOT_EXECUTED}: {}", with_sources(source)))
+                }
+                _ => error.into(),
+            })
         })
         .await?;
     Ok(if runs { reply::empty(StatusCode::NOT_MODIFIED) } else { done() })

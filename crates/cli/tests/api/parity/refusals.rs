@@ -209,3 +209,31 @@ fn what_makes_no_sense_is_refused_as_dockerd_refuses_it() {
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
+
+#[test]
+fn what_cannot_be_executed_is_refused_as_dockerd_refuses_it() {
+    let mut both = Both::start();
+    // What hull has no parts for.
+    let own = |told: &str| {
+        let told = told.replace("failed to create shim task: ", "").replace("runc create failed: ", "");
+        told.split(": unknown").next().unwrap_or_default().to_owned()
+    };
+    both.create("runs", &json!({"Image": "busybox", "Cmd": ["sleep", "1000"]}));
+    both.done("POST", "/containers/runs/start", &Value::Null);
+    let commands = [&["nosuch"][..], &["/no/such"], &["/etc/passwd"], &["/etc"], &[""]];
+    for (number, command) in commands.into_iter().enumerate() {
+        let name = format!("box{number}");
+        both.create(&name, &json!({"Image": "busybox", "Cmd": command}));
+        let [ours, theirs] = both.ask("POST", &format!("/containers/{name}/start"), &Value::Null);
+        assert_eq!(told(&ours), own(&told(&theirs)), "{command:?}");
+        let states = both.documents(&format!("/containers/{name}/json")).map(|shown| shown["State"].clone());
+        assert_eq!(states[0]["ExitCode"], states[1]["ExitCode"], "{command:?}");
+        let made = both.done("POST", "/containers/runs/exec", &json!({"Cmd": command}));
+        let mut ids = made.iter().map(|made| made.json()["Id"].as_str().unwrap().to_owned());
+        let [ours, theirs] = both.sockets().map(|socket| {
+            let target = format!("/v1.45/exec/{}/start", ids.next().unwrap());
+            request(&socket, "POST", &target, "Content-Type: application/json\r\n", br#"{"Detach":true}"#)
+        });
+        assert_eq!((ours.status, told(&ours)), (theirs.status, own(&told(&theirs))), "{command:?}");
+    }
+}
