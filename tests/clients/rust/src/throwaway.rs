@@ -50,7 +50,7 @@ pub async fn containers() -> Outcome {
         .await?;
     assert_eq!(ended.exit_code().await?, Some(3));
 
-    let check = Healthcheck::cmd(["test", "-e", "/ready"]).with_interval(Duration::from_millis(100));
+    let check = Healthcheck::cmd(["test", "-e", "/ready"]).with_interval(Duration::from_millis(100)).with_retries(600);
     GenericImage::new("busybox", "latest")
         .with_wait_for(WaitFor::Healthcheck(HealthWaitStrategy::new()))
         .with_cmd(["sh", "-c", "sleep 0.3; touch /ready; exec sleep 1000"])
