@@ -22,6 +22,7 @@ mod journal;
 mod posted;
 mod session;
 mod solve;
+mod uploads;
 mod usage;
 
 use std::collections::HashMap;
@@ -41,6 +42,7 @@ pub use posted::build as posted;
 use session::Sessions;
 use solve::Solved;
 pub use solve::execute;
+use uploads::Uploads;
 
 /// The only protocol that is spoken on a connection of BuildKit's.
 const H2C: &str = "h2c";
@@ -52,6 +54,7 @@ const HEALTH: &str = "grpc.health.v1.Health";
 #[derive(Default)]
 pub struct Builds {
     sessions: Sessions,
+    uploads: Uploads,
     /// By their references. Whoever takes part in a build holds it.
     running: Mutex<HashMap<String, Weak<Build>>>,
 }

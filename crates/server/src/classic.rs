@@ -100,7 +100,7 @@ pub fn fetch(
             });
             sources(download?, file_name.as_ref())
         }
-        Context::Body | Context::Session => sources(upload, file_name.as_ref()),
+        Context::Body | Context::Session | Context::Upload => sources(upload, file_name.as_ref()),
     };
     read.map_err(|error| Refusal::invalid(format!("cannot read the build context: {error}")))
 }

@@ -20,7 +20,7 @@ pub use api::{Answer, Api, begin, request};
 pub use dockerd::Dockerd;
 pub use fixtures::{busybox_rootfs, busybox_tar, cached_directory, certificates, debian_tar};
 pub use leaks::{Leaks, Snapshot};
-pub use output::Output;
+pub use output::{Output, with_input};
 pub use registry::Registry;
 pub use terminal::Terminal;
 pub use web::web;

@@ -70,7 +70,7 @@ POST /images/{image}/tag repo tag
 DELETE /images/{image} force noprune platforms
 GET /distribution/{repository}/json X-Registry-Auth
 POST /auth = AuthConfig
-POST /build dockerfile t:name extrahosts remote q nocache cachefrom pull rm forcerm memory memswap cpushares cpusetcpus cpusetmems cpuperiod cpuquota buildargs shmsize squash labels networkmode platform target outputs version session ulimits cgroupparent isolation securityopt X-Registry-Config = tar
+POST /build buildid dockerfile t:name extrahosts remote q nocache cachefrom pull rm forcerm memory memswap cpushares cpusetcpus cpusetmems cpuperiod cpuquota buildargs shmsize squash labels networkmode platform target outputs version session ulimits cgroupparent isolation securityopt X-Registry-Config = tar
 POST /build/prune keep-storage reserved-space max-used-space min-free-space all filters
 GET /networks filters
 POST /networks/create = NetworkCreate
@@ -213,6 +213,7 @@ ONLY = {
     "StopTimeout": [0, 1],
     "t": ["0", "1", "x"],
     "session": [""],
+    "buildid": ["", "x"],
     "Subnet": ["192.0.2.0/24", "192.0.2.0/33", "x", ""],
     "IPRange": ["192.0.2.128/25", "198.51.100.0/24", "x"],
     "Gateway": ["192.0.2.1", "198.51.100.1", "x"],

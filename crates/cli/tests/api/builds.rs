@@ -260,7 +260,9 @@ fn buildkit_is_asked_in_one_request() {
         refused("outputs=%5B%7B%22Type%22%3A%22tar%22%7D%2C%7B%22Type%22%3A%22oci%22%7D%5D", 400)
             .starts_with("multiple outputs")
     );
-    assert!(refused("remote=upload-request", 501).starts_with("remote: "));
+    // Nobody brings it, and nobody asks for it.
+    assert!(refused("remote=upload-request&buildid=x", 400).starts_with("remote: "));
+    assert!(refused("buildid=upload-request%3Ax", 404).starts_with("buildid: "));
 }
 
 /// Debian's client has no buildx: its BuildKit is this request, with the files on a session.
@@ -275,25 +277,21 @@ fn the_client_that_speaks_buildkit_itself_builds() {
         &api,
         "FROM busybox\nCOPY . /all/\nRUN --mount=type=secret,id=key grep hush /run/secrets/key && ls /all\n",
     );
-    let built = |words: &[&str]| {
+    let docker = |words: &[&str]| {
         let mut docker = Command::new("/usr/bin/docker");
+        docker.current_dir(api.world.scratch()).env("DOCKER_BUILDKIT", "1");
+        docker.env("DOCKER_HOST", api.host()).env("DOCKER_CONFIG", api.world.docker_config());
+        docker.args(["build", "--progress", "plain", "--secret", "id=key,src=key"]).args(words);
         docker
-            .current_dir(api.world.scratch())
-            .env("DOCKER_HOST", api.host())
-            .env("DOCKER_CONFIG", api.world.docker_config());
-        docker.env("DOCKER_BUILDKIT", "1").args([
-            "build",
-            "--progress",
-            "plain",
-            "--secret",
-            "id=key,src=key",
-        ]);
-        Output::of(docker.args(words).arg("context"))
     };
+    let built = |words: &[&str]| Output::of(docker(words).arg("context"));
     let output = built(&["-t", "app"]).success();
     assert!(output.stderr.contains("naming to docker.io/library/app:latest"), "{output}");
     assert_eq!(api.docker(["run", "--rm", "app", "ls", "/all"]).success().text(), "Dockerfile\nkept");
     built(&["-o", "files"]).success();
+    let archived = testkit::with_input(docker(&["-t", "sent", "-"]), &archive(&api, "--no-xattrs"));
+    archived.success();
+    assert_eq!(api.docker(["run", "--rm", "sent", "ls", "/all"]).success().text(), "Dockerfile\nkept");
     assert!(api.world.scratch().join("files/all/kept").exists());
     context(&api, "FROM busybox\nRUN exit 3\n");
     built(&[]).status(1).says("did not complete successfully: exit code: 3");

@@ -1,7 +1,7 @@
 //! `POST /build` with `version=2`: BuildKit's build for clients that drive none, asked for like the classic one.
 //!
-//! The context comes with the request, from the web, or from the client's session, on which credentials, secrets and agents are asked for
-//! as well. The answer is lines of JSON: what the build tells, a `StatusResponse` in base64 (`moby.buildkit.trace`), and the image that
+//! The context comes with the request or one beside it, from the web, or from the client's session, on which credentials, secrets and agents
+//! are asked for as well. The answer is lines of JSON: what the build tells, a `StatusResponse` in base64 (`moby.buildkit.trace`), and the image that
 //! came of it (`moby.image.id`).
 
 use std::collections::HashMap;
@@ -29,12 +29,19 @@ use super::solve::{self, Solved};
 use crate::classic::{self, Context, Wanted};
 use crate::images::{Session as Registries, registries};
 use crate::refusal::Refusal;
-use crate::reply::Response;
+use crate::reply::{self, Response};
 use crate::request::Request;
 use crate::stream::{Late, Sink, Upload, report};
 
-/// Builds what `wanted` describes.
+/// Builds what `wanted` describes, or takes the context of another build.
 pub async fn build(mut request: Request, mut wanted: Wanted) -> Result<Response, Refusal> {
+    let body = std::mem::take(&mut request.body);
+    let uploads = &request.state.builds.uploads;
+    let id = request.query.get("buildid").unwrap_or_default();
+    if let Some(id) = id.strip_prefix("upload-request:") {
+        uploads.offer(id, body).await?;
+        return Ok(reply::empty(StatusCode::OK));
+    }
     let exporter = exporter(&mut wanted)?;
     let export = exporter.as_ref().map(Export::parse).transpose().map_err(refused)?;
     let is_image = export.as_ref().is_some_and(|export| export.kind == Kind::Image);
@@ -60,7 +67,11 @@ pub async fn build(mut request: Request, mut wanted: Wanted) -> Result<Response,
         None => registries(&request)?,
     };
     let quiet = request.query.flag("q");
-    let upload = Upload::new(std::mem::take(&mut request.body));
+    let upload = match wanted.context {
+        Context::Upload => uploads.take(id).await?,
+        _ => body,
+    };
+    let upload = Upload::new(upload);
     let work = move |sink: &Arc<Sink>| {
         let telling = sink.clone();
         let journal = Arc::new(Journal::telling("posted", move |update| {

@@ -34,6 +34,8 @@ pub enum Context {
     Remote(String),
     /// With the client, on its session.
     Session,
+    /// In the body of another request, which names this build.
+    Upload,
 }
 
 /// An entry of `outputs`.
@@ -102,9 +104,7 @@ fn context(query: &Query, is_buildkit: bool) -> Result<Context, Refusal> {
     let Some(address) = query.get("remote") else { return Ok(Context::Body) };
     match address {
         "client-session" if is_buildkit => Ok(Context::Session),
-        "upload-request" if is_buildkit => {
-            Err(unsupported("remote", "send the context with the request that asks for the build"))
-        }
+        "upload-request" if is_buildkit => Ok(Context::Upload),
         _ if is_repository(address) => Err(unsupported(
             "remote",
             "nothing is cloned: name an archive of the repository's files, or send them",
@@ -195,7 +195,6 @@ mod tests {
             ("outputs=%5B%7B%22Type%22%3A%22tar%22%7D%5D", "outputs: "),
             ("remote=https%3A%2F%2Fx%2Fy.git", "remote: "),
             ("remote=https%3A%2F%2Fx%2Fy.git%23main", "remote: "),
-            ("version=2&remote=upload-request", "remote: "),
             ("squash=1", "squash: "),
             ("platform=linux%2Fs390x", "platform: "),
             ("networkmode=container%3Ax", "networkmode: "),
@@ -214,6 +213,7 @@ mod tests {
             "version=3",
             "remote=file%3A%2F%2F%2Fetc%2Fpasswd",
             "remote=client-session",
+            "remote=upload-request",
             "version=2&outputs=%5B%7B%7D%5D",
         ] {
             assert_eq!(
