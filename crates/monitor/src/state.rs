@@ -258,3 +258,26 @@ pub(crate) fn load(path: &Path) -> io::Result<Option<State>> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_read_when_its_change_is_complete() {
+        let name = format!("hull-state-{}", std::process::id());
+        let run_dir = std::env::temp_dir().join(name);
+        fs::create_dir_all(&run_dir).unwrap();
+        let directory = File::open(&run_dir).unwrap();
+        directory.lock().unwrap();
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| read(&run_dir, &run_dir).unwrap().state.status);
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            assert!(!reading.is_finished());
+            State { status: Status::Exited, ..State::default() }.save(&run_dir, STATE_FILE).unwrap();
+            directory.unlock().unwrap();
+            assert_eq!(reading.join().unwrap(), Status::Exited);
+        });
+        fs::remove_dir_all(&run_dir).unwrap();
+    }
+}
