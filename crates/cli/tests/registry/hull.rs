@@ -185,7 +185,7 @@ fn what_happens_to_images_is_told() {
     let name = format!("{}/app:v1", laptop.address);
     let told = |world: &World| {
         let args = ["events", "--since", "1h", "--until", "0s", "--filter", "type=image"];
-        let format = ["--format", "{{.Action}} {{.Actor.Attributes.name}}"];
+        let format = ["--format", "{{.Action}} {{index .Actor.Attributes \"name\"}}"];
         let output = world.hull(args.iter().chain(&format)).success().stdout;
         output.lines().map(str::to_owned).collect::<Vec<_>>()
     };
