@@ -153,9 +153,14 @@ impl Scope<'_> {
                 };
                 for field in fields {
                     value = match value {
-                        Value::Object(mut map) => map
-                            .remove(field)
-                            .ok_or_else(|| evaluate(expr, format!("map has no entry for key \"{field}\"")))?,
+                        Value::Object(mut map) => match map.remove(field) {
+                            Some(value) => value,
+                            // Go's fields have capital letters: this is a key, such as a label's, and may be missing.
+                            None if field.starts_with(|c: char| c.is_lowercase()) => Value::Null,
+                            None => {
+                                return Err(evaluate(expr, format!("map has no entry for key \"{field}\"")));
+                            }
+                        },
                         Value::Null => Value::Null,
                         _ => return Err(evaluate(expr, format!("can't evaluate field {field}"))),
                     };
@@ -211,6 +216,7 @@ mod tests {
         check("{{.Args}} {{.Labels}} {{.None}}", "[-c echo] map[a:1 b:2] <no value>");
         check("{{json .Args}} {{json .State}}", "[\"-c\",\"echo\"] {\"Pid\":12,\"Status\":\"running\"}");
         check("a{{- /* remark */ -}} b", "ab");
+        check("{{.Labels.a}} {{.Labels.other}}", "1 <no value>");
     }
 
     #[test]
