@@ -57,6 +57,8 @@ fn what_is_not_done_is_refused_by_name() {
     assert!(refused(json!({"Runtime": "kata"}), 501).starts_with("HostConfig.Runtime: "));
     assert!(refused(json!({"PidMode": "strange"}), 400).starts_with("HostConfig.PidMode: "));
     assert!(refused(json!({"Memory": -5}), 400).starts_with("HostConfig.Memory: "));
+    let nodes = refused(json!({"CpusetMems": "4095"}), 400);
+    assert!(nodes.starts_with("Requested memory nodes are not available - requested 4095"), "{nodes}");
     assert_eq!(api.get("/containers/nobody/json").expect(404).json()["message"], "No such container: nobody");
     let missing = api.post("/containers/create", &json!({"Image": "nothing-like-it"})).expect(404).json();
     assert_eq!(missing["message"], "No such image: nothing-like-it:latest");

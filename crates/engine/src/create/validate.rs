@@ -273,7 +273,14 @@ fn cpu(limits: &Limits) -> Checked {
         })?;
     }
     if let Some(set) = limits.cpuset_mems.as_deref().filter(|set| !set.is_empty()) {
-        refuse_if(cpu_list_maximum(set).is_none(), || format!("Invalid value {set} for cpuset mems"))?;
+        let highest = cpu_list_maximum(set)
+            .ok_or_else(|| InvalidSpec::new(format!("Invalid value {set} for cpuset mems")))?;
+        // A kernel that does not tell has one.
+        let online = std::fs::read_to_string("/sys/devices/system/node/online");
+        let online = online.as_deref().map_or("0", str::trim);
+        refuse_if(highest > cpu_list_maximum(online).unwrap_or(0), || {
+            format!("Requested memory nodes are not available - requested {set}, available: {online}")
+        })?;
     }
     Ok(())
 }
