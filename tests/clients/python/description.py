@@ -259,7 +259,7 @@ PLAIN = {
     "[u16; 2]": {"type": "array", "items": {"enum": [0, 1, 100, 65535]}, "minItems": 2, "maxItems": 2},
 }
 # Parameters and fields without which nothing else is looked at.
-NEEDED = ["path", "t", "h", "w", "term", "repo", "container", "names", "fromSrc"]
+NEEDED = ["path", "t", "h", "w", "term", "repo", "container", "names", "fromSrc", "Connection", "Sec-WebSocket-Key"]
 REQUIRED = {
     "CreateRequest": ["Image", "Cmd", "HostConfig"],
     "ExecConfig": ["Cmd"],
