@@ -23,7 +23,8 @@ pub struct Report {
     expected: usize,
     finished: bool,
     passed: Vec<String>,
-    failed: Vec<String>,
+    /// The names of programs that failed, and how.
+    failed: Vec<(String, String)>,
     /// The program that runs, with what it printed.
     current: Option<(String, Vec<String>)>,
     /// Groups and the like that tests left behind.
@@ -123,11 +124,17 @@ impl Report {
         let summary = summary.cloned().unwrap_or_else(|| {
             format!("{} ok", output.iter().filter(|line| line.contains("... ok")).count())
         });
-        match passed {
-            true => self.passed.push(format!("{name}: {summary}")),
-            false => {
+        // Programs that failed may come again.
+        let before = self.failed.iter().position(|(failed, _)| *failed == name);
+        let before = before.map(|at| self.failed.remove(at).1);
+        match (passed, before) {
+            (true, None) => self.passed.push(format!("{name}: {summary}")),
+            (true, Some(first)) => {
+                self.passed.push(format!("{name}: {summary} (at its second attempt; first {first})"));
+            }
+            (false, _) => {
                 println!("==== {name} ====\n{}", output.join("\n"));
-                self.failed.push(format!("failed: {name}: {summary}"));
+                self.failed.push((name, summary));
             }
         }
     }
@@ -138,7 +145,7 @@ impl Report {
             self.end(false);
         }
         self.passed.iter().for_each(|line| println!("passed: {line}"));
-        self.failed.iter().for_each(|line| println!("{line}"));
+        self.failed.iter().for_each(|(name, summary)| println!("failed: {name}: {summary}"));
         if let Some(left) = &self.left {
             return Err(format!("the tests left in the guest: {left}"));
         }

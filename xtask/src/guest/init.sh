@@ -34,12 +34,24 @@ echo 1 >$session/cgroup.procs
 
 echo "@@ booted $(busybox uname -r)"
 filters=$(busybox cat /guest/filters)
+run() {
+    echo "@@ began $1"
+    cd "$2" || return
+    CARGO_MANIFEST_DIR=$2 busybox timeout -s KILL 2400 "$3" $filters </dev/null 2>&1
+    status=$?
+    echo "@@ ended $1 $status"
+    return $status
+}
 while read -r name directory program; do
-    echo "@@ began $name"
-    cd "$directory" || continue
-    CARGO_MANIFEST_DIR=$directory busybox timeout -s KILL 2400 "$program" $filters </dev/null 2>&1
-    echo "@@ ended $name $?"
+    run "$name" "$directory" "$program" || echo "$name $directory $program" >>/run/failed
 done </guest/tests
+# A busy host stops an emulated processor for seconds, which some test takes for a failure, and that is no difference between
+# kernels. Up to three programs have another attempt; the verdict names them.
+if [ -e /run/failed ] && [ "$(busybox wc -l </run/failed)" -le 3 ]; then
+    while read -r name directory program; do
+        run "$name" "$directory" "$program"
+    done </run/failed
+fi
 cd /
 left=$(busybox find /sys/fs/cgroup -name 'hull*' -o -name '*-test-*' | busybox tr '\n' ' ')
 [ -z "$left" ] || echo "@@ left $left"
