@@ -55,6 +55,22 @@ fn an_image_is_built_named_and_run() {
     assert!(!again.stderr.contains("CACHED"), "{}", again.stderr);
 }
 
+/// What a client says of a build can be here before the build itself is.
+#[test]
+fn builds_that_take_no_time_end() {
+    let api = with_buildx();
+    api.world.file("short/Dockerfile", "FROM busybox\n");
+    let build = || api.docker(["build", "-q", "short"]).success().text().to_owned();
+    let first = build();
+    std::thread::scope(|scope| {
+        let builders: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| std::array::from_fn::<_, 6, _>(|_| build()))).collect();
+        for builder in builders {
+            assert!(builder.join().unwrap().iter().all(|id| *id == first));
+        }
+    });
+}
+
 #[test]
 fn stages_arguments_and_the_ignore_file() {
     let api = with_buildx();

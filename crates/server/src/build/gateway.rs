@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use api::buildkit::control::SolveRequest as Wanted;
 use api::buildkit::gateway::{
     ApiCap, EvaluateRequest, PongResponse, Ref, Result as Solution, ReturnRequest, SolveRequest,
     SolveResponse,
@@ -25,13 +26,29 @@ pub async fn call(state: Arc<State>, method: &str, headers: &HeaderMap, mut mess
         return grpc::answer::<Opaque>(Err(failure(code::INVALID_ARGUMENT, text)));
     };
     let build = state.builds.get(reference);
+    // Nobody holds the build before that: what is said of it sooner, which takes but a moment when nothing is built, would be lost.
+    let wanted = match wanted(&build).await {
+        Ok(wanted) => wanted,
+        Err(status) => return grpc::answer::<Opaque>(Err(status)),
+    };
     match method {
         "Ping" => grpc::answer(Ok(pong())),
-        "Solve" => grpc::answer(solve(&state, &build, &mut messages).await),
+        "Solve" => grpc::answer(solve(&state, &build, &wanted, &mut messages).await),
         "Evaluate" => grpc::answer(evaluate(&build, &mut messages).await),
         "Return" => grpc::answer(end(&build, &mut messages).await),
         _ => super::unknown(GATEWAY, method),
     }
+}
+
+/// What the build's client wants, as soon as it has said so.
+///
+/// # Errors
+/// It does not.
+async fn wanted(build: &Build) -> Result<Arc<Wanted>, Status> {
+    let mut wanted = build.wanted.subscribe();
+    let wanted = tokio::time::timeout(PATIENCE, wanted.wait_for(Option::is_some)).await;
+    let wanted = wanted.ok().and_then(|wanted| wanted.expect("the build is held").clone());
+    wanted.ok_or_else(|| failure(code::NOT_FOUND, "no such build: nobody has called Control.Solve for it"))
 }
 
 /// What clients may ask for.
@@ -48,6 +65,7 @@ fn pong() -> PongResponse {
 async fn solve(
     state: &Arc<State>,
     build: &Arc<Build>,
+    wanted: &Wanted,
     messages: &mut Messages,
 ) -> Result<SolveResponse, Status> {
     let request: SolveRequest = messages.single().await?;
@@ -61,12 +79,7 @@ async fn solve(
         // A client that only wants to see what the server can do.
         return Ok(SolveResponse { result: Some(Solution::default()) });
     }
-    let mut wanted = build.wanted.subscribe();
-    let wanted = tokio::time::timeout(PATIENCE, wanted.wait_for(Option::is_some)).await;
-    let wanted = wanted.ok().and_then(|wanted| wanted.expect("the build is held").clone());
-    let missing = || failure(code::NOT_FOUND, "no such build: nobody has called Control.Solve for it");
-    let wanted = wanted.ok_or_else(missing)?;
-    let solved = solve::build(state, build, &wanted, &request.frontend_opt).await?;
+    let solved = solve::build(state, build, wanted, &request.frontend_opt).await?;
     let mut all = build.solved.lock().unwrap_or_else(PoisonError::into_inner);
     let id = all.len().to_string();
     all.insert(id.clone(), Arc::new(solved));
