@@ -81,7 +81,7 @@ fn made() -> World {
     let world = world();
     // Files of less than a block, of more, with two names, and with holes.
     let run = "RUN mkdir /many && for i in $(seq 500); do echo $i > /many/$i; done && seq 100000 > /big && ln /big /again \
-               && truncate -s 1G /hole";
+               && truncate -s 50M /hole";
     world.file("app/Dockerfile", &format!("FROM busybox\n{run}\n"));
     world.file(
         "old/Dockerfile",
