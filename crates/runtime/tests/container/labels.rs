@@ -6,11 +6,33 @@ use oci::runtime::LinuxIntelRdt;
 
 use crate::sandbox::Sandbox;
 
-crate::tests![labels_need_their_module, empty_labels_are_none, intel_rdt_needs_its_file_system,];
+crate::tests![
+    labels_need_their_module,
+    a_process_is_confined_by_a_profile_that_is_loaded,
+    empty_labels_are_none,
+    intel_rdt_needs_its_file_system,
+];
+
+fn has_apparmor() -> bool {
+    let enabled = fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+    enabled.is_ok_and(|text| text.starts_with('Y'))
+}
+
+/// Only one profile is always there; no other one is brought to the host.
+fn a_process_is_confined_by_a_profile_that_is_loaded() {
+    if !has_apparmor() {
+        return;
+    }
+    let mut sandbox = Sandbox::new(&["cat", "/proc/self/attr/current"]);
+    sandbox.process().apparmor_profile = Some("unconfined".to_owned());
+    assert_eq!(sandbox.text(), "unconfined");
+    sandbox.process().apparmor_profile = Some("hull-of-nobody".to_owned());
+    let error = crate::sandbox::chain(&sandbox.error());
+    assert!(error.contains("process.apparmorProfile hull-of-nobody"), "{error}");
+}
 
 fn labels_need_their_module() {
-    let apparmor = fs::read_to_string("/sys/module/apparmor/parameters/enabled");
-    if !apparmor.is_ok_and(|text| text.starts_with('Y')) {
+    if !has_apparmor() {
         let mut sandbox = Sandbox::new(&["true"]);
         sandbox.process().apparmor_profile = Some("docker-default".to_owned());
         let error = sandbox.error().to_string();
