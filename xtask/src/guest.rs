@@ -17,7 +17,8 @@ use std::time::Instant;
 use crate::{run, setup};
 
 /// What the emulator and the disk need here.
-const PACKAGES: &[&str] = &["binutils", "busybox-static", "e2fsprogs", "qemu-system-x86", "systemd"];
+const PACKAGES: &[&str] =
+    &["binutils", "busybox-static", "e2fsprogs", "mount", "procps", "qemu-system-x86", "systemd", "zstd"];
 
 /// Crates whose tests ask something of the kernel.
 const CRATES: &[&str] = &["cgroup", "cli", "engine", "image", "monitor", "net", "runtime", "store", "sys"];
