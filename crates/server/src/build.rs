@@ -11,6 +11,7 @@
 //! the build by its reference and do the work; `Return` lets `Control.Solve` export the result and answer. A build is cancelled
 //! when the call that waits for it, or its session, has gone.
 
+mod arrivals;
 mod attachments;
 mod attributes;
 mod control;
