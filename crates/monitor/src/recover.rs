@@ -19,7 +19,7 @@ use crate::process::MonitorError;
 use crate::sandbox::{publish_address, remove_cgroup};
 use crate::state::{EXIT_KILLED, LOCK_FILE, STATE_FILE, State, Status, load};
 use crate::time::now_ns;
-use crate::usage::Usage;
+use crate::usage::{self, Usage};
 
 /// Undoes what the container in `run_dir` still occupies when its monitor is dead, and records that it was killed.
 ///
@@ -100,9 +100,7 @@ fn report(plan: &LaunchPlan, state: &State) {
         Networking::Private { endpoints, .. } => &endpoints[..],
         _ => &[],
     };
-    for usage in networks.iter().map(Usage::of_endpoint).chain(plan.uses.iter().cloned()) {
-        let _ = events::append(&plan.events, &usage.ends(&plan.id));
-    }
+    usage::tell(plan, networks, Usage::ends);
     let mut event = Event::new("container", "die", &plan.id);
     event.attributes.clone_from(&plan.labels);
     let event = event.with("name", &plan.name).with("image", &plan.image);

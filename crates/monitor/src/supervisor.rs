@@ -34,7 +34,7 @@ use crate::run::Run;
 use crate::sandbox::{Groundwork, Sandbox};
 use crate::state::{Health, State, Status};
 use crate::time::now_ns;
-use crate::usage::Usage;
+use crate::usage::{self, Usage};
 
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
@@ -193,7 +193,7 @@ impl Supervisor {
         self.wish = Wish::None;
         // Only a launch needs these, and they are most of what a monitor would keep in memory.
         self.plan.spec = oci::runtime::Spec::default();
-        self.tell_of_usage(Usage::begins);
+        usage::tell(&self.plan, self.sandbox.endpoints(), Usage::begins);
         self.change("start", &[]);
     }
 
@@ -435,14 +435,6 @@ impl Supervisor {
             event = event.with(key, value);
         }
         let _ = events::append(&self.plan.events, &event);
-    }
-
-    /// Tells what has become of everything that the container uses.
-    fn tell_of_usage(&self, event: impl Fn(&Usage, &str) -> Event) {
-        let networks = self.sandbox.endpoints().iter().map(Usage::of_endpoint);
-        for usage in networks.chain(self.plan.uses.iter().cloned()) {
-            let _ = events::append(&self.plan.events, &event(&usage, &self.plan.id));
-        }
     }
 
     /// Answers every client that waits for `what`.

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::events::Event;
+use crate::events::{self, Event};
+use crate::plan::LaunchPlan;
 
 /// A volume that a container mounts, or a network that it is on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,9 +22,20 @@ pub enum Usage {
     },
 }
 
+/// Tells what has become of everything that the container of `plan` uses, of whose networks `endpoints` tell.
+pub(crate) fn tell(
+    plan: &LaunchPlan,
+    endpoints: &[net::EndpointPlan],
+    event: impl Fn(&Usage, &str) -> Event,
+) {
+    for usage in endpoints.iter().map(Usage::of_endpoint).chain(plan.uses.iter().cloned()) {
+        let _ = events::append(&plan.events, &event(&usage, &plan.id));
+    }
+}
+
 impl Usage {
     /// Being on the network of `endpoint`.
-    pub(crate) fn of_endpoint(endpoint: &net::EndpointPlan) -> Self {
+    fn of_endpoint(endpoint: &net::EndpointPlan) -> Self {
         let (id, name) = (endpoint.network.id.clone(), endpoint.network.name.clone());
         Self::Network { id, name, driver: "bridge".to_owned() }
     }

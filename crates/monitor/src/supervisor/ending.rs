@@ -16,7 +16,7 @@ use crate::protocol::{Control, Reply};
 use crate::run::Run;
 use crate::state::{self, EXIT_FILE, STATE_FILE, State, Status};
 use crate::time::now_ns;
-use crate::usage::Usage;
+use crate::usage::{self, Usage};
 
 /// The exit code of a container that could not be started, when the failure dictates none; Docker's.
 const EXIT_NOT_STARTED: i32 = 128;
@@ -69,7 +69,7 @@ impl Supervisor {
             }
         };
         self.state.status = if delay.is_some() { Status::Restarting } else { Status::Exited };
-        self.tell_of_usage(Usage::ends);
+        usage::tell(&self.plan, self.sandbox.endpoints(), Usage::ends);
         let duration = self.elapsed_since(run.started_ns).to_string();
         self.change("die", &[("exitCode", exit_code.to_string()), ("execDuration", duration)]);
         let ended = self.ended(delay.is_some());
