@@ -166,7 +166,11 @@ pub struct Observed {
 ///
 /// Who has read an event of its monitor's finds the state that belongs to it.
 pub fn read(run_dir: &Path, data_dir: &Path) -> io::Result<Observed> {
-    await_change(run_dir);
+    // First of all, and nothing else of one that never ran: lists ask this of every container.
+    let is_supervised = is_alive(run_dir);
+    if is_supervised {
+        await_change(run_dir);
+    }
     let Some(mut state) = load(&run_dir.join(STATE_FILE))? else {
         return Ok(match load(&data_dir.join(EXIT_FILE))? {
             _ if is_alive(run_dir) => Observed { state: State::default(), supervision: Supervision::Live },
@@ -177,7 +181,8 @@ pub fn read(run_dir: &Path, data_dir: &Path) -> io::Result<Observed> {
             Some(state) => Observed { state, supervision: Supervision::Ended },
         });
     };
-    if is_alive(run_dir) {
+    // One that has begun since then may already have written it.
+    if is_supervised || is_alive(run_dir) {
         return Ok(Observed { state, supervision: Supervision::Live });
     }
     if state.occupied {
@@ -197,7 +202,7 @@ pub fn read(run_dir: &Path, data_dir: &Path) -> io::Result<Observed> {
 
 /// Returns when the monitor is not just telling of a change that it has still to record.
 fn await_change(run_dir: &Path) {
-    // Without a directory there is no monitor.
+    // Without a directory there is no change.
     let _ = File::open(run_dir).and_then(|directory| directory.lock_shared());
 }
 
@@ -268,6 +273,8 @@ mod tests {
         let name = format!("hull-state-{}", std::process::id());
         let run_dir = std::env::temp_dir().join(name);
         fs::create_dir_all(&run_dir).unwrap();
+        let monitor = File::create(run_dir.join(LOCK_FILE)).unwrap();
+        monitor.lock().unwrap();
         let directory = File::open(&run_dir).unwrap();
         directory.lock().unwrap();
         std::thread::scope(|scope| {
