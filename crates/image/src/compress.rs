@@ -80,7 +80,6 @@ pub fn compress(
 /// Part of the stream, before and after; what it has room for is used again by later parts.
 struct Block {
     plain: Vec<u8>,
-    plain_length: usize,
     packed: Vec<u8>,
     packed_length: usize,
     /// How much of `packed` was read.
@@ -89,32 +88,22 @@ struct Block {
 
 impl Block {
     fn new() -> Self {
-        // Memory that is not written to costs nothing: small layers need little of it.
-        Self { plain: vec![0; BLOCK], plain_length: 0, packed: Vec::new(), packed_length: 0, position: 0 }
+        Self { plain: Vec::new(), packed: Vec::new(), packed_length: 0, position: 0 }
     }
 
     /// Takes the next part of `source`; there is none when it is empty then.
     fn fill(&mut self, source: &mut impl Read) -> io::Result<()> {
-        self.plain_length = 0;
-        while self.plain_length < BLOCK {
-            match source.read(&mut self.plain[self.plain_length..]) {
-                Ok(0) => break,
-                Ok(length) => self.plain_length += length,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
+        self.plain.clear();
+        source.by_ref().take(BLOCK as u64).read_to_end(&mut self.plain).map(drop)
     }
 
     fn compress(&mut self, encoder: &mut Encoder) -> io::Result<()> {
-        let plain = &self.plain[..self.plain_length];
-        let bound = encoder.bound(plain.len());
+        let bound = encoder.bound(self.plain.len());
         if self.packed.len() < bound {
             self.packed = vec![0; bound];
         }
         self.position = 0;
-        self.packed_length = encoder.compress(plain, &mut self.packed)?;
+        self.packed_length = encoder.compress(&self.plain, &mut self.packed)?;
         Ok(())
     }
 }
@@ -208,7 +197,7 @@ impl<R: Read> Blocks<R> {
     fn fill(&mut self) -> io::Result<()> {
         while let (Some(jobs), Some(mut block)) = (&self.jobs, self.spare.pop()) {
             block.fill(&mut self.source)?;
-            if block.plain_length == 0 {
+            if block.plain.is_empty() {
                 self.jobs = None;
             } else {
                 let (done, result) = sync_channel(1);
