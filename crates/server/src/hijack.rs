@@ -7,6 +7,8 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use api::{Version, stream};
@@ -14,6 +16,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use engine::detach::{DetachKeys, Matcher};
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use hyper::upgrade::OnUpgrade;
@@ -22,7 +25,7 @@ use monitor::client::{AttachStream, Frame, encode_control, encode_stdin, next_fr
 use monitor::logs::Stream;
 use monitor::protocol::Control;
 use sys::event::{PollFlags, poll_one};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
@@ -149,10 +152,8 @@ where
         Some(upgrade) => {
             let line = request.line.take();
             let response = switch(upgrade, "tcp", move |client| async move {
-                if let Some(line) = &line {
-                    head_is_read(line).await;
-                }
-                drop(session(client, Box::pin(hung_up(line))).await);
+                let head = Some(head_is_read(line.clone()).boxed());
+                drop(session(Box::new(Addressed { client, head }), Box::pin(hung_up(line))).await);
             });
             reply::with(response, header::CONTENT_TYPE, media_type)
         }
@@ -177,11 +178,53 @@ where
     }
 }
 
-/// Waits until the client has read the answer's head, or has had the time to.
+/// A client that is sent nothing until it has read the answer's head: what it sends is taken all the same.
 ///
-/// docker-py reads it through a buffer, and loses whatever else comes with it.
-async fn head_is_read(line: &Line) {
-    let Line::Unix(socket) = line else { return };
+/// docker-py reads the head through a buffer, and loses whatever else comes with it.
+struct Addressed {
+    client: Client,
+    /// Comes when it has; taken then.
+    head: Option<BoxFuture<'static, ()>>,
+}
+
+impl Addressed {
+    /// What can be written to.
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Pin<&mut Client>> {
+        if let Some(head) = &mut self.head {
+            ready!(head.as_mut().poll(cx));
+            self.head = None;
+        }
+        Poll::Ready(Pin::new(&mut self.client))
+    }
+}
+
+impl AsyncRead for Addressed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.client).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Addressed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_client(cx)).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_client(cx)).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_client(cx)).poll_shutdown(cx)
+    }
+}
+
+/// Waits until the client has read the answer's head, or has had the time to.
+async fn head_is_read(line: Option<Line>) {
+    let Some(Line::Unix(socket)) = line else { return };
     let read = async {
         while sys::socket::unread(socket.as_fd()).is_ok_and(|bytes| bytes > 0) {
             tokio::time::sleep(GLANCE).await;

@@ -103,6 +103,21 @@ fn an_instance_is_made_started_once_and_looked_at() {
 }
 
 #[test]
+fn a_client_may_send_all_its_input_before_it_reads_anything() {
+    let api = with_sleeper();
+    let id = make(&api, &json!({"Cmd": ["wc", "-c"], "AttachStdin": true, "AttachStdout": true}));
+    let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\n";
+    let mut client = api.begin("POST", &format!("/exec/{id}/start"), upgrade, b"{}");
+    client.write_all(&[b'x'; 3_000_000]).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    eventually("its input has been read", 30, || (inspect(&api, &id)["ExitCode"] == 0).then_some(()));
+    let mut all = Vec::new();
+    client.read_to_end(&mut all).unwrap();
+    let all = String::from_utf8_lossy(&all);
+    assert!(all.starts_with("HTTP/1.1 101") && all.ends_with("\x083000000\n"), "{all:?}");
+}
+
+#[test]
 fn one_that_is_just_starting_has_not_ended() {
     let api = with_sleeper();
     for _ in 0..20 {
