@@ -27,6 +27,7 @@ mod uploads;
 mod usage;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use api::buildkit::{BuildkitVersion, Platform, Status, WorkerRecord, code, control::SolveRequest};
@@ -34,7 +35,7 @@ use axum::http::{HeaderMap, StatusCode};
 use tokio::sync::watch;
 
 use crate::refusal::Refusal;
-use crate::reply::Response;
+use crate::reply::{self, Response};
 use crate::request::Request;
 use crate::{connection, hijack};
 use grpc::failure;
@@ -58,6 +59,8 @@ pub struct Builds {
     uploads: Uploads,
     /// By their references. Whoever takes part in a build holds it.
     running: Mutex<HashMap<String, Weak<Build>>>,
+    /// What stops those that were posted, by the ids that their clients gave them.
+    posted: Mutex<HashMap<String, Weak<AtomicBool>>>,
 }
 
 /// A build under way.
@@ -87,6 +90,20 @@ impl Builds {
         });
         running.insert(reference.to_owned(), Arc::downgrade(&build));
         build
+    }
+
+    /// Lets [`cancel`] stop the build `id` until nobody holds `stop` any more.
+    fn make_stoppable(&self, id: &str, stop: &Arc<AtomicBool>) {
+        let mut posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+        posted.retain(|_, stop| stop.strong_count() > 0);
+        posted.insert(id.to_owned(), Arc::downgrade(stop));
+    }
+
+    fn stop(&self, id: &str) {
+        let posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stop) = posted.get(id).and_then(Weak::upgrade) {
+            stop.store(true, Ordering::Release);
+        }
     }
 }
 
@@ -118,6 +135,14 @@ pub fn grpc(mut request: Request) -> Result<Response, Refusal> {
     Ok(hijack::switch(upgrade, H2C, move |client| async move {
         drop(connection::exchange_http2(client, state, stopped).await);
     }))
+}
+
+/// `POST /build/cancel`: stops the posted build with the `buildid` that `id` tells, if it is under way.
+pub fn cancel(request: &Request) -> Result<Response, Refusal> {
+    let id = request.query.get("id").filter(|id| !id.is_empty());
+    let missing = || Refusal::invalid("id: it is missing, and is the buildid of the build");
+    request.state.builds.stop(id.ok_or_else(missing)?);
+    Ok(reply::empty(StatusCode::OK))
 }
 
 fn wanted(request: &mut Request) -> Result<hyper::upgrade::OnUpgrade, Refusal> {

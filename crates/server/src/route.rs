@@ -84,6 +84,7 @@ pub async fn answer(mut request: Request) -> Result<Response, Refusal> {
         (POST, ["auth"]) => images::registry::login(request).await,
         (GET, ["system", "df"]) => images::list::disk_usage(request).await,
         (POST, ["build"]) => classic::build(request).await,
+        (POST, ["build", "cancel"]) => build::cancel(&request),
         (POST, ["build", "prune"]) => images::change::prune_cache(request).await,
 
         (GET, ["networks"]) => networks::list(request).await,

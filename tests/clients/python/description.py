@@ -71,6 +71,7 @@ DELETE /images/{image} force noprune platforms
 GET /distribution/{repository}/json X-Registry-Auth
 POST /auth = AuthConfig
 POST /build buildid dockerfile t:name extrahosts remote q nocache cachefrom pull rm forcerm memory memswap cpushares cpusetcpus cpusetmems cpuperiod cpuquota buildargs shmsize squash labels networkmode platform target outputs version session ulimits cgroupparent isolation securityopt X-Registry-Config = tar
+POST /build/cancel id
 POST /build/prune keep-storage reserved-space max-used-space min-free-space all filters
 GET /networks filters
 POST /networks/create = NetworkCreate

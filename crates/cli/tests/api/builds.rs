@@ -1,6 +1,6 @@
 //! The classic builder: Docker's client without BuildKit, and requests with archives.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use base64::Engine as _;
@@ -173,6 +173,24 @@ fn a_build_ends_with_its_client() {
         eventually("the build has ended", 60, || (running() == 0).then_some(()));
     }
     assert_eq!(api.get("/containers/json").expect(200).json(), json!([]));
+}
+
+#[test]
+fn a_posted_build_is_cancelled_by_its_id() {
+    let api = served();
+    context(&api, "FROM busybox\nRUN echo begun; sleep 1000\n");
+    let builds = api.world.run_root().join("builds");
+    let cancel = |query: &str| api.request("POST", &format!("/build/cancel{query}"), "", b"");
+    assert!(cancel("").expect(400).text().contains("id: it is missing"));
+    cancel("?id=other").expect(200);
+    let target = "/build?version=2&buildid=slow";
+    let mut building = api.begin("POST", target, "Connection: close\r\n", &archive(&api, "--gzip"));
+    let running = || std::fs::read_dir(&builds).map_or(0, Iterator::count);
+    eventually("the step runs", 60, || (running() > 0).then_some(()));
+    cancel("?id=slow").expect(200);
+    let mut told = String::new();
+    building.read_to_string(&mut told).unwrap();
+    assert!(told.contains("errorDetail") && told.contains("cancel"), "{told}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ use crate::stream::{Late, Sink, Upload, report};
 pub async fn build(mut request: Request, mut wanted: Wanted) -> Result<Response, Refusal> {
     let body = std::mem::take(&mut request.body);
     let uploads = &request.state.builds.uploads;
-    let id = request.query.get("buildid").unwrap_or_default();
+    let id = request.query.get("buildid").unwrap_or_default().to_owned();
     if let Some(id) = id.strip_prefix("upload-request:") {
         uploads.offer(id, body).await?;
         return Ok(reply::empty(StatusCode::OK));
@@ -57,18 +57,18 @@ pub async fn build(mut request: Request, mut wanted: Wanted) -> Result<Response,
         }
         None => None,
     };
-    let (engine, handle) = (request.state.engine.clone(), Handle::current());
+    let (state, handle) = (request.state.clone(), Handle::current());
     let registries = match &session {
         Some(session) => {
             let client = Arc::new(OfSession { session: session.clone(), handle: handle.clone() });
             wanted.request.attachments = client.clone();
-            Registries::with(engine.clone(), client)
+            Registries::with(state.engine.clone(), client)
         }
         None => registries(&request)?,
     };
     let quiet = request.query.flag("q");
     let upload = match wanted.context {
-        Context::Upload => uploads.take(id).await?,
+        Context::Upload => uploads.take(&id).await?,
         _ => body,
     };
     let upload = Upload::new(upload);
@@ -82,12 +82,17 @@ pub async fn build(mut request: Request, mut wanted: Wanted) -> Result<Response,
             }
         }));
         wanted.request.progress = journal.clone();
-        wanted.request.cancel = Cancel::from_flag(sink.stop());
-        let work = Work { engine: &engine, registries: &registries, journal: &journal, session, handle };
+        let stop = sink.stop();
+        if !id.is_empty() {
+            state.builds.make_stoppable(&id, &stop);
+        }
+        wanted.request.cancel = Cancel::from_flag(stop);
+        let engine = &state.engine;
+        let work = Work { engine, registries: &registries, journal: &journal, session, handle };
         let solved = work.solve(wanted, upload, sink).map_err(refused)?;
         let exporters = exporter.as_slice();
         let session = work.session.as_ref();
-        export::export(&engine, &journal, session, work.handle.clone(), exporters, &solved)
+        export::export(engine, &journal, session, work.handle.clone(), exporters, &solved)
             .map_err(refused)?;
         let id = &solved.image_id;
         if is_image {
