@@ -131,21 +131,31 @@ pub fn followers(bench: &Bench) -> Result<(), String> {
     let lost = std::thread::scope(|scope| {
         let follow = |client: usize| {
             let id = &writers[client % writers.len()];
-            let socket = &served.socket;
-            match client % 2 {
-                0 => follow_log(socket, id, &lines),
-                _ => follow_stats(socket, id, &readings).map(|()| 0),
+            match client / writers.len() % 2 {
+                0 => follow_log(&served.socket, id, &lines),
+                _ => follow_stats(&served.socket, id, &readings).map(|()| Log::default()),
             }
         };
         let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(move || follow(client))).collect();
         std::thread::sleep(TIME);
+        // Logs end with their containers, and their stats when these are gone.
         for id in &writers {
             post(&served.socket, &format!("/containers/{id}/kill"), "")?;
+        }
+        for id in &writers {
+            ask(&served.socket, "DELETE", &format!("/containers/{id}"), "")?;
         }
         let ended = clients
             .into_iter()
             .map(|client| client.join().unwrap_or_else(|_| Err("a client panicked".into())));
-        ended.sum::<Result<u64, String>>()
+        let logs: Vec<Log> = ended.collect::<Result<_, _>>()?;
+        // What another client of the same log got is there.
+        let of = |writer: usize| logs.iter().skip(writer).step_by(writers.len());
+        let missing = (0..writers.len()).map(|writer| {
+            let last = of(writer).map(|log| log.next).max().unwrap_or_default();
+            of(writer).filter(|log| log.next > 0).map(|log| log.lost + last - log.next).sum::<u64>()
+        });
+        Ok::<u64, String>(missing.sum())
     })?;
     let (after, peak) = served.memory();
     println!(
@@ -157,20 +167,25 @@ pub fn followers(bench: &Bench) -> Result<(), String> {
         mebibytes(peak),
         mebibytes(after),
     );
-    writers
-        .iter()
-        .try_for_each(|id| ask(&served.socket, "DELETE", &format!("/containers/{id}?force=1"), "").map(drop))
+    Ok(())
 }
 
 fn mebibytes(kibibytes: u64) -> f64 {
     kibibytes as f64 / 1024.0
 }
 
-/// Reads a log to its end and returns how many lines of it did not come.
-fn follow_log(socket: &Path, id: &str, lines: &AtomicU64) -> Result<u64, String> {
+/// What came of a log: how many lines are missing before the last one, and which would be next.
+#[derive(Default)]
+struct Log {
+    lost: u64,
+    next: u64,
+}
+
+/// Reads a log to its end.
+fn follow_log(socket: &Path, id: &str, lines: &AtomicU64) -> Result<Log, String> {
     let target = format!("/containers/{id}/logs?follow=1&stdout=1");
     let stream = testkit::begin(socket, "GET", &target, "Connection: close\r\n", b"");
-    let (mut expected, mut lost) = (0, 0);
+    let mut log = Log::default();
     for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
         // Behind the header of a chunk and that of a frame.
         let text = String::from_utf8_lossy(&line);
@@ -178,11 +193,11 @@ fn follow_log(socket: &Path, id: &str, lines: &AtomicU64) -> Result<u64, String>
         else {
             continue;
         };
-        lost += number.saturating_sub(expected);
-        expected = number + 1;
+        log.lost += number.saturating_sub(log.next);
+        log.next = number + 1;
         lines.fetch_add(1, Ordering::Relaxed);
     }
-    if expected == 0 { Err(format!("no line of {id} came")) } else { Ok(lost) }
+    if log.next == 0 { Err(format!("no line of {id} came")) } else { Ok(log) }
 }
 
 fn follow_stats(socket: &Path, id: &str, readings: &AtomicU64) -> Result<(), String> {
