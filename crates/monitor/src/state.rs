@@ -166,7 +166,17 @@ pub struct Observed {
 ///
 /// Who has read an event of its monitor's finds the state that belongs to it.
 pub fn read(run_dir: &Path, data_dir: &Path) -> io::Result<Observed> {
-    // First of all, and nothing else of one that never ran: lists ask this of every container.
+    // Lists ask this of every container, and most of them may not have run since the host's start.
+    if !run_dir.exists() {
+        match load(&data_dir.join(EXIT_FILE))? {
+            None => return Ok(Observed { state: State::default(), supervision: Supervision::Never }),
+            Some(state) if !state.status.is_active() => {
+                return Ok(Observed { state, supervision: Supervision::Ended });
+            }
+            // It may have begun after the look at its directory.
+            Some(_) => {}
+        }
+    }
     let is_supervised = is_alive(run_dir);
     if is_supervised {
         await_change(run_dir);

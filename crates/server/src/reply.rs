@@ -19,8 +19,8 @@ pub fn empty(status: StatusCode) -> Response {
 
 /// A document.
 pub fn json(status: StatusCode, value: &Value) -> Response {
-    let mut text = value.to_string();
-    text.push('\n');
+    let mut text = serde_json::to_vec(value).expect("names are strings");
+    text.push(b'\n');
     let mut response = typed("application/json", Body::from(text));
     *response.status_mut() = status;
     response
