@@ -76,6 +76,7 @@ pub fn push_and_pull(bench: &Bench) -> Result<(), String> {
 pub fn lazy_start(bench: &Bench) -> Result<(), String> {
     let image = Image::prepare(bench)?;
     let registry = Registry::start(&image, bench)?;
+    timed(&mut registry.forget())?;
     timed(&mut image.maker(&["push", "-q", "--compression", "zstd:chunked", NAME]))?;
     let link = Link::new(&registry)?;
     println!("  first output over 100 Mbit/s, of an image of {} MB", registry.megabytes()?);

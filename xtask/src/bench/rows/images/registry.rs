@@ -141,8 +141,8 @@ pub struct Link {
 
 impl Link {
     pub fn new(registry: &Registry) -> Result<Self, String> {
-        // The same address and content, where the loopback is slow.
-        let script = "ip link set lo up && tc qdisc add dev lo root tbf rate 100mbit burst 64kb latency 200ms \
+        // The same address and content, where the loopback is slow, and its packets are no larger than what may pass at once.
+        let script = "ip link set lo mtu 1500 up && tc qdisc add dev lo root tbf rate 100mbit burst 64kb latency 200ms \
                       && exec docker-registry serve \"$1\"";
         let mut command = Command::new("unshare");
         command.args(["--net", "sh", "-c", script, "sh"]).arg(&registry.config);
