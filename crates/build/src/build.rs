@@ -32,7 +32,7 @@ use crate::workspace::{Workspace, reconcile};
 pub struct BuildContext<'a> {
     pub store: &'a Store,
     pub images: &'a Images<'a>,
-    /// Where images that are not here come from; `None` for nowhere.
+    /// Where images that are not here, and what ADD names by its address, come from; `None` for nowhere.
     pub registries: Option<&'a dyn Registries>,
     /// Where RUN steps get their network from.
     pub endpoints: &'a dyn EndpointSource,
@@ -126,6 +126,7 @@ pub fn build(context: &BuildContext<'_>, mut request: BuildRequest) -> Result<Bu
     let solve = Solve::new(SolveParts {
         store: context.store,
         images: context.images,
+        registries: context.registries,
         endpoints: context.endpoints,
         network_context: &context.network,
         file: &file,

@@ -22,8 +22,8 @@ const MAX_TEXT: u64 = 16 << 20;
 pub struct Context {
     tree: Tree,
     ignore: Ignore,
-    /// Where a tar stream was unpacked.
-    _unpacked: Option<TempDir>,
+    /// Where the files are that nobody else keeps.
+    _dir: Option<TempDir>,
 }
 
 impl Context {
@@ -47,7 +47,13 @@ impl Context {
             path: layers.into_iter().next().unwrap_or_default(),
             source,
         })?;
-        Ok(Self { tree, ignore: Ignore::default(), _unpacked: unpacked })
+        Ok(Self { tree, ignore: Ignore::default(), _dir: unpacked })
+    }
+
+    /// The files in `dir`, which go with this.
+    pub fn of_dir(dir: TempDir) -> io::Result<Self> {
+        let tree = Tree::open(&[dir.path().to_owned()], Format::Plain)?;
+        Ok(Self { tree, ignore: Ignore::default(), _dir: Some(dir) })
     }
 
     /// Opens a further directory of the build's, and reads its ignore file.

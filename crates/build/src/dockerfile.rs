@@ -104,7 +104,7 @@ pub struct From {
 #[derive(Clone, Debug)]
 pub struct Step {
     pub span: Span,
-    /// The instruction as written, on one line.
+    /// The instruction as written, on one line, without credentials in addresses that ADD fetches.
     pub text: String,
     pub instruction: Instruction,
 }
@@ -165,8 +165,10 @@ pub struct Copy {
     pub link: bool,
     /// `--parents`: the sources' directories are kept below the destination.
     pub parents: bool,
-    /// ADD without `--unpack=false`: archives are unpacked.
-    pub unpack: bool,
+    /// ADD's `--unpack`: whether archives are unpacked; when `None`, those that are no files of the web.
+    pub unpack: Option<bool>,
+    /// ADD's `--checksum`.
+    pub checksum: Option<String>,
     /// `--exclude` patterns.
     pub exclude: Vec<String>,
 }

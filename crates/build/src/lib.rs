@@ -19,6 +19,7 @@ mod cache;
 mod context;
 mod copy;
 pub mod dockerfile;
+mod download;
 mod error;
 mod filesystem;
 mod glob;

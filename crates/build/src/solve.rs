@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use image::{Image, Images};
+use image::{Image, Images, Registries};
 use oci::image::ImageConfig;
 use oci::runtime::{LinuxResources, Rlimit};
 use store::Store;
@@ -51,6 +51,8 @@ pub struct BaseImage {
 pub struct SolveParts<'a> {
     pub store: &'a Store,
     pub images: &'a Images<'a>,
+    /// Who has a client for the web; `None` for a build that is to ask nobody.
+    pub registries: Option<&'a dyn Registries>,
     pub endpoints: &'a dyn net::EndpointSource,
     pub network_context: &'a net::Context,
     pub file: &'a Dockerfile,

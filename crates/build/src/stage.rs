@@ -2,6 +2,7 @@
 
 mod copying;
 mod running;
+mod sources;
 
 use std::path::Path;
 use std::time::Instant;

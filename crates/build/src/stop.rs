@@ -1,6 +1,6 @@
 //! Why running stages should stop: the caller's wish, or another stage's failure.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use registry::Client;
 
 use crate::request::Cancel;
 
@@ -8,12 +8,12 @@ use crate::request::Cancel;
 #[derive(Debug, Default)]
 pub struct Stop {
     wish: Cancel,
-    failed: AtomicBool,
+    failed: Cancel,
 }
 
 impl Stop {
     pub fn new(wish: Cancel) -> Self {
-        Self { wish, failed: AtomicBool::new(false) }
+        Self { wish, failed: Cancel::default() }
     }
 
     /// The caller's wish alone.
@@ -23,11 +23,16 @@ impl Stop {
 
     /// Notes that a stage failed: what the others do no longer matters.
     pub fn fail(&self) {
-        self.failed.store(true, Ordering::SeqCst);
+        self.failed.cancel();
     }
 
     /// Whether to stop.
     pub fn is_set(&self) -> bool {
-        self.wish.is_cancelled() || self.failed.load(Ordering::SeqCst)
+        self.wish.is_cancelled() || self.failed.is_cancelled()
+    }
+
+    /// `client` for work that ends with either.
+    pub fn bound(&self, client: &Client) -> Client {
+        client.until(&self.wish.flag()).until(&self.failed.flag())
     }
 }

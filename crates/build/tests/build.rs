@@ -11,6 +11,8 @@ mod fixture;
 mod instructions;
 #[path = "build/mounts.rs"]
 mod mounts;
+#[path = "build/remote.rs"]
+mod remote;
 #[path = "build/trouble.rs"]
 mod trouble;
 
@@ -41,7 +43,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let args: Vec<String> = args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    let all: Vec<Test> = [cache::TESTS, instructions::TESTS, mounts::TESTS, trouble::TESTS].concat();
+    let all: Vec<Test> =
+        [cache::TESTS, instructions::TESTS, mounts::TESTS, remote::TESTS, trouble::TESTS].concat();
     if args.iter().any(|arg| arg == "--list") {
         if !args.iter().any(|arg| arg == "--ignored") {
             all.iter().for_each(|(name, _)| println!("{name}: test"));

@@ -26,7 +26,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 pub use blobs::BlobReader;
-pub use download::{Download, DownloadError};
+pub use download::{Download, DownloadError, file_name, without_credentials};
 pub use manifests::Fetched;
 pub use search::Found;
 pub use stream::Streamed;

@@ -5,7 +5,8 @@
 //!
 //! The faces are plain blocking calls and [`std::io::Read`]: an image is pulled by a few threads that hash, decompress and
 //! write. Underneath, one runtime with one thread drives all sockets ([`client`] is one of the places that wait on many).
-//! By the same connections it fetches what is no registry's: a build context that is named by its address ([`Client::download`]).
+//! By the same connections it fetches what is no registry's: files and build contexts that are named by their addresses
+//! ([`Client::download`]).
 //!
 //! Spec: OCI distribution-spec 1.1. Start reading at [`Client`], and for the other side at [`server`].
 
@@ -20,6 +21,7 @@ pub mod server;
 
 pub use client::{
     BlobReader, Client, ClientOptions, Download, DownloadError, Fetched, Found, Proxies, Push, Streamed,
+    file_name, without_credentials,
 };
 pub use credentials::{Credential, Credentials, CredentialsError};
 pub use error::RegistryError;

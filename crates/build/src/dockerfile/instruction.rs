@@ -34,7 +34,11 @@ pub fn parse(line: &Line, escape: char) -> Result<Parsed, ParseError> {
     let instruction = instruction(&name, rest, &mut flags, line, escape)
         .and_then(|instruction| flags.finish().map(|()| instruction))
         .map_err(error)?;
-    Ok(Parsed::Step(Step { span: line.span, text: text.to_owned(), instruction }))
+    let text = match instruction {
+        Instruction::Add(_) | Instruction::Onbuild(_) => registry::without_credentials(text),
+        _ => text.to_owned(),
+    };
+    Ok(Parsed::Step(Step { span: line.span, text, instruction }))
 }
 
 const NAMES: [&str; 18] = [
@@ -71,7 +75,7 @@ fn instruction(
 ) -> Result<Instruction, String> {
     Ok(match name {
         "ADD" => {
-            flags.refuse(&["checksum", "keep-git-dir"])?;
+            flags.refuse(&["keep-git-dir"])?;
             Instruction::Add(copy(name, rest, flags, line)?)
         }
         "ARG" => Instruction::Arg(args(rest, escape)?),
@@ -208,7 +212,8 @@ fn copy(name: &str, rest: &str, flags: &mut Flags, line: &Line) -> Result<Copy, 
     if !line.heredocs.is_empty() {
         words.retain(|word| super::heredoc::announce(word).is_none());
     }
-    let from = if name == "COPY" { flags.value("from")? } else { None };
+    let is_add = name == "ADD";
+    let from = if is_add { None } else { flags.value("from")? };
     if from.as_deref().is_some_and(|from| from.contains('$')) {
         return Err("variable expansion is not supported for --from, define a new stage with FROM using \
                     ARG from global scope as a workaround"
@@ -217,8 +222,7 @@ fn copy(name: &str, rest: &str, flags: &mut Flags, line: &Line) -> Result<Copy, 
     if from.is_some() && !line.heredocs.is_empty() {
         return Err("--from cannot be used with a heredoc".to_owned());
     }
-    let unpack = name == "ADD" && flags.choice("unpack")?.unwrap_or(true);
-    let parents = if name == "COPY" { flags.switch("parents")? } else { false };
+    let parents = !is_add && flags.switch("parents")?;
     Ok(Copy {
         sources: words,
         heredocs: line.heredocs.clone(),
@@ -228,7 +232,8 @@ fn copy(name: &str, rest: &str, flags: &mut Flags, line: &Line) -> Result<Copy, 
         chmod: flags.value("chmod")?,
         link: flags.switch("link")?,
         parents,
-        unpack,
+        unpack: if is_add { flags.choice("unpack")? } else { None },
+        checksum: if is_add { flags.value("checksum")? } else { None },
         exclude: flags.values("exclude"),
     })
 }

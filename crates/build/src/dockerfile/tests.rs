@@ -125,7 +125,10 @@ fn copy() {
     fails("FROM a\nCOPY a <<b\nb", 2, "cannot accept a heredoc as a destination");
     fails("FROM a\nCOPY --from=$x a b", 2, "variable expansion is not supported for --from");
     fails("FROM a\nADD --from=x a b", 2, "unknown flag: --from");
-    fails("FROM a\nADD --checksum=x a b", 2, "--checksum is not supported");
+    let fetched = copy("ADD --checksum=$SUM --unpack=true https://h/a /");
+    assert_eq!((fetched.checksum.as_deref(), fetched.unpack), (Some("$SUM"), Some(true)));
+    fails("FROM a\nCOPY --checksum=x a b", 2, "unknown flag: --checksum");
+    fails("FROM a\nADD --keep-git-dir a b", 2, "--keep-git-dir is not supported");
     fails("FROM a\nCOPY --link=maybe a b", 2, "expecting boolean value for flag --link, not: maybe");
 }
 

@@ -1,5 +1,6 @@
 //! COPY and ADD as steps: words resolved, the key made, the files written.
 
+use super::sources::{Sources, check_remote, parse_checksum};
 use super::{Running, StageRun, resolve_user};
 use crate::cache::KeyBuilder;
 use crate::copy::{self, Inline, Placement};
@@ -7,7 +8,7 @@ use crate::dockerfile::{Copy, Step};
 use crate::error::StepError;
 use crate::ignore::Ignore;
 use crate::mode::ModeChange;
-use crate::select::{Options, is_many, select};
+use crate::select::Options;
 
 impl StageRun<'_, '_> {
     pub(super) fn copy_step(
@@ -19,10 +20,9 @@ impl StageRun<'_, '_> {
     ) -> Result<(), StepError> {
         let solve = self.solve;
         let words = copy.sources.iter().map(|word| self.expand(word)).collect::<Result<Vec<_>, _>>()?;
-        if let Some(url) = words.iter().find(|word| is_add && is_remote(word)) {
-            return Err(StepError::Unsupported(format!("ADD of a remote source ({url})")));
-        }
-        let unpack = is_add && copy.unpack;
+        check_remote(&words, is_add)?;
+        let checksum = self.expand(copy.checksum.as_deref().unwrap_or_default())?;
+        let checksum = parse_checksum(&checksum, &words)?;
         let inline = self.inline_files(copy)?;
         let destination = self.expand(&copy.destination)?;
         if destination.is_empty() {
@@ -44,30 +44,30 @@ impl StageRun<'_, '_> {
         let exclude = copy.exclude.iter().map(|word| self.expand(word)).collect::<Result<Vec<_>, _>>()?;
         let exclude =
             Ignore::from_patterns(exclude.iter().map(String::as_str)).map_err(StepError::Invalid)?;
-        let options = Options { exclude: &exclude, parents: copy.parents };
-        let origin = solve.origin(self.index, copy.from.as_deref())?;
-        let (digest, selection) = if words.is_empty() {
-            (String::new(), Some(Vec::new()))
-        } else {
-            solve.digest(&origin, &words, options)?
+        let sources = Sources {
+            solve,
+            origin: solve.origin(self.index, copy.from.as_deref())?,
+            options: Options { exclude: &exclude, parents: copy.parents },
+            checksum,
+            unpack_web: copy.unpack.unwrap_or(false),
         };
+        let unpack = copy.unpack.unwrap_or(is_add);
+        let (digests, parts) = sources.parts(&words, &destination, &lower)?;
         let key = KeyBuilder::new("copy")
             .add("below", &self.filesystem.key.0)
-            .add("files", &digest)
+            .add("files", &digests)
             .list("inline", inline.iter().flat_map(|file| [&file.name, &file.content]))
             .add("destination", &destination)
             .add("placement", format!("{owner:?} {mode:?} {unpack} {}", copy.parents))
             .finish();
-        let mut placement =
-            Placement { destination, owner, mode, many: false, parents: copy.parents, unpack };
+        let many = words.len() + inline.len() > 1;
+        let placement = Placement { destination, owner, mode, many, parents: copy.parents, unpack };
         self.settle(&key, running, step.text.clone(), |run| {
-            let selection = match selection {
-                Some(selection) => selection,
-                None => select(origin.source(), &words, options)?,
-            };
-            placement.many = words.len() + inline.len() > 1 || is_many(&words, &selection);
             run.write_layer(&lower, |writer| {
-                let steady = copy::copy(writer, origin.source(), &selection, &placement, &solve.stop)?;
+                let mut steady = true;
+                for part in parts {
+                    steady &= sources.write(part, writer, &placement)?;
+                }
                 copy::write_inline(writer, &inline, &placement)?;
                 Ok(steady)
             })
@@ -87,8 +87,4 @@ impl StageRun<'_, '_> {
         });
         files.collect()
     }
-}
-
-fn is_remote(word: &str) -> bool {
-    ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|prefix| word.starts_with(prefix))
 }

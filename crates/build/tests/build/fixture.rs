@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use build::{BuildContext, BuildError, BuildOutput, BuildRequest, Event, Progress, Source};
-use image::{Images, ImportOptions};
+use image::{Images, ImportOptions, Registries};
 use net::{EndpointPlan, EndpointSource, Mac, NetworkPlan};
+use oci::Reference;
 use oci::image::ImageConfig;
+use registry::{Client, ClientOptions, RegistryError};
 use store::{Roots, Store};
 
 /// The data and run root of one test, with `busybox:latest` in it; everything is gone, and looked for, when dropped.
@@ -16,7 +18,21 @@ pub struct Fixture {
     pub dir: PathBuf,
     pub store: Store,
     pub context: PathBuf,
+    /// Whether builds may ask the web.
+    pub is_online: bool,
     endpoints: Endpoints,
+}
+
+struct Web;
+
+impl Registries for Web {
+    fn client(&self) -> Result<Client, RegistryError> {
+        Client::new(ClientOptions::from_environment())
+    }
+
+    fn pulled(&self, reference: &Reference) {
+        panic!("{reference} is here");
+    }
 }
 
 struct Endpoints {
@@ -87,7 +103,7 @@ impl Fixture {
             next: AtomicU32::new(2),
             leased: AtomicU32::new(0),
         };
-        Self { dir, store, context, endpoints }
+        Self { dir, store, context, is_online: false, endpoints }
     }
 
     /// As another command would find it.
@@ -120,7 +136,7 @@ impl Fixture {
         let context = BuildContext {
             store: &self.store,
             images: &images,
-            registries: None,
+            registries: self.is_online.then_some(&Web as &dyn Registries),
             endpoints: &self.endpoints,
             network: self.endpoints.context.clone(),
         };

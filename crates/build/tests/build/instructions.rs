@@ -139,7 +139,12 @@ fn copy_and_add() {
         ("COPY a /bin/busybox/x", "cannot copy to non-directory"),
         ("COPY --chown=nosuch a /", "no user \"nosuch\" in the image"),
         ("COPY --chmod=u+q a /", "invalid chmod parameter: 'u+q'"),
-        ("ADD https://example.com/x /", "ADD of a remote source (https://example.com/x) is not supported"),
+        ("COPY https://example.com/x /", "source can't be a URL for COPY"),
+        ("COPY https://example.com/x.git /", "source can't be a git ref for COPY"),
+        (
+            "ADD https://example.com/x.git /",
+            "ADD of a git repository (https://example.com/x.git) is not supported",
+        ),
     ] {
         let error = fixture.fails(&format!("FROM busybox\n{line}"));
         assert!(

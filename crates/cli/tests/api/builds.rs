@@ -223,6 +223,25 @@ fn contexts_come_from_the_web() {
     assert!(told(build("").expect(500)).contains(&format!("cannot reach {address}/x")));
 }
 
+#[test]
+fn added_files_come_from_the_web() {
+    let api = served();
+    let missing = || ("404 Not Found", Vec::new());
+    let address = web(vec![("200 OK", b"fetched".to_vec()), missing(), missing()]);
+    context(&api, &format!("FROM busybox\nADD {address}/f /f\n"));
+    let build = |query: &str| {
+        api.request("POST", &format!("/build?{query}"), "", &archive(&api, "--gzip")).expect(200)
+    };
+    assert!(build("t=added").text().contains(&format!("Step 2/2 : ADD {address}/f /f")));
+    assert_eq!(api.docker(["run", "--rm", "added", "cat", "/f"]).success().text(), "fetched");
+    let error = format!("failed to GET {address}/f with status 404");
+    let classic = build("t=missing").text();
+    assert!(classic.contains(&error), "{classic}");
+    let (_, last) = traced(&build("t=missing&version=2"));
+    assert!(last["error"].as_str().unwrap().contains(&error), "{last}");
+    api.docker(["inspect", "missing"]).status(1);
+}
+
 /// What a build of BuildKit's told: its messages, unpacked, and the document in its last line.
 fn traced(answer: &testkit::Answer) -> (Vec<u8>, Value) {
     let lines: Vec<Value> = answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -65,6 +65,20 @@ fn contexts_from_the_web() {
 }
 
 #[test]
+fn files_from_the_web() {
+    let world = world();
+    let address = web(vec![("200 OK", b"fetched\n".to_vec()), ("404 Not Found", Vec::new())]);
+    world.file("Dockerfile", &format!("FROM busybox\nADD {address}/f /f\nCMD cat /f\n"));
+    let built = world.hull(["build", "--progress", "plain", "-t", "added", "."]).success();
+    assert!(built.stderr.contains(&format!("[2/2] ADD {address}/f /f")), "{built}");
+    assert_eq!(world.hull(["run", "--rm", "added"]).success().stdout, "fetched\n");
+    let missing = world.hull(["build", "-t", "missing", "."]).status(1);
+    missing.says(&format!("failed to GET {address}/f with status 404"));
+    world.hull(["inspect", "missing"]).status(1);
+    world.hull(["build", "."]).status(1).says("cannot reach");
+}
+
+#[test]
 fn dockerfiles_from_elsewhere() {
     let world = world();
     world.file("ctx/a", "content");

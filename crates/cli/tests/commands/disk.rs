@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use testkit::{Registry, World};
+use testkit::{Registry, World, web};
 
 /// A small tmpfs as the data root of `world`.
 struct SmallDisk<'w> {
@@ -72,6 +72,8 @@ fn a_full_disk_is_one_clear_error() {
     world.file("big/Dockerfile", "FROM busybox\nCOPY big /big\n");
     world.file("big/big", &"x".repeat(2_000_000));
     world.hull(["build", "-q", "-t", "big", "big"]).success();
+    let address = web(vec![("200 OK", vec![1; 2_000_000]); 3]);
+    world.file("add/Dockerfile", &format!("FROM busybox\nADD {address}/big /big\n"));
     let archive = world.scratch().join("big.tar").to_string_lossy().into_owned();
     world.hull(["save", "-o", &archive, "big"]).success();
     let tree = world.scratch().join("tree.tar").to_string_lossy().into_owned();
@@ -90,11 +92,12 @@ fn a_full_disk_is_one_clear_error() {
     );
     world.hull(["build", "-q", "-t", "data", "data"]).success();
     world.hull(["run", "--name", "web", "busybox", "sh", "-c", &format!("{megabytes}/x")]).success();
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 8] = [
         &["import", &tree, "imported"],
         &["pull", &remote],
         &["load", "-i", &archive],
         &["build", "-t", "built", "big"],
+        &["build", "-t", "fetched", "add"],
         &["run", "--rm", "data", "true"],
         &["run", "--name", "named", "-v", "fresh:/data", "data", "true"],
         &["commit", "web", "committed"],
