@@ -182,3 +182,70 @@ pub fn claims(payload: &[u8]) -> Result<Vec<Claim>, Reason> {
     };
     statement.subject.into_iter().map(claim).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn bundle() -> Value {
+        let entry = json!({"logIndex": "1", "logId": {"keyId": "AAA="}, "integratedTime": "2", "canonicalizedBody": "e30="});
+        json!({
+            "mediaType": MEDIA_TYPE,
+            "verificationMaterial": {"tlogEntries": [entry]},
+            "dsseEnvelope": {"payload": "e30=", "payloadType": STATEMENT, "signatures": [{"sig": "AAA="}]},
+        })
+    }
+
+    fn refusal<T>(result: Result<T, Reason>) -> Option<String> {
+        result.err().map(|reason| reason.to_string())
+    }
+
+    #[test]
+    fn a_bundle_is_one_signature_of_a_statement() {
+        assert_eq!(refusal(read(bundle().to_string().as_bytes())), None);
+        let signature = &bundle()["dsseEnvelope"]["signatures"][0];
+        let entry = &bundle()["verificationMaterial"]["tlogEntries"][0];
+        for (place, value, reason) in [
+            ("/mediaType", json!("application/vnd.dev.sigstore.bundle+json;version=0.1"), "is of type"),
+            ("/dsseEnvelope", Value::Null, "no DSSE envelope"),
+            ("/dsseEnvelope/payloadType", json!("text/plain"), "has a \"text/plain\" in it"),
+            ("/dsseEnvelope/signatures", json!([]), "not exactly one signature"),
+            ("/dsseEnvelope/signatures", json!([signature, signature]), "not exactly one signature"),
+            ("/verificationMaterial/tlogEntries", json!([entry, entry]), "several entries"),
+            ("/verificationMaterial/tlogEntries/0/integratedTime", json!("soon"), "malformed"),
+        ] {
+            let mut changed = bundle();
+            *changed.pointer_mut(place).unwrap() = value;
+            let refusal = refusal(read(changed.to_string().as_bytes())).expect(place);
+            assert!(refusal.contains(reason), "{place}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn a_statement_claims_what_it_was_signed_for() {
+        let digest = format!("{:064x}", 7);
+        let statement = json!({
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{"digest": {"sha256": digest}}],
+            "predicateType": SIGNATURE,
+        });
+        let claims_of = |statement: &Value| claims(statement.to_string().as_bytes());
+        let Ok([claim]) = claims_of(&statement).map(|claims| <[_; 1]>::try_from(claims).unwrap()) else {
+            panic!("it claims nothing");
+        };
+        assert_eq!((claim.digest.hex(), claim.name), (digest, None));
+        for (place, value, reason) in [
+            ("/_type", json!("https://example.com/Statement/v1"), "statement is of type"),
+            ("/predicateType", json!("https://slsa.dev/provenance/v1"), "slsa.dev"),
+            ("/subject/0/digest", json!({"sha512": "00"}), "no SHA-256 digest"),
+            ("/subject/0/digest", json!({"sha256": "00"}), "no SHA-256 digest"),
+        ] {
+            let mut changed = statement.clone();
+            *changed.pointer_mut(place).unwrap() = value;
+            let refusal = refusal(claims_of(&changed)).expect(place);
+            assert!(refusal.contains(reason), "{place}: {refusal}");
+        }
+    }
+}
