@@ -70,7 +70,9 @@ pub fn push_and_pull(bench: &Bench) -> Result<(), String> {
     timed(&mut registry.forget())?;
     timed(&mut image.maker(&["push", "-q", "--compression", "zstd", NAME]))?;
     println!("  pull, with zstd: {} MB", registry.megabytes()?);
-    each(&image, |engine| engine.forget(), |engine| engine.pull(), pulled)
+    each(&image, |engine| engine.forget(), |engine| engine.pull(), pulled)?;
+    println!("  decompressing it alone takes a processor {} ms", registry.decompressing()?.as_millis());
+    Ok(())
 }
 
 pub fn lazy_start(bench: &Bench) -> Result<(), String> {

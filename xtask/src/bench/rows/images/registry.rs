@@ -1,7 +1,7 @@
 //! Debian's docker-registry, where each engine finds it.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -86,21 +86,25 @@ impl Registry {
         Ok(found)
     }
 
+    /// The layers, compressed as they are.
+    fn layers(&self) -> Result<Vec<PathBuf>, String> {
+        Ok(self.blobs()?.into_iter().filter(|(size, _)| *size > 100_000).map(|(_, path)| path).collect())
+    }
+
+    /// What a processor takes to decompress the layers and does nothing else.
+    pub fn decompressing(&self) -> Result<Duration, String> {
+        let start = Instant::now();
+        for layer in self.layers()? {
+            decompress(&layer).map_err(|e| format!("{}: {e}", layer.display()))?;
+        }
+        Ok(start.elapsed())
+    }
+
     /// What a processor takes to decompress the layers and to make their files, one after the other, over the processors there
     /// are: with everything else for nothing, no pull is faster.
     pub fn floor(&self, image: &Image<'_>) -> Result<String, String> {
-        let layers: Vec<PathBuf> =
-            self.blobs()?.into_iter().filter(|(size, _)| *size > 100_000).map(|(_, path)| path).collect();
-        let start = Instant::now();
-        for layer in &layers {
-            let file = fs::File::open(layer).map_err(|e| e.to_string())?;
-            let mut decoder =
-                flate2::read::MultiGzDecoder::new(std::io::BufReader::with_capacity(128 << 10, file));
-            let mut buffer = vec![0; 256 << 10];
-            while decoder.read(&mut buffer).map_err(|e| format!("{}: {e}", layer.display()))? > 0 {}
-        }
-        let decompressing = start.elapsed();
-        let unpacking = untar(&layers, &image.directory)?;
+        let decompressing = self.decompressing()?;
+        let unpacking = untar(&self.layers()?, &image.directory)?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let floor = (decompressing + unpacking) / processors as u32;
         Ok(format!(
@@ -110,6 +114,19 @@ impl Registry {
             floor.as_millis()
         ))
     }
+}
+
+/// Reads gzip or zstd to its end.
+fn decompress(layer: &Path) -> io::Result<()> {
+    let mut file = BufReader::with_capacity(128 << 10, fs::File::open(layer)?);
+    let is_gzip = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+    let mut decoder: Box<dyn Read> = match is_gzip {
+        true => Box::new(flate2::read::MultiGzDecoder::new(file)),
+        false => Box::new(zstd::Decoder::with_buffer(file)?),
+    };
+    let mut buffer = vec![0; 256 << 10];
+    while decoder.read(&mut buffer)? > 0 {}
+    Ok(())
 }
 
 impl Drop for Registry {
