@@ -23,6 +23,9 @@ fn names_that_name_nothing() {
     let by_digest = format!("{}@sha256:{}", registry.reference("app"), "0".repeat(64));
     let digest = world.hull(["push", &by_digest]).status(1);
     assert!(digest.stderr.starts_with("error: cannot push a digest reference"), "{digest}");
+    // Nothing is signed here, and nobody shall believe so.
+    let signed = world.hull(["push", "--disable-content-trust=false", &registry.reference("app:1")]);
+    assert!(signed.status != Some(0) && signed.stderr.contains("--disable-content-trust=false"), "{signed}");
     assert!(registry.requests().is_empty());
 }
 

@@ -28,8 +28,9 @@ struct Args {
     all_tags: bool,
     #[command(flatten)]
     compression: CompressionFlags,
-    /// Skip image signing: it always is
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", value_name = "bool")]
+    /// Skip image signing
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true",
+          action = clap::ArgAction::Set, hide_possible_values = true, value_name = "bool")]
     disable_content_trust: bool,
     /// Push the image of one platform of a multi-platform image (os/arch[/variant])
     #[arg(long, value_name = "string")]
@@ -102,6 +103,12 @@ pub fn compression(
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Args = parse(&invocation)?;
     let name = reference(&args.name)?;
+    if !args.disable_content_trust {
+        let flag = "--disable-content-trust=false".to_owned();
+        return Err(
+            FlagsError::Unsupported { flag, instead: "sign what is at the registry with cosign" }.into()
+        );
+    }
     let has_tag = name.tag().is_some_and(|tag| args.name.ends_with(&format!(":{tag}")));
     if args.all_tags && (has_tag || name.digest().is_some()) {
         return Err(usage(&invocation.path, "tag can't be used with --all-tags/-a"));
