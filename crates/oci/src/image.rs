@@ -6,7 +6,9 @@ mod config;
 mod lenient;
 mod manifest;
 mod platform;
+mod referrer;
 
 pub use config::{Config, Healthcheck, History, ImageConfig, RootFs};
 pub use manifest::{Descriptor, Document, DocumentError, Index, Manifest, parse_document};
 pub use platform::{Platform, PlatformError};
+pub use referrer::Referrer;

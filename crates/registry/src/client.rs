@@ -11,6 +11,7 @@ mod login;
 mod manifests;
 mod patience;
 mod range;
+mod referrers;
 mod request;
 mod scheme;
 mod search;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 
-use oci::image::Descriptor;
+use oci::image::{Descriptor, Referrer};
 use oci::{Digest, Reference, media};
 use registry::server::ContentError;
 use registry::server::content::{KeptManifest, Referrers, ReferrersPage, RepositoryName, Target};
@@ -40,11 +40,9 @@ pub enum Node<'a> {
 #[serde(rename_all = "camelCase")]
 pub struct Links {
     media_type: Option<String>,
-    artifact_type: Option<String>,
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
     manifests: Option<Vec<Descriptor>>,
-    annotations: Option<BTreeMap<String, String>>,
 }
 
 impl Links {
@@ -199,7 +197,8 @@ impl Serving {
             }
             // It may be removed just now.
             let Ok(document) = self.store.blobs().read(&kept.digest) else { continue };
-            let Some(descriptor) = describe(&kept, &document) else { continue };
+            let Some(referrer) = Referrer::read(&document) else { continue };
+            let descriptor = referrer.describe(Descriptor::new(&*kept.media_type, kept.digest, kept.size));
             let artifact_type = descriptor.extra.get("artifactType").and_then(Value::as_str);
             if page.artifact_type.is_some_and(|wanted| artifact_type != Some(wanted)) {
                 continue;
@@ -214,21 +213,4 @@ impl Serving {
         }
         Ok(found)
     }
-}
-
-/// A referrer as the list of referrers has it.
-fn describe(kept: &ManifestRecord, document: &[u8]) -> Option<Descriptor> {
-    let links: Links = serde_json::from_slice(document).ok()?;
-    let mut descriptor = Descriptor::new(&*kept.media_type, kept.digest, kept.size);
-    if let Some(artifact_type) = artifact_type(&links) {
-        descriptor.extra.insert("artifactType".to_owned(), Value::String(artifact_type));
-    }
-    descriptor.annotations = links.annotations.unwrap_or_default();
-    Some(descriptor)
-}
-
-/// What kind of artifact it is: an image manifest without a word about it is of its config's type.
-fn artifact_type(links: &Links) -> Option<String> {
-    let own = links.artifact_type.as_deref().filter(|text| !text.is_empty());
-    own.or(links.config.as_ref().map(|config| &*config.media_type)).map(str::to_owned)
 }

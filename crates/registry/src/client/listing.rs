@@ -1,9 +1,7 @@
-//! What a registry has: repositories, tags, and what refers to a manifest.
+//! What a registry has: repositories and tags.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use oci::image::{Descriptor, Index};
 use oci::{Digest, Reference, media};
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, LINK};
 use reqwest::{Method, Response, StatusCode, Url};
@@ -11,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::request::{Request, delete_scope, expect, no_body, pull_scope, read_json, shown};
-use super::{Client, Endpoint, Fetched};
+use super::{Client, Endpoint};
 use crate::RegistryError;
 
 const FILTERS_APPLIED: &str = "oci-filters-applied";
@@ -72,71 +70,6 @@ impl Client {
         })
     }
 
-    /// The manifests whose subject is `digest`, all or those of one type.
-    ///
-    /// Registries without this question are asked for the tag under which clients keep such lists (distribution-spec, "Referrers
-    /// Tag Schema").
-    ///
-    /// # Errors
-    /// [`RegistryError`].
-    pub fn referrers(
-        &self,
-        reference: &Reference,
-        digest: &Digest,
-        artifact_type: Option<&str>,
-    ) -> Result<Vec<Descriptor>, RegistryError> {
-        let places = self.endpoints(reference.domain())?;
-        let answer = self.block_on(self.ask_each(
-            reference.domain(),
-            &places,
-            |can| can.resolve,
-            async |endpoint: &Arc<Endpoint>| {
-                let mut url = endpoint.url(&format!("{}/referrers/{digest}", reference.path()));
-                if let Some(wanted) = artifact_type {
-                    url.query_pairs_mut().append_pair("artifactType", wanted);
-                }
-                self.pages::<Index>(endpoint, url, &pull_scope(reference)).await
-            },
-        ));
-        let (mut found, filtered) = match answer {
-            Ok((pages, filtered)) => (pages.into_iter().flat_map(|page| page.manifests).collect(), filtered),
-            Err(RegistryError::Status { status: 404 | 405, .. }) => {
-                (self.referrers_by_tag(reference, digest)?, false)
-            }
-            Err(error) => return Err(error),
-        };
-        if let Some(wanted) = artifact_type.filter(|_| !filtered) {
-            let has = |found: &Descriptor| {
-                found.extra.get("artifactType").and_then(|value| value.as_str()) == Some(wanted)
-            };
-            found.retain(has);
-        }
-        Ok(found)
-    }
-
-    fn referrers_by_tag(
-        &self,
-        reference: &Reference,
-        digest: &Digest,
-    ) -> Result<Vec<Descriptor>, RegistryError> {
-        let malformed = |what: String| RegistryError::Malformed {
-            host: reference.domain().to_owned(),
-            url: reference.canonical(),
-            what,
-        };
-        let tag = digest.to_string().replace(':', "-");
-        let list = reference.with_tag(&tag).map_err(|e| malformed(e.to_string()))?;
-        match self.manifest(&list, None) {
-            Err(RegistryError::ManifestUnknown { .. } | RegistryError::NameUnknown { .. }) => Ok(Vec::new()),
-            Err(error) => Err(error),
-            Ok(Fetched::Document { bytes, media_type, .. }) if media_type == media::OCI_INDEX => {
-                let index: Index = serde_json::from_slice(&bytes).map_err(|e| malformed(e.to_string()))?;
-                Ok(index.manifests)
-            }
-            Ok(_) => Err(malformed(format!("the tag {tag}, which lists referrers, is no index"))),
-        }
-    }
-
     /// Removes the manifest `digest`, and with it the tags that name it.
     ///
     /// # Errors
@@ -160,7 +93,7 @@ impl Client {
     }
 
     /// All pages of an answer that begins at `url`, and whether the registry has filtered them.
-    async fn pages<T: DeserializeOwned>(
+    pub(super) async fn pages<T: DeserializeOwned>(
         &self,
         endpoint: &Endpoint,
         url: Url,

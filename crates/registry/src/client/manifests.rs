@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use oci::image::{Descriptor, Referrer};
 use oci::{Digest, Reference, media};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use reqwest::{Body, Method, Response, StatusCode};
@@ -12,6 +13,7 @@ use crate::RegistryError;
 use crate::hosts::Abilities;
 
 const DOCKER_CONTENT_DIGEST: &str = "docker-content-digest";
+const OCI_SUBJECT: &str = "oci-subject";
 
 /// A registry's answer to a question for a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +97,8 @@ impl Client {
         }
     }
 
-    /// Uploads a manifest or an index under the tag of `reference`, or its digest when it has no tag.
+    /// Uploads a manifest or an index under the tag of `reference`, or its digest when it has no tag. One that refers to another is put on
+    /// that one's list of referrers where the registry does not do it.
     ///
     /// # Errors
     /// [`RegistryError`].
@@ -105,6 +108,23 @@ impl Client {
         media_type: &str,
         bytes: &[u8],
     ) -> Result<Digest, RegistryError> {
+        let (digest, is_listed) = self.put_manifest(reference, media_type, bytes)?;
+        if let Some(referrer) = Referrer::read(bytes).filter(|_| !is_listed)
+            && let Some(subject) = referrer.subject().copied()
+        {
+            let own = Descriptor::new(media_type, digest, bytes.len() as u64);
+            self.list_referrer(reference, &subject, referrer.describe(own))?;
+        }
+        Ok(digest)
+    }
+
+    /// Uploads a manifest; returns whether the registry has taken note of what it refers to, too.
+    pub(super) fn put_manifest(
+        &self,
+        reference: &Reference,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<(Digest, bool), RegistryError> {
         let endpoint = self.endpoint(reference.domain())?;
         let digest = Digest::of(bytes);
         let target = reference.tag().map_or_else(|| digest.to_string(), str::to_owned);
@@ -128,7 +148,7 @@ impl Client {
                 Some(found) if found != digest => {
                     Err(RegistryError::Digest { host: endpoint.domain.clone(), expected: digest, found })
                 }
-                _ => Ok(digest),
+                _ => Ok((digest, response.headers().contains_key(OCI_SUBJECT))),
             }
         })
     }

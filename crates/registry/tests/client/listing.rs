@@ -103,3 +103,45 @@ fn a_registry_without_referrers_has_them_under_a_tag() {
     assert_eq!(client().referrers(&app, &subject, Some("sbom")).unwrap(), [sbom]);
     assert_eq!(client().referrers(&app, &subject, Some("other")).unwrap(), []);
 }
+
+#[test]
+fn who_refers_to_another_is_listed_by_the_client_where_the_registry_does_not() {
+    let registry = Registry::start();
+    let app = reference(registry.address());
+    let open = &mut || Ok(Box::new(&b"{}"[..]) as Box<dyn std::io::Read + Send>);
+    client().push_blob(&app, (&Digest::of(b"{}"), 2), None, open).unwrap();
+    let subject = Descriptor::new(media::OCI_MANIFEST, Digest::of(b"subject"), 7);
+    let manifest = |kind: &str| {
+        let config = Descriptor::new("application/vnd.oci.empty.v1+json", Digest::of(b"{}"), 2);
+        let document = serde_json::json!({
+            "schemaVersion": 2, "mediaType": media::OCI_MANIFEST, "artifactType": kind, "config": config,
+            "layers": [], "subject": subject, "annotations": {"of": kind},
+        });
+        document.to_string().into_bytes()
+    };
+    // The second push of the same one changes nothing.
+    for kind in ["sbom", "signature", "sbom"] {
+        let bytes = manifest(kind);
+        let digest = Digest::of(&bytes);
+        client().push_manifest(&app.clone().with_digest(digest), media::OCI_MANIFEST, &bytes).unwrap();
+    }
+    let listed = client().referrers(&app, &subject.digest, None).unwrap();
+    let kinds: Vec<_> = listed.iter().map(|one| (one.digest, one.annotations["of"].as_str())).collect();
+    let expected = ["sbom", "signature"].map(|kind| (Digest::of(&manifest(kind)), kind));
+    assert_eq!(kinds, expected);
+    assert_eq!(client().referrers(&app, &subject.digest, Some("signature")).unwrap(), listed[1..]);
+
+    // Who lists them himself says so, and is sent no list.
+    let server = Server::start(|exchange| {
+        let _ = exchange.body(1 << 20);
+        exchange.reply(201, &[("OCI-Subject", "sha256:it")], b"");
+    });
+    client().push_manifest(&reference(&server.address), media::OCI_MANIFEST, &manifest("sbom")).unwrap();
+    assert_eq!(server.asked().len(), 1, "{:?}", server.lines());
+    // What is under the list's tag and is none is left alone.
+    let (tag, none) = (format!("sha256-{}", Digest::of(b"other").hex()), manifest("sbom"));
+    client().push_manifest(&app.with_tag(&tag).unwrap(), media::OCI_MANIFEST, &none).unwrap();
+    let other = String::from_utf8(none).unwrap().replace(&subject.digest.hex(), &Digest::of(b"other").hex());
+    let error = client().push_manifest(&app, media::OCI_MANIFEST, other.as_bytes()).unwrap_err();
+    assert!(error.to_string().contains("which lists referrers, is no index"), "{error}");
+}
