@@ -151,6 +151,9 @@ impl Reader<'_> {
             }
             Some(Client::Pairs(pairs)) => pairs,
         };
+        if pairs.len() > 1 {
+            return Err(self.malformed("client: one certificate can be shown, and several are named"));
+        }
         if let Some((certificate, key)) = pairs.first() {
             trust.identity = Some(certificates::identity(&self.beside(certificate), &self.beside(key))?);
         }
@@ -286,6 +289,8 @@ mod tests {
         check("[host.\"https://user:secret@a\"]", "no address");
         check("[host.\"https://a\"]\nca = \"missing.pem\"", "missing.pem");
         check("dial_timeout = \"soon\"", "soon");
+        check("client = [\"a.pem\", \"b.pem\"]", "several are named");
+        check("client = [[\"a.pem\", \"a.key\"], [\"b.pem\", \"b.key\"]]", "several are named");
         check("[host.\"https://a\".header]\n\"a b\" = \"x\"", "a b");
         check("= ", "malformed");
     }
