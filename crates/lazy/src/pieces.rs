@@ -96,13 +96,9 @@ impl Pieces {
         let compressed = self.source.range(piece.offset, piece.end)?;
         let mut bytes = Vec::with_capacity(usize::try_from(piece.size).unwrap_or(0).min(16 << 20));
         match self.compression {
-            PieceCompression::Zstd => {
-                let decoder = zstd::Decoder::with_buffer(&compressed[..])?;
-                decoder.take(piece.size).read_to_end(&mut bytes)?;
-            }
+            PieceCompression::Zstd => cut(zstd::Decoder::with_buffer(&compressed[..])?, piece, &mut bytes)?,
             PieceCompression::Gzip => {
-                let decoder = flate2::bufread::MultiGzDecoder::new(&compressed[..]);
-                decoder.take(piece.size).read_to_end(&mut bytes)?;
+                cut(flate2::bufread::MultiGzDecoder::new(&compressed[..]), piece, &mut bytes)?;
             }
         }
         let found = Digest::of(&bytes);
@@ -116,6 +112,12 @@ impl Pieces {
     fn states(&self) -> MutexGuard<'_, Vec<State>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads a piece from the stream it is in.
+fn cut(mut stream: impl Read, piece: &Piece, bytes: &mut Vec<u8>) -> io::Result<()> {
+    io::copy(&mut stream.by_ref().take(piece.skip), &mut io::sink())?;
+    stream.take(piece.size).read_to_end(bytes).map(drop)
 }
 
 #[cfg(test)]
@@ -136,7 +138,7 @@ mod tests {
         let frame = zstd::bulk::compress(b"hello world", 3).unwrap();
         let end = frame.len() as u64;
         let blob = Arc::new(Blob(frame, AtomicUsize::new(0)));
-        let good = Piece { at: 0, size: 11, offset: 0, end, digest: Digest::of(b"hello world") };
+        let good = Piece { at: 0, size: 11, offset: 0, end, skip: 0, digest: Digest::of(b"hello world") };
         let bad = Piece { digest: Digest::of(b"other"), ..good.clone() };
         let path = std::env::temp_dir().join(format!("lazy-pieces-{}", std::process::id()));
         let kept = File::options().create_new(true).read(true).write(true).open(&path).unwrap();

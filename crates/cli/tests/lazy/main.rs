@@ -1,5 +1,7 @@
 //! `run --pull lazy`: containers that begin before their image has arrived.
 
+mod estargz;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;

@@ -10,6 +10,9 @@ use super::PieceCompression;
 /// An index of a layer of a million files has some 300 MB; one of 64 MiB stands for 200,000.
 pub const MAX_TOC: u64 = 64 << 20;
 
+/// What has to be decompressed in vain for a piece at most; pieces that share a stream are far smaller.
+const MAX_SKIP: u64 = 64 << 20;
+
 /// The document.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Toc {
@@ -50,6 +53,9 @@ pub(super) struct TocEntry {
     pub offset: u64,
     #[serde(skip_serializing_if = "is_zero")]
     pub end_offset: u64,
+    /// Where the piece begins in what is decompressed from `offset` on: small pieces may share one stream.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub inner_offset: u64,
     #[serde(skip_serializing_if = "is_zero")]
     pub chunk_size: u64,
     #[serde(skip_serializing_if = "is_zero")]
@@ -98,6 +104,8 @@ pub struct Piece {
     /// Where it is in the blob; the end may be that of something behind it.
     pub offset: u64,
     pub end: u64,
+    /// Uncompressed bytes of other pieces before it.
+    pub skip: u64,
     /// Of the uncompressed bytes.
     pub digest: Digest,
 }
@@ -151,18 +159,17 @@ impl FileIndex {
     }
 }
 
-/// Where the bytes of each entry's piece end at the latest: where the next piece begins, when the index does not say.
+/// Where the bytes of each entry's piece end at the latest: where the next stream begins, when the index does not say.
 fn ends(entries: &[TocEntry], data_end: u64) -> Vec<u64> {
-    let mut next = data_end;
+    let (mut here, mut next) = (data_end, data_end);
     let mut ends: Vec<u64> = entries
         .iter()
         .rev()
         .map(|entry| {
-            let end = if entry.end_offset > 0 { entry.end_offset } else { next };
-            if entry.offset > 0 {
-                next = entry.offset;
+            if entry.offset > 0 && entry.offset != here {
+                (here, next) = (entry.offset, here);
             }
-            end
+            if entry.end_offset > 0 { entry.end_offset } else { next }
         })
         .collect();
     ends.reverse();
@@ -180,10 +187,14 @@ fn piece(entry: &TocEntry, file_size: u64, end: u64, data_end: u64) -> Result<Pi
         size,
         offset: entry.offset,
         end,
+        skip: entry.inner_offset,
         digest: digest.parse().map_err(|_| field("chunkDigest"))?,
     };
     if piece.size == 0 || piece.size > rest || piece.offset >= piece.end || piece.end > data_end {
         return Err(field("offset"));
+    }
+    if piece.skip > MAX_SKIP {
+        return Err(field("innerOffset"));
     }
     Ok(piece)
 }
@@ -288,6 +299,22 @@ mod tests {
         assert_eq!(spans(&index.files[2]), [(0, 3, 90, 1000)]);
     }
 
+    #[test]
+    fn pieces_may_share_a_stream() {
+        let index = parse(
+            r#"{"type":"reg","name":"a","size":3,"offset":10,"digest":"DIGEST"},
+               {"type":"reg","name":"b","size":3,"offset":10,"innerOffset":1024,"digest":"DIGEST"},
+               {"type":"dir","name":"c"},
+               {"type":"reg","name":"d","size":3,"offset":90,"digest":"DIGEST"}"#,
+        )
+        .unwrap();
+        let spans = index.files.iter().filter_map(|file| match &file.kind {
+            FileKind::Regular { pieces, .. } => Some((pieces[0].offset, pieces[0].skip, pieces[0].end)),
+            _ => None,
+        });
+        assert_eq!(spans.collect::<Vec<_>>(), [(10, 0, 90), (10, 1024, 90), (90, 0, 1000)]);
+    }
+
     fn refused(entries: &str, expected: &str) {
         let error = parse(entries).unwrap_err();
         assert_eq!(error.to_string(), format!("index of the layer's files has {expected}"));
@@ -302,6 +329,7 @@ mod tests {
         refused(&file(r#""offset":1,"chunkSize":10"#), "\"a\" with an invalid offset");
         refused(&file(r#""offset":1000"#), "\"a\" with an invalid offset");
         refused(&file(r#""offset":1,"endOffset":1001"#), "\"a\" with an invalid offset");
+        refused(&file(r#""offset":1,"innerOffset":67108865"#), "\"a\" with an invalid innerOffset");
         let gap = r#",{"type":"chunk","name":"a","offset":9,"chunkOffset":5,"chunkDigest":"DIGEST"}"#;
         refused(&(file(r#""offset":1,"chunkSize":4"#) + gap), "\"a\" with an invalid chunkOffset");
     }
