@@ -200,6 +200,7 @@ impl Engine {
         filters.allow(&["until"])?;
         let until = until(filters)?;
         let in_images = self.layers_of_images()?;
+        self.store().mark_pending()?;
         let keys = self.store().database().write_removal(Durability::Relaxed, |writer| {
             let mut keys = Vec::new();
             for row in build_cache::list(writer)? {
@@ -212,17 +213,20 @@ impl Engine {
             }
             Ok::<_, DatabaseError>(keys)
         })?;
-        // The directories of cache mounts belong to builds only.
         let mut reclaimed_bytes = 0;
-        if all && until.is_none() {
-            let bytes = disk_bytes_in(&self.cache_mounts());
-            reclaimed_bytes = sys::fs::remove_tree(&self.cache_mounts()).map_or(0, |()| bytes);
+        // Whoever makes content may take as long as a client or a registry does. Then one of the next commands gives back what this one
+        // has let go of.
+        if let Some(lock) = self.lock_exclusively()? {
+            // The directories of cache mounts belong to builds, of which there is none now.
+            if all && until.is_none() {
+                let bytes = disk_bytes_in(&self.cache_mounts());
+                reclaimed_bytes = sys::fs::remove_tree(&self.cache_mounts()).map_or(0, |()| bytes);
+            }
+            let collected = self.store().collect(&lock)?;
+            drop(lock);
+            reclaimed_bytes += collected.disk_bytes();
+            collected.finish();
         }
-        let lock = self.store().lock_exclusive()?;
-        let collected = self.store().collect(&lock)?;
-        drop(lock);
-        reclaimed_bytes += collected.disk_bytes();
-        collected.finish();
         self.emit(&events::prune("builder", reclaimed_bytes));
         Ok(Pruned { build_cache: keys, reclaimed_bytes, ..Pruned::default() })
     }

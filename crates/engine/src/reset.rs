@@ -96,7 +96,7 @@ impl Engine {
 
     /// Waits a little for the store's lock: processes that were just ended, and commands that collect what others left, hold it for
     /// moments.
-    fn lock_exclusively(&self) -> Result<Option<ExclusiveLock>, StoreError> {
+    pub(crate) fn lock_exclusively(&self) -> Result<Option<ExclusiveLock>, StoreError> {
         let end = Instant::now() + PATIENCE;
         loop {
             let lock = self.store().try_lock_exclusive()?;

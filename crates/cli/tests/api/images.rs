@@ -142,6 +142,22 @@ fn answers_are_shaped_by_their_version() {
 }
 
 #[test]
+fn an_upload_that_stalls_holds_no_prune_up() {
+    let api = served();
+    let mut client = UnixStream::connect(api.socket()).unwrap();
+    client
+        .write_all(b"POST /images/load HTTP/1.1\r\nHost: docker\r\nContent-Length: 1000\r\n\r\nbegun")
+        .unwrap();
+    let has_begun = || fs::read_dir(api.world.data_root().join("tmp")).unwrap().count() > 0;
+    eventually("the load has begun", 60, || has_begun().then_some(()));
+    for request in ["/build/prune", "/images/prune", "/containers/prune"] {
+        api.post(request, &json!(null)).expect(200);
+    }
+    drop(client);
+    eventually("the load has ended", 60, || (!has_begun()).then_some(()));
+}
+
+#[test]
 fn pushes_and_pulls_tell_what_docker_tells() {
     let api = served();
     let registry = Registry::start();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::{Output, Registry, World};
+use testkit::{Output, Registry, World, eventually};
 
 use crate::world;
 
@@ -53,6 +53,28 @@ fn nobody_takes_what_another_one_uses() {
     }
     world.hull(["system", "prune", "-af"]).success();
     assert_eq!(std::fs::read_dir(world.data_root().join("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_prune_waits_for_no_build_and_leaves_it_its_cache() {
+    let world = world();
+    let dockerfile = "FROM busybox\nRUN --mount=type=cache,target=/cache echo kept > /cache/file; \
+                      while [ ! -e /cache/go ]; do sleep 0.1; done; cat /cache/file > /file\n";
+    world.file("context/Dockerfile", dockerfile);
+    let build = world.spawn(["build", "-q", "-t", "built", "context"]);
+    let cache = eventually("the step has begun", 60, || {
+        let caches = std::fs::read_dir(world.data_root().join("cache-mounts")).ok()?;
+        caches.flatten().map(|cache| cache.path().join("0")).find(|path| path.join("file").exists())
+    });
+    world.hull(["builder", "prune", "-af"]).success();
+    world.hull(["system", "prune", "-af"]).success();
+    assert!(cache.join("file").exists());
+    std::fs::write(cache.join("go"), "").unwrap();
+    build.finish().success();
+    assert_eq!(world.hull(["run", "--rm", "built", "cat", "/file"]).success().text(), "kept");
+    world.hull(["builder", "prune", "-af"]).success();
+    assert!(!cache.exists());
+    world.hull(["image", "check"]).success();
 }
 
 /// Runs the commands over and over; returns how many.
