@@ -36,10 +36,11 @@ bench: build
 build: setup
 	cargo xtask release
 
-## install: hull in PREFIX/bin, also as hull-oci, and the units of its API in PREFIX/lib/systemd/system (PREFIX=/usr/local)
+## install: hull in PREFIX/bin, also as hull-oci, the units of its API in PREFIX/lib/systemd/system, and the group docker that may use it (PREFIX=/usr/local)
 install: build
 	install -D $(HULL) $(DESTDIR)$(PREFIX)/bin/hull
 	ln -sf hull $(DESTDIR)$(PREFIX)/bin/hull-oci
+	test -n "$(DESTDIR)" || getent group docker >/dev/null || groupadd --system docker
 	mkdir -p $(DESTDIR)$(PREFIX)/lib/systemd/system
 	for unit in etc/systemd/*; do sed 's|/usr/local/bin|$(PREFIX)/bin|' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
 

@@ -31,6 +31,10 @@ pub async fn create(mut request: Request, id: &str) -> Result<Response, Refusal>
         tty: wire.tty.unwrap_or_default(),
         console_size: wire.console_size.map(|[rows, columns]| (rows, columns)).filter(|size| *size != (0, 0)),
     };
+    if spec.privileged && request.state.scope.project.is_some() {
+        let text = "this socket gives nobody more privileges than a container has";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, text));
+    }
     let id = id.to_owned();
     let id = request.engine(move |engine| engine.exec_create(&id, spec, streams, detach_keys)).await?;
     Ok(reply::json(StatusCode::CREATED, &json!({"Id": id})))

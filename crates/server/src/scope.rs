@@ -112,11 +112,16 @@ pub async fn admit(request: &mut Request) -> Result<(), Refusal> {
     match subject(&path) {
         Subject::Server => Ok(()),
         Subject::List => request.query.add_filter("label", &format!("{PROJECT}={project}")),
-        Subject::Container(id) => container(request, id.to_owned(), &project).await,
+        Subject::Container(name) => {
+            // The name could be another one's when the request is done: what is admitted is this container.
+            let id = container(request, name.to_owned(), &project).await?;
+            request.segments[1] = id;
+            Ok(())
+        }
         Subject::Exec(id) => {
             let id = id.to_owned();
             let exec = request.engine(move |engine| engine.exec_inspect(&id)).await?;
-            container(request, exec.record.container.to_string(), &project).await
+            container(request, exec.record.container.to_string(), &project).await.map(drop)
         }
         Subject::Network(id) if request.method == Method::GET => {
             let id = id.to_owned();
@@ -132,18 +137,19 @@ pub async fn admit(request: &mut Request) -> Result<(), Refusal> {
     }
 }
 
-/// Whether a container is of the project.
+/// The id of a container, if it is of the project.
 fn container(
     request: &Request,
-    id: String,
+    name: String,
     project: &str,
-) -> impl Future<Output = Result<(), Refusal>> + use<> {
-    let (name, project) = (id.clone(), project.to_owned());
-    let inspect = request.engine(move |engine| engine.inspect(&name));
+) -> impl Future<Output = Result<String, Refusal>> + use<> {
+    let (wanted, project) = (name.clone(), project.to_owned());
+    let inspect = request.engine(move |engine| engine.inspect(&wanted));
     async move {
-        match inspect.await?.spec.labels.get(PROJECT) == Some(&project) {
-            true => Ok(()),
-            false => Err(LookupError::NotFound { name: id }.into()),
+        let inspect = inspect.await?;
+        match inspect.spec.labels.get(PROJECT) == Some(&project) {
+            true => Ok(inspect.id.to_string()),
+            false => Err(LookupError::NotFound { name }.into()),
         }
     }
 }

@@ -127,6 +127,9 @@ fn a_socket_of_a_project_has_to_do_with_nothing_else() {
     // What could reach the rest of the host by way of a new container, an image or a mount.
     api.post("/containers/create", &json!({"Image": "busybox"})).expect(403);
     api.get("/info").expect(403);
+    let exec = |privileged: bool| json!({"Cmd": ["true"], "Privileged": privileged});
+    api.post("/containers/ours/exec", &exec(true)).expect(403);
+    api.post("/containers/ours/exec", &exec(false)).expect(201);
     api.post("/networks/create", &json!({"Name": "n"})).expect(403);
     assert_eq!(api.world.inspect("theirs", "{{.State.Running}}"), "true");
 }
