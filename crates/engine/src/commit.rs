@@ -2,8 +2,8 @@
 
 use crate::engine::Engine;
 use crate::lookup::LookupError;
-use crate::model::{CommitSpec, ContainerSpec, HealthCommand, HealthSpec};
-use crate::record::Container;
+use crate::model::{CommitSpec, HealthCommand, HealthSpec};
+use crate::record::{Container, ContainerDoc};
 use crate::time::{now_ns, rfc3339};
 use diag::{Class, Diagnose};
 use image::archive::{self, PackError, PackOptions, Writer};
@@ -64,7 +64,7 @@ impl Engine {
     pub fn commit(&self, name: &str, spec: &CommitSpec) -> Result<Image, CommitError> {
         let container = self.find(name)?;
         let reference = spec.reference.as_deref().map(str::parse::<Reference>).transpose()?;
-        let own = config_of(&container.doc.spec);
+        let own = config_of(&container.doc);
         let mut config = spec.config.clone().unwrap_or_else(|| own.clone());
         for change in &spec.changes {
             apply_change(&mut config, change)?;
@@ -121,7 +121,7 @@ impl Engine {
 }
 
 /// The image configuration that a container's settings amount to.
-fn config_of(spec: &ContainerSpec) -> Config {
+fn config_of(ContainerDoc { spec, shell, .. }: &ContainerDoc) -> Config {
     let process = &spec.process;
     Config {
         user: process.user.clone().unwrap_or_default(),
@@ -139,6 +139,7 @@ fn config_of(spec: &ContainerSpec) -> Config {
         labels: spec.labels.clone(),
         stop_signal: process.stop_signal.clone().unwrap_or_default(),
         healthcheck: spec.health.as_ref().and_then(healthcheck),
+        shell: shell.clone(),
         ..Config::default()
     }
 }
@@ -169,6 +170,7 @@ fn complete(config: &mut Config, own: Config) {
         config.entrypoint = own.entrypoint;
     }
     config.healthcheck = config.healthcheck.take().or(own.healthcheck);
+    config.shell = config.shell.take().or(own.shell);
 }
 
 fn healthcheck(spec: &HealthSpec) -> Option<Healthcheck> {

@@ -72,7 +72,7 @@ impl Engine {
             self.ensure_default_network()?;
         }
         mounts::create_sources(&spec.mounts)?;
-        let shell = image.config.config.shell.clone();
+        let shell = spec.process.shell.clone().or_else(|| image.config.config.shell.clone());
         let name = spec.name.take().map(|name| name.strip_prefix('/').map_or(name.clone(), str::to_owned));
         let doc = ContainerDoc { spec, shell, mounts, endpoints: Vec::new() };
         let mut container = Container {

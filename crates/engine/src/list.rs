@@ -125,6 +125,7 @@ impl Engine {
             mounts: self.mount_points(&container),
             networks: self.endpoint_infos(&container, &observed.state),
             network_mode: network_mode(&container.doc.spec.network.mode),
+            annotations: container.doc.spec.annotations.clone(),
             image_id: container.image_id(),
             image: container.doc.spec.image.clone(),
             labels: container.doc.spec.labels.clone(),

@@ -43,7 +43,24 @@ impl Diagnose for LogError {
     }
 }
 
-const FILTERS: &[&str] = &["container", "event", "image", "label", "network", "scope", "type", "volume"];
+const FILTERS: &[&str] = &[
+    "config",
+    "container",
+    "daemon",
+    "event",
+    "image",
+    "label",
+    "network",
+    "node",
+    "plugin",
+    "scope",
+    "secret",
+    "service",
+    "type",
+    "volume",
+];
+/// What nothing ever happens to here.
+const ABSENT: [&str; 6] = ["config", "daemon", "node", "plugin", "secret", "service"];
 
 impl Engine {
     /// The lines a container wrote. Following, the reader waits for more until the container has ended.
@@ -111,6 +128,7 @@ impl EventStream {
                 is("image", wanted) || event.attributes.get("image").is_some_and(|image| image == wanted)
             })
             && self.filters.any("scope", |wanted| wanted == "local")
+            && !ABSENT.iter().any(|kind| self.filters.has(kind))
             && self.filters.labels(&event.attributes)
     }
 }

@@ -11,7 +11,7 @@ mod process;
 mod size;
 
 pub use idmap::owners;
-pub use mount::{mount, tmpfs, volume};
+pub use mount::{is_tmpfs_option, mount, tmpfs, volume};
 pub use network::{extra_host, link, network, subnet};
 pub use port::{expose, ports};
 pub(crate) use process::RLIMITS;

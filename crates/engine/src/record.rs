@@ -82,7 +82,7 @@ fn read<T: DeserializeOwned>(what: &'static str, name: &str, text: &str) -> Resu
 pub struct ContainerDoc {
     /// The request, completed from the image; names of other containers in it are ids.
     pub spec: ContainerSpec,
-    /// The image's SHELL, for healthchecks in shell form.
+    /// For healthchecks in shell form: the request's, or else the image's SHELL.
     pub shell: Option<Vec<String>>,
     /// Everything that is mounted besides the defaults, parents before children.
     pub mounts: Vec<ResolvedMount>,

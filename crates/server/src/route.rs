@@ -1,9 +1,9 @@
 //! Which handler a request is for: every path of the API, and no other.
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 
 use crate::refusal::Refusal;
-use crate::reply::Response;
+use crate::reply::{self, Response};
 use crate::request::Request;
 use crate::{absent, build, classic, containers, exec, images, networks, scope, system, volumes};
 
@@ -18,6 +18,10 @@ const DELETE: &Method = &Method::DELETE;
 /// # Errors
 /// Whatever its handler refuses, and paths nobody handles.
 pub async fn answer(mut request: Request) -> Result<Response, Refusal> {
+    if request.method == Method::OPTIONS {
+        // Of any path, as dockerd answers it; nothing is told.
+        return Ok(reply::empty(StatusCode::OK));
+    }
     scope::admit(&mut request).await?;
     let segments = request.segments.clone();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();

@@ -94,6 +94,25 @@ fn limits_are_changed_and_what_is_fixed_is_named() {
         api.post("/containers/box/update", &json!({"Ulimits": [{"Name": "nofile", "Soft": 1, "Hard": 1}]}));
     assert!(fixed.expect(501).text().contains("Ulimits: it is fixed when a container is created"));
     api.post("/containers/box/update", &json!({"CpuRealtimePeriod": 5})).expect(501);
+    let rates = json!({"BlkioDeviceReadBps": [{"Path": "/dev/null", "Rate": 1000}]});
+    for (name, body) in
+        [("BlkioDeviceReadBps: ", rates), ("OomKillDisable: ", json!({"OomKillDisable": true}))]
+    {
+        let fixed = api.post("/containers/box/update", &body).expect(501).text();
+        assert!(fixed.contains(name), "{fixed}");
+    }
+    let pids = |limit: i64| {
+        api.post("/containers/box/update", &json!({ "PidsLimit": limit })).expect(200);
+        let kernels =
+            api.docker(["exec", "box", "cat", "/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"]);
+        (
+            api.get("/containers/box/json").json()["HostConfig"]["PidsLimit"].clone(),
+            kernels.stdout.trim().to_owned(),
+        )
+    };
+    assert_eq!(pids(77), (json!(77), "77".to_owned()));
+    // Zero is no limit, and not nothing said.
+    assert_eq!(pids(0), (json!(0), "max".to_owned()));
     api.post("/containers/nobody/update", &json!({"Memory": 1 << 26})).expect(404);
 }
 
@@ -111,4 +130,7 @@ fn more_clients_follow_than_there_are_watches() {
         let text = String::from_utf8_lossy(&all);
         assert!((1..=5).all(|n| text.contains(&format!("line {n}\n"))), "{text}");
     }
+    // Attributes of lines come before them; there are none, as with dockerd's own log drivers unless they are told to note some.
+    let last = api.get("/containers/box/logs?stdout=1&details=1&tail=1").expect(200);
+    assert_eq!(&last.body[8..], b" line 5\n");
 }

@@ -4,7 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use testkit::eventually;
 
 use crate::served;
 
@@ -24,6 +25,10 @@ fn versions_that_are_served_and_versions_that_are_not() {
     let new = api.get("/v1.99/version").expect(400).json();
     assert_eq!(new["message"], "client version 1.99 is too new. Maximum supported API version is 1.50");
     assert_eq!(api.get("/v1.50/nowhere").expect(404).json()["message"], "page not found");
+    // What other methods a path has is asked of any path, and of none in particular.
+    for target in ["/v1.40/containers/json", "/nowhere"] {
+        assert_eq!(api.request("OPTIONS", target, "", b"").expect(200).body, b"");
+    }
 }
 
 #[test]
@@ -62,6 +67,90 @@ fn what_is_not_done_is_refused_by_name() {
     assert_eq!(api.get("/containers/nobody/json").expect(404).json()["message"], "No such container: nobody");
     let missing = api.post("/containers/create", &json!({"Image": "nothing-like-it"})).expect(404).json();
     assert_eq!(missing["message"], "No such image: nothing-like-it:latest");
+}
+
+#[test]
+fn nothing_that_is_asked_for_is_ignored() {
+    let api = served();
+    let body = |host: Value| json!({"Image": "busybox", "HostConfig": host});
+    let refused = |body: Value, status: u16, name: &str| {
+        let answer = api.post("/containers/create", &body).expect(status).json();
+        let message = answer["message"].as_str().unwrap();
+        assert!(message.contains(name), "{body}: {message}");
+    };
+    let mount = |mount: Value| body(json!({ "Mounts": [mount] }));
+    for (kind, options) in [
+        ("bind", "VolumeOptions"),
+        ("bind", "TmpfsOptions"),
+        ("volume", "BindOptions"),
+        ("tmpfs", "VolumeOptions"),
+        ("tmpfs", "ImageOptions"),
+    ] {
+        let source = if kind == "tmpfs" { Value::Null } else { json!("/tmp") };
+        let what = format!("invalid mount config for type {kind:?}: field {options} must not be specified");
+        refused(mount(json!({"Type": kind, "Source": source, "Target": "/x", options: {}})), 400, &what);
+    }
+    refused(mount(json!({"Type": "tmpfs", "Target": "/x", "Consistency": "strange"})), 400, "Consistency");
+    let options = json!({"Options": [["wat"]]});
+    refused(mount(json!({"Type": "tmpfs", "Target": "/x", "TmpfsOptions": options})), 400, "option: wat");
+    refused(json!({"Image": "busybox", "OnBuild": ["RUN true"]}), 501, "OnBuild: ");
+    let binding = |address: &str| json!({"HostIp": address, "HostPort": ""});
+    let ports = |bindings: Value| body(json!({"PortBindings": {"80/tcp": bindings}}));
+    refused(ports(json!([binding("::")])), 501, "HostConfig.PortBindings: ");
+    for mode in ["none", "host"] {
+        let with = |endpoints: Value, mac: &str| {
+            json!({"Image": "busybox", "MacAddress": mac, "HostConfig": {"NetworkMode": mode},
+                   "NetworkingConfig": {"EndpointsConfig": endpoints}})
+        };
+        refused(with(json!({"other": {}}), ""), 400, "EndpointsConfig and the network mode");
+        refused(with(json!({}), "02:42:00:00:00:07"), 400, "MacAddress and the network mode");
+        let own = json!({mode: {"Aliases": ["alias"]}});
+        refused(with(own, ""), 400, "EndpointsConfig and the network mode");
+    }
+
+    let tmpfs =
+        json!({"Type": "tmpfs", "Target": "/x", "TmpfsOptions": {"Options": [["noexec"], ["uid", "7"]]}});
+    let all = json!({
+        "Image": "busybox", "Cmd": ["sleep", "1000"], "Shell": ["/bin/echo", "asked by"],
+        "Healthcheck": {"Test": ["CMD-SHELL", "the shell"], "Interval": 100_000_000},
+        "HostConfig": {"ContainerIDFile": "/tmp/id", "Mounts": [tmpfs], "Annotations": {"a": "b"},
+                       "PortBindings": {"80/tcp": [binding("127.0.0.1"), binding("::")]}},
+    });
+    api.post("/containers/create?name=box", &all).expect(201);
+    api.post("/containers/box/start", &Value::Null).expect(204);
+    let shown = api.get("/containers/box/json").expect(200).json();
+    assert_eq!(shown["Config"]["Shell"], all["Shell"]);
+    assert_eq!(shown["HostConfig"]["ContainerIDFile"], "/tmp/id");
+    assert_eq!(shown["HostConfig"]["Mounts"], json!([tmpfs]));
+    assert_eq!(shown["HostConfig"]["PortBindings"]["80/tcp"], json!([binding("127.0.0.1")]));
+    let said = eventually("the shell was asked", 60, || {
+        let shown = api.get("/containers/box/json").json();
+        shown["State"]["Health"]["Log"][0]["Output"].as_str().map(str::to_owned)
+    });
+    assert_eq!(said.trim(), "asked by the shell");
+    let image = api.docker(["commit", "box"]).success().text().to_owned();
+    assert_eq!(api.get(&format!("/images/{image}/json")).json()["Config"]["Shell"], all["Shell"]);
+    let listed = |version: &str| api.get(&format!("/v{version}/containers/json")).expect(200).json();
+    assert_eq!(listed("1.46")[0]["HostConfig"]["Annotations"], json!({"a": "b"}));
+    assert_eq!(listed("1.45")[0]["HostConfig"].get("Annotations"), None);
+
+    let connect = json!({"Container": "box", "EndpointConfig": {"DriverOpts": {"an.option": "1"}}});
+    api.world.hull(["network", "create", "net"]).success();
+    let answer = api.post("/networks/net/connect", &connect).expect(501).text();
+    assert!(answer.contains("an.option"), "{answer}");
+    let connect = json!({"Container": "box", "EndpointConfig": {"Aliases": ["a/b"]}});
+    api.post("/networks/net/connect", &connect).expect(400);
+    api.post("/networks/net/connect", &json!({"Container": "box"})).expect(200);
+    // What hull has none of nothing happens to.
+    let events = "/events?since=0&until=1&filters=%7B%22daemon%22:%5B%22any%22%5D%7D";
+    assert_eq!(api.get(events).expect(200).text(), "");
+    // Before 1.45 the names that `DNSNames` has are aliases.
+    let aliases = |version: &str| {
+        let shown = api.get(&format!("/v{version}/containers/box/json")).expect(200).json();
+        shown["NetworkSettings"]["Networks"]["net"]["Aliases"].clone()
+    };
+    assert_eq!(aliases("1.44"), json!([shown["Config"]["Hostname"]]));
+    assert_eq!(aliases("1.45"), Value::Null);
 }
 
 #[test]

@@ -4,8 +4,8 @@
 
 use crate::launch::users::needs_host;
 use crate::model::{
-    ContainerSpec, HealthCommand, HealthSpec, Limits, Mount, MountKind, NamespaceMode, NetworkMode,
-    RestartPolicy, Ulimit, UserNamespace,
+    ContainerSpec, EndpointSpec, HealthCommand, HealthSpec, Limits, Mount, MountKind, NamespaceMode,
+    NetworkMode, RestartPolicy, Ulimit, UserNamespace,
 };
 use crate::names;
 use crate::parse::{FlagError, RLIMITS};
@@ -354,17 +354,7 @@ fn networking(spec: &ContainerSpec) -> Checked {
                         endpoint.network
                     )
                 })?;
-                if let Some(option) = endpoint.driver_opts.keys().next() {
-                    return Err(InvalidSpec::unsupported(format!(
-                        "endpoint option {option} of network {} is not supported yet",
-                        endpoint.network
-                    )));
-                }
-                let mut names =
-                    endpoint.aliases.iter().chain(endpoint.links.keys()).chain(endpoint.links.values());
-                refuse_if(names.any(|name| name.is_empty() || name.contains(['/', '\0'])), || {
-                    format!("invalid network alias on network {}", endpoint.network)
-                })?;
+                self::endpoint(endpoint)?;
             }
         }
         NetworkMode::Default | NetworkMode::None | NetworkMode::Host => {}
@@ -381,6 +371,23 @@ fn networking(spec: &ContainerSpec) -> Checked {
         }
     }
     Ok(())
+}
+
+/// Checks a place in a network.
+///
+/// # Errors
+/// [`InvalidSpec`].
+pub fn endpoint(endpoint: &EndpointSpec) -> Checked {
+    if let Some(option) = endpoint.driver_opts.keys().next() {
+        return Err(InvalidSpec::unsupported(format!(
+            "endpoint option {option} of network {} is not supported yet",
+            endpoint.network
+        )));
+    }
+    let mut names = endpoint.aliases.iter().chain(endpoint.links.keys()).chain(endpoint.links.values());
+    refuse_if(names.any(|name| name.is_empty() || name.contains(['/', '\0'])), || {
+        format!("invalid network alias on network {}", endpoint.network)
+    })
 }
 
 fn health(check: &HealthSpec) -> Checked {
@@ -429,7 +436,6 @@ fn log(spec: &ContainerSpec) -> Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::EndpointSpec;
 
     fn check(change: impl FnOnce(&mut ContainerSpec), expected: &str) {
         let mut request = ContainerSpec { image: "busybox".into(), ..Default::default() };

@@ -36,6 +36,8 @@ pub struct ContainerSpec {
     pub auto_remove: bool,
     /// Annotations as given; shown by inspect and handed to the runtime spec.
     pub annotations: Labels,
+    /// `--cidfile`: where the client, not the engine, writes the id (shown by inspect).
+    pub id_file: Option<String>,
     /// `--platform os/arch`; must be this host's.
     pub platform: Option<String>,
 }
@@ -68,6 +70,8 @@ pub struct ProcessSpec {
     pub attach: [bool; 3],
     /// `--init`.
     pub init: bool,
+    /// What healthchecks in shell form are run by (API only); the image's SHELL when absent.
+    pub shell: Option<Vec<String>>,
     /// `--stop-signal`: name or number.
     pub stop_signal: Option<String>,
     /// `--stop-timeout`, seconds; -1 waits for ever.

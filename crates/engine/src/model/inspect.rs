@@ -232,6 +232,8 @@ pub struct ContainerSummary {
     pub networks: BTreeMap<String, EndpointInfo>,
     /// `HostConfig.NetworkMode`.
     pub network_mode: String,
+    /// `HostConfig.Annotations`.
+    pub annotations: Labels,
     /// Sizes, when asked for.
     pub size: Option<(u64, u64)>,
 }

@@ -1,7 +1,7 @@
 //! Connecting existing containers to networks and taking them off.
 
 use super::{NetworkError, find_row, plan};
-use crate::create;
+use crate::create::{self, validate};
 use crate::engine::Engine;
 use crate::model::{ContainerId, EndpointSpec, NetworkMode};
 use crate::record::{Container, Endpoint, NetworkDoc};
@@ -15,6 +15,7 @@ impl Engine {
     /// # Errors
     /// [`NetworkError`]; the container's networks are then as before.
     pub fn network_connect(&self, network: &str, name: &str, spec: EndpointSpec) -> Result<(), NetworkError> {
+        validate::endpoint(&spec)?;
         if network == super::DEFAULT_NETWORK {
             self.ensure_default_network()?;
         }

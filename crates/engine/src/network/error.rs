@@ -1,5 +1,6 @@
 //! Why an operation on a network failed.
 
+use crate::create::InvalidSpec;
 use crate::lookup::LookupError;
 use crate::model::FiltersError;
 use crate::record::RecordError;
@@ -59,6 +60,8 @@ pub enum NetworkError {
     #[error("cannot rewrite {file} of container {container}")]
     File { container: String, file: &'static str, source: io::Error },
     #[error(transparent)]
+    Endpoint(#[from] InvalidSpec),
+    #[error(transparent)]
     Insert(NetworkInsertError),
     #[error(transparent)]
     Lease(#[from] LeaseError),
@@ -101,6 +104,7 @@ impl Diagnose for NetworkError {
             Self::Random(source) | Self::Lock { source, .. } | Self::File { source, .. } => {
                 Class::of_io(source)
             }
+            Self::Endpoint(error) => error.class(),
             Self::Insert(error) => error.class(),
             Self::Lease(error) => error.class(),
             Self::Kernel(error) => error.class(),

@@ -265,6 +265,36 @@ fn split_fields(text: &str) -> Vec<String> {
     fields
 }
 
+/// Whether `option` is one of a tmpfs besides its size, its mode, `ro` and `rw`.
+pub fn is_tmpfs_option(option: &str) -> bool {
+    match option.split_once('=') {
+        Some(("uid" | "gid" | "nr_inodes" | "nr_blocks", value)) => {
+            value.trim_end_matches(['k', 'm', 'g']).parse::<u64>().is_ok()
+        }
+        Some(_) => false,
+        None => matches!(
+            option,
+            "exec"
+                | "noexec"
+                | "suid"
+                | "nosuid"
+                | "dev"
+                | "nodev"
+                | "sync"
+                | "async"
+                | "dirsync"
+                | "atime"
+                | "noatime"
+                | "diratime"
+                | "nodiratime"
+                | "relatime"
+                | "norelatime"
+                | "strictatime"
+                | "nostrictatime"
+        ),
+    }
+}
+
 /// `target[:options]` with tmpfs's own options.
 pub fn tmpfs(text: &str) -> Result<Mount, FlagError> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
@@ -275,20 +305,10 @@ pub fn tmpfs(text: &str) -> Result<Mount, FlagError> {
         match option.split_once('=') {
             Some(("size", value)) => size = Some(size_bytes(value).map_err(|_| invalid())?),
             Some(("mode", value)) => mode = Some(u32::from_str_radix(value, 8).map_err(|_| invalid())?),
-            Some(("uid" | "gid" | "nr_inodes" | "nr_blocks", value)) => {
-                let digits = value.trim_end_matches(['k', 'm', 'g']);
-                digits.parse::<u64>().map_err(|_| invalid())?;
-                rest.push(option.to_owned());
-            }
-            None => match option {
-                "ro" => read_only = true,
-                "rw" => read_only = false,
-                "exec" | "noexec" | "suid" | "nosuid" | "dev" | "nodev" | "sync" | "async" | "dirsync"
-                | "atime" | "noatime" | "diratime" | "nodiratime" | "relatime" | "norelatime"
-                | "strictatime" | "nostrictatime" => rest.push(option.to_owned()),
-                _ => return Err(invalid()),
-            },
-            Some(_) => return Err(invalid()),
+            None if option == "ro" => read_only = true,
+            None if option == "rw" => read_only = false,
+            _ if is_tmpfs_option(option) => rest.push(option.to_owned()),
+            _ => return Err(invalid()),
         }
     }
     Ok(Mount {

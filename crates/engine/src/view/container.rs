@@ -128,6 +128,9 @@ pub(super) fn config(spec: &ContainerSpec, hostname: String) -> Value {
         if let Some(timeout) = process.stop_timeout_s {
             map.insert("StopTimeout".into(), json!(timeout));
         }
+        if let Some(shell) = &process.shell {
+            map.insert("Shell".into(), json!(shell));
+        }
         if let Some(health) = &spec.health {
             map.insert("Healthcheck".into(), healthcheck(health));
         }

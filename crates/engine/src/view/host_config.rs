@@ -146,8 +146,12 @@ fn mount(mount: &Mount) -> Value {
             }
             "volume"
         }
-        MountKind::Tmpfs { size_bytes, mode, .. } => {
+        MountKind::Tmpfs { size_bytes, mode, options: words, .. } => {
             let mut options = Map::new();
+            if !words.is_empty() {
+                let pairs = words.iter().map(|word| word.split('=').collect::<Vec<_>>());
+                options.insert("Options".into(), json!(pairs.collect::<Vec<_>>()));
+            }
             if let Some(size) = size_bytes {
                 options.insert("SizeBytes".into(), json!(size));
             }
@@ -250,7 +254,7 @@ pub(super) fn host_config(spec: &ContainerSpec) -> Value {
         "CgroupParent": isolation.cgroup_parent.clone().unwrap_or_default(),
         "CgroupnsMode": if isolation.cgroupns == NamespaceMode::Host { "host" } else { "private" },
         "ConsoleSize": spec.process.console_size.map_or([0, 0], |(rows, columns)| [rows, columns]),
-        "ContainerIDFile": "",
+        "ContainerIDFile": spec.id_file.clone().unwrap_or_default(),
         "CpuCount": 0,
         "CpuPercent": 0,
         "CpuPeriod": limits.cpu_period_us.unwrap_or(0),

@@ -19,10 +19,14 @@ pub fn container_summary(summary: &ContainerSummary, now_ns: i64) -> Value {
     ports.extend(hidden.map(|port| json!({"PrivatePort": port.number, "Type": port.protocol.to_string()})));
     let networks: Map<String, Value> =
         summary.networks.iter().map(|(name, info)| (name.clone(), endpoint(info))).collect();
+    let mut host_config = json!({"NetworkMode": summary.network_mode});
+    if !summary.annotations.is_empty() {
+        host_config["Annotations"] = json!(summary.annotations);
+    }
     let mut out = json!({
         "Command": text::command(&summary.argv),
         "Created": summary.created_ns.div_euclid(1_000_000_000),
-        "HostConfig": {"NetworkMode": summary.network_mode},
+        "HostConfig": host_config,
         "Id": summary.id.as_str(),
         "Image": summary.image,
         "ImageID": summary.image_id,

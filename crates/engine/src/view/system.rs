@@ -8,10 +8,11 @@ use serde_json::{Map, Value, json};
 
 /// Docker's `SystemInfo`.
 pub fn info(info: &Info, now_ns: i64) -> Value {
+    let can = |controller: &str| info.cgroup_controllers.iter().any(|name| name == controller);
     json!({
         "Architecture": info.architecture,
-        "CPUSet": true,
-        "CPUShares": true,
+        "CPUSet": can("cpuset"),
+        "CPUShares": can("cpu"),
         // Hull's own, as `Instance`, `RunRoot` and `Unprotected` are.
         "CgroupControllers": info.cgroup_controllers,
         "CgroupDriver": "cgroupfs",
@@ -20,8 +21,8 @@ pub fn info(info: &Info, now_ns: i64) -> Value {
         "ContainersPaused": info.paused,
         "ContainersRunning": info.running,
         "ContainersStopped": info.stopped,
-        "CpuCfsPeriod": true,
-        "CpuCfsQuota": true,
+        "CpuCfsPeriod": can("cpu"),
+        "CpuCfsQuota": can("cpu"),
         "Debug": false,
         "DefaultRuntime": "hull",
         "DockerRootDir": info.data_root,
@@ -40,7 +41,7 @@ pub fn info(info: &Info, now_ns: i64) -> Value {
         "LiveRestoreEnabled": true,
         "LoggingDriver": "json-file",
         "MemTotal": info.memory_bytes,
-        "MemoryLimit": true,
+        "MemoryLimit": can("memory"),
         "NCPU": info.cpus,
         "NEventsListener": 0,
         "NFd": 0,
@@ -48,16 +49,16 @@ pub fn info(info: &Info, now_ns: i64) -> Value {
         "Name": info.host_name,
         "OSType": "linux",
         "OSVersion": info.os_version,
-        "OomKillDisable": info.cgroup_version == 1,
+        "OomKillDisable": info.cgroup_version == 1 && can("memory"),
         "OperatingSystem": info.operating_system,
-        "PidsLimit": true,
+        "PidsLimit": can("pids"),
         "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": null, "Log": ["json-file", "local"]},
         "RegistryConfig": {"IndexConfigs": {}, "InsecureRegistryCIDRs": [], "Mirrors": []},
         "RunRoot": info.run_root,
         "Runtimes": {"hull": {"path": "hull"}},
         "SecurityOptions": info.security_options,
         "ServerVersion": env!("CARGO_PKG_VERSION"),
-        "SwapLimit": true,
+        "SwapLimit": can("memory"),
         "Swarm": {"LocalNodeState": "inactive", "NodeID": "", "NodeAddr": "", "ControlAvailable": false, "Error": "",
                   "RemoteManagers": null},
         "SystemTime": rfc3339(now_ns),

@@ -96,7 +96,8 @@ impl Attachment {
     ) -> io::Result<()> {
         let Self { target, log, options, keys, .. } = self;
         if let Some(log) = log {
-            let shown = Shown { stdout: options.stdout, stderr: options.stderr, timestamps: false, framing };
+            let (stdout, stderr) = (options.stdout, options.stderr);
+            let shown = Shown { stdout, stderr, timestamps: false, details: false, framing };
             show(log, shown, &mut client).await?;
         }
         let stream = match target {

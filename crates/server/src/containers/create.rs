@@ -6,7 +6,7 @@ pub use translate::{endpoint, ulimit};
 
 use api::container::{CreateRequest, UpdateRequest};
 use axum::http::StatusCode;
-use engine::model::UpdateSpec;
+use engine::model::{Limits, UpdateSpec};
 use image::PullPolicy;
 use oci::image::Platform;
 use serde_json::json;
@@ -50,8 +50,10 @@ pub async fn update(mut request: Request, id: &str) -> Result<Response, Refusal>
         body.restart_policy.filter(|policy| policy.name.as_ref().is_some_and(|name| !name.is_empty()));
     translate::refuse_resources(&body.resources)?;
     translate::refuse_in_update(&body.resources)?;
+    let pids = body.resources.pids_limit;
     let update = UpdateSpec {
-        limits: translate::limits(body.resources)?,
+        // Of nothing else zero is a new value.
+        limits: Limits { pids, ..translate::limits(body.resources)? },
         restart: restart.map(|policy| translate::restart(Some(policy))).transpose()?,
     };
     let id = id.to_owned();

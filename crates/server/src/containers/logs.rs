@@ -19,6 +19,8 @@ pub struct Shown {
     pub stdout: bool,
     pub stderr: bool,
     pub timestamps: bool,
+    /// Each line after its attributes, of which there are none: log drivers that note any are refused.
+    pub details: bool,
     pub framing: Framing,
 }
 
@@ -33,6 +35,9 @@ impl Shown {
             true => format!("{} ", time::rfc3339(line.time_ns)).into_bytes(),
             false => Vec::new(),
         };
+        if self.details {
+            text.push(b' ');
+        }
         text.extend_from_slice(&line.text);
         wanted.then(|| self.framing.encode(line.stream, text))
     }
@@ -58,7 +63,7 @@ pub async fn logs(request: Request, id: &str) -> Result<Response, Refusal> {
         since_ns: time("since")?,
         until_ns: time("until")?,
     };
-    let timestamps = query.flag("timestamps");
+    let (timestamps, details) = (query.flag("timestamps"), query.flag("details"));
     let id = id.to_owned();
     let (mut reader, tty) = request
         .engine(move |engine| {
@@ -67,7 +72,7 @@ pub async fn logs(request: Request, id: &str) -> Result<Response, Refusal> {
         })
         .await?;
     let framing = Framing::of(tty);
-    let shown = Shown { stdout, stderr, timestamps, framing };
+    let shown = Shown { stdout, stderr, timestamps, details, framing };
     let body = stream::body(move |sink| {
         loop {
             match reader.step(Some(Duration::ZERO)) {

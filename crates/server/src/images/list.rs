@@ -6,6 +6,7 @@ use engine::view;
 use serde_json::{Map, Value, json};
 
 use super::platform;
+use crate::containers;
 use crate::refusal::Refusal;
 use crate::reply::{self, Response};
 use crate::request::Request;
@@ -131,6 +132,9 @@ pub async fn disk_usage(request: Request) -> Result<Response, Refusal> {
     let mut body = view::disk_usage(&usage, monitor::time::now_ns());
     if version < Version::minor(42) {
         body["BuilderSize"] = usage.build_cache_bytes.into();
+    }
+    for container in body["Containers"].as_array_mut().into_iter().flatten() {
+        *container = containers::list::summary(container.take(), version);
     }
     let images = body["Images"].take();
     let mut images = images.as_array().cloned().unwrap_or_default();

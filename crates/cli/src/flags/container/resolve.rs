@@ -61,6 +61,7 @@ impl ContainerFlags {
             log: LogSpec { driver: self.log_driver.clone(), options: map("--log-opt", &self.log_opt)? },
             auto_remove: self.rm,
             annotations: map("--annotation", &self.annotation)?,
+            id_file: self.cidfile.as_ref().map(|path| path.display().to_string()),
             platform: self.platform.clone(),
             name: self.name,
         })
@@ -139,6 +140,7 @@ impl ContainerFlags {
             stdin_once: self.interactive,
             attach: self.attached()?,
             init: self.init,
+            shell: None,
             stop_signal: self.stop_signal.clone(),
             stop_timeout_s: self.stop_timeout,
             console_size: None,

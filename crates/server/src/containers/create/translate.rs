@@ -62,6 +62,7 @@ pub fn container(request: wire::CreateRequest) -> Result<ContainerSpec> {
         health: config.healthcheck.clone().map(health).transpose()?,
         log: log(host.log_config.take()),
         auto_remove: host.auto_remove.unwrap_or_default(),
+        id_file: text(host.container_id_file.take()),
         annotations: host.annotations.take().unwrap_or_default(),
         restart,
         isolation: isolation(&config, &mut host, &resources)?,
@@ -96,6 +97,11 @@ fn refuse_unsupported(config: &wire::ContainerConfig, host: &wire::HostConfig) -
         "it is for Windows",
     )?;
     refuse_resources(&host.resources)?;
+    refuse(
+        "OnBuild",
+        config.on_build.as_ref().is_some_and(|triggers| !triggers.is_empty()),
+        "triggers are of images: say them to the commit",
+    )?;
     refuse("ArgsEscaped", config.args_escaped.unwrap_or_default(), "it is for Windows")
 }
 
@@ -132,6 +138,16 @@ pub(super) fn refuse_in_update(limits: &wire::Resources) -> Result<()> {
     listed(limits.devices.as_ref().is_some_and(|list| !list.is_empty()), "Devices")?;
     listed(limits.device_cgroup_rules.as_ref().is_some_and(|list| !list.is_empty()), "DeviceCgroupRules")?;
     listed(limits.ulimits.as_ref().is_some_and(|list| !list.is_empty()), "Ulimits")?;
+    let rates = [
+        (&limits.blkio_device_read_bps, "BlkioDeviceReadBps"),
+        (&limits.blkio_device_write_bps, "BlkioDeviceWriteBps"),
+        (&limits.blkio_device_read_iops, "BlkioDeviceReadIOps"),
+        (&limits.blkio_device_write_iops, "BlkioDeviceWriteIOps"),
+    ];
+    for (list, name) in rates {
+        listed(list.as_ref().is_some_and(|list| !list.is_empty()), name)?;
+    }
+    listed(limits.oom_kill_disable.unwrap_or_default(), "OomKillDisable")?;
     listed(limits.cgroup_parent.as_ref().is_some_and(|parent| !parent.is_empty()), "CgroupParent")?;
     listed(limits.init.unwrap_or_default(), "Init")
 }
@@ -155,6 +171,7 @@ fn process(config: wire::ContainerConfig, host: &mut wire::HostConfig, init: boo
         attach: [config.attach_stdin, config.attach_stdout, config.attach_stderr]
             .map(Option::unwrap_or_default),
         init,
+        shell: config.shell.filter(|words| !words.is_empty()),
         stop_signal: text(config.stop_signal),
         stop_timeout_s: config.stop_timeout,
         console_size: host.console_size.filter(|size| *size != [0, 0]).map(|[rows, columns]| (rows, columns)),
@@ -338,6 +355,22 @@ fn structured(wire: wire::Mount) -> Result<Mount> {
         return Err(invalid(format!("invalid mount path: '{target}' mount path must be absolute")));
     }
     let source = text(wire.source.clone());
+    let options = [
+        ("bind", "BindOptions", wire.bind_options.is_some()),
+        ("volume", "VolumeOptions", wire.volume_options.is_some()),
+        ("tmpfs", "TmpfsOptions", wire.tmpfs_options.is_some()),
+        ("image", "ImageOptions", wire.image_options.is_some()),
+    ];
+    if let Some((_, name, _)) =
+        options.iter().find(|(kind, _, is_given)| *is_given && wire.kind.as_deref() != Some(*kind))
+    {
+        return Err(invalid(format!("field {name} must not be specified")));
+    }
+    // All of them mean the same on Linux.
+    let consistency = wire.consistency.as_deref().unwrap_or_default();
+    if !matches!(consistency, "" | "default" | "consistent" | "cached" | "delegated") {
+        return Err(invalid(format!("unknown Consistency: {consistency}")));
+    }
     let kind = match wire.kind.as_deref() {
         Some("bind") => {
             let source = source.ok_or_else(|| invalid("field Source must not be empty".into()))?;
@@ -376,10 +409,15 @@ fn structured(wire: wire::Mount) -> Result<Mount> {
                 return Err(invalid("field Source must not be specified".into()));
             }
             let options = wire.tmpfs_options.clone().unwrap_or_default();
+            let pairs = options.options.unwrap_or_default();
+            let words: Vec<String> = pairs.into_iter().map(|pair| pair.join("=")).collect();
+            if let Some(unknown) = words.iter().find(|word| !parse::is_tmpfs_option(word)) {
+                return Err(invalid(format!("invalid option: {unknown}")));
+            }
             MountKind::Tmpfs {
                 size_bytes: number("TmpfsOptions.SizeBytes", options.size_bytes)?,
                 mode: options.mode.filter(|mode| *mode != 0),
-                options: options.options.unwrap_or_default().into_iter().map(|pair| pair.join("=")).collect(),
+                options: words,
                 given: String::new(),
             }
         }
@@ -454,12 +492,15 @@ fn bindings_of(port: &str, bindings: Vec<wire::PortBinding>) -> Result<Vec<PortM
         return Ok(container.into_iter().map(mapping).collect());
     }
     let mut mappings = Vec::new();
-    for binding in bindings {
+    let is_ipv6 = |binding: &wire::PortBinding| binding.host_ip.as_deref() == Some("::");
+    refuse(
+        "HostConfig.PortBindings",
+        bindings.iter().all(is_ipv6),
+        "nothing is published on IPv6 addresses alone",
+    )?;
+    // Every IPv6 address beside every IPv4 one is what clients ask for without being told to.
+    for binding in bindings.into_iter().filter(|binding| !is_ipv6(binding)) {
         let (ip, host) = (binding.host_ip.unwrap_or_default(), binding.host_port.unwrap_or_default());
-        // Every IPv6 address beside every IPv4 one is what clients ask for without being told to.
-        if ip == "::" {
-            continue;
-        }
         mappings.extend(field("HostConfig.PortBindings", parse::ports(&format!("{ip}:{host}:{port}")))?);
     }
     Ok(mappings)
@@ -485,7 +526,20 @@ fn mode(
         "put both containers on one network of your own",
     )?;
     let first = match &mode {
-        NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => return Ok(mode),
+        NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => {
+            let own = endpoint(name.clone(), endpoints.remove(&name).flatten().unwrap_or_default())?;
+            let plain = EndpointSpec { network: name, ..EndpointSpec::default() };
+            for (what, is_given) in [
+                ("EndpointsConfig", !endpoints.is_empty() || own != plain),
+                ("MacAddress", config.mac_address.as_ref().is_some_and(|mac| !mac.is_empty())),
+            ] {
+                if is_given {
+                    let text = format!("conflicting options: {what} and the network mode");
+                    return Err(Refusal::invalid(text));
+                }
+            }
+            return Ok(mode);
+        }
         NetworkMode::Default => ["default", "bridge"].into_iter().find_map(|name| endpoints.remove(name)),
         NetworkMode::Networks(_) => endpoints.remove(&name),
     };
