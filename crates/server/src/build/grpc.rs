@@ -205,7 +205,8 @@ impl Channel {
     /// The status it ended with.
     pub async fn unary<A: Message + Default>(&self, path: &str, message: &impl Message) -> Result<A, Status> {
         let mut call = self.call(path, HeaderMap::new());
-        call.send(message).await?;
+        // Whoever refuses need not have listened: what he answers says why, or the connection's end does.
+        let _ = call.out.send(message).await;
         call.finish();
         let answer = call.next().await?;
         answer.ok_or_else(|| failure(code::INTERNAL, format!("{path} answered nothing")))
