@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::run;
 
 /// What each is for: fixtures, base images, looking at the host from outside hull, speaking to the example stack, engines that
-/// drive hull's runtime, and languages whose libraries speak to its API.
+/// drive hull's runtime, what clones contexts of builds, and languages whose libraries speak to its API.
 const PACKAGES: &[&str] = &[
     "apache2-utils",
     "busybox-static",
@@ -16,6 +16,7 @@ const PACKAGES: &[&str] = &[
     "docker-registry",
     "docker.io",
     "gcc",
+    "git",
     "iproute2",
     "libc6-dev",
     "make",

@@ -21,7 +21,8 @@ use crate::dockerfile::{self, Dockerfile};
 use crate::error::{BuildError, Location, StepError};
 use crate::plan::{self, Plan, PlanError, SourceRef};
 use crate::progress::Event;
-use crate::request::{BuildOutput, BuildRequest, NamedContext};
+use crate::repository::clone::{Cloner, GitSetup};
+use crate::request::{BuildOutput, BuildRequest, NamedContext, Source};
 use crate::run::HOSTNAME;
 use crate::scope::Globals;
 use crate::solve::{Finished, Solve, SolveOptions, SolveParts};
@@ -37,12 +38,14 @@ pub struct BuildContext<'a> {
     /// Where RUN steps get their network from.
     pub endpoints: &'a dyn EndpointSource,
     pub network: net::Context,
+    /// Of clones of repositories.
+    pub git: GitSetup,
 }
 
 /// Builds an image.
 ///
-/// Two build arguments are the builder's own, as they are BuildKit's: `BUILDKIT_INLINE_CACHE=1` is an inline cache to export, and
-/// `BUILDKIT_SANDBOX_HOSTNAME` the host name of steps.
+/// Three build arguments are the builder's own, as they are BuildKit's: `BUILDKIT_INLINE_CACHE=1` is an inline cache to export,
+/// `BUILDKIT_SANDBOX_HOSTNAME` the host name of steps, and `BUILDKIT_CONTEXT_KEEP_GIT_DIR=1` leaves `.git` in contexts that are repositories.
 ///
 /// # Errors
 /// [`BuildError`] with the file, the line and the instruction where there is one. Steps that were finished stay in the cache;
@@ -53,6 +56,7 @@ pub fn build(context: &BuildContext<'_>, mut request: BuildRequest) -> Result<Bu
     if let Some("1" | "true") = request.build_args.remove("BUILDKIT_INLINE_CACHE").as_deref() {
         request.cache_to.push(CacheTarget::Inline);
     }
+    let keep_history = request.build_args.remove("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
     let references = request
         .tags
         .iter()
@@ -71,8 +75,18 @@ pub fn build(context: &BuildContext<'_>, mut request: BuildRequest) -> Result<Bu
     reconcile(&builds, &context.network, context.endpoints);
     let stop = Stop::new(request.cancel.clone());
 
-    let mut files = Context::open(request.context, context.store, &stop)?;
+    let mut cloner = Cloner {
+        store: context.store,
+        setup: context.git,
+        attachments: &request.attachments,
+        progress: &*request.progress,
+        stop: &stop,
+        keep_history: matches!(keep_history.as_deref(), Some("1" | "true")),
+        steps: 0,
+    };
+    let mut files = Context::open(request.context, &mut cloner)?;
     let (file_name, text) = files.dockerfile(&request.dockerfile)?;
+    request.progress.event(Event::Dockerfile { text: &text });
     let file =
         dockerfile::parse(&text).map_err(|error| BuildError::Syntax { file: file_name.clone(), error })?;
     if let Some(syntax) = file.syntax.as_deref().filter(|syntax| !dockerfile::is_own_syntax(syntax)) {
@@ -94,7 +108,18 @@ pub fn build(context: &BuildContext<'_>, mut request: BuildRequest) -> Result<Bu
         let text = format!("build argument {name} was not consumed by any ARG");
         request.progress.event(Event::Warning { text: &text });
     }
-    let imports = caches::import(context, &request.cache_from, &request.cancel, &request.progress);
+    let mut named = HashMap::new();
+    for (name, context_of) in &request.contexts {
+        let source = match context_of {
+            NamedContext::Dir(directory) => Source::Dir(directory.clone()),
+            NamedContext::Repository(repository) => Source::Repository(repository.clone()),
+            NamedContext::Image(_) => continue,
+        };
+        named.insert(name.clone(), Context::named(source, &mut cloner)?);
+    }
+    let mut steps = cloner.steps;
+    let imports =
+        caches::import(context, &request.cache_from, &request.cancel, &request.progress, &mut steps);
     let mut bases = Bases {
         images: context.images,
         registries: context.registries,
@@ -102,14 +127,8 @@ pub fn build(context: &BuildContext<'_>, mut request: BuildRequest) -> Result<Bu
         progress: request.progress.clone(),
         cancel: request.cancel.clone(),
         found: HashMap::new(),
-        steps: u32::try_from(request.cache_from.len()).unwrap_or(u32::MAX),
+        steps,
     };
-    let mut named = HashMap::new();
-    for (name, context_of) in &request.contexts {
-        if let NamedContext::Dir(directory) = context_of {
-            named.insert(name.clone(), Context::named(directory, context.store, &stop)?);
-        }
-    }
     let plan =
         make_plan(&mut bases, &file, &globals, target, &request.contexts).map_err(|error| {
             match stop.is_set() {

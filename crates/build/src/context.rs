@@ -3,13 +3,14 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use store::{Store, TempDir};
+use store::TempDir;
 
 use crate::copy::Placement;
 use crate::copy::extract;
 use crate::error::BuildError;
 use crate::ignore::Ignore;
 use crate::layer::Writer;
+use crate::repository::clone::Cloner;
 use crate::request::{DockerfileSource, Source};
 use crate::select::{self, Owners};
 use crate::stop::Stop;
@@ -27,19 +28,23 @@ pub struct Context {
 }
 
 impl Context {
-    /// Opens `source`; a stream is unpacked below the store's temporary directory.
+    /// Opens `source`; streams and repositories come into the store's temporary directory.
     ///
     /// # Errors
-    /// A directory that cannot be opened, a stream that is no archive.
-    pub fn open(source: Source, store: &Store, stop: &Stop) -> Result<Self, BuildError> {
-        let (layers, unpacked) = match source {
+    /// A directory that cannot be opened, a stream that is no archive, a repository that cannot be cloned.
+    pub fn open(source: Source, cloner: &mut Cloner<'_>) -> Result<Self, BuildError> {
+        let (layers, dir) = match source {
             Source::Empty => (Vec::new(), None),
             Source::Dir(path) => (vec![path], None),
             Source::Tar(stream) => {
-                let tmp =
-                    store.tmp_dir("context").map_err(BuildError::storage("unpack the build context"))?;
-                unpack(stream, tmp.path(), stop)?;
+                let tmp = cloner.store.tmp_dir("context");
+                let tmp = tmp.map_err(BuildError::storage("unpack the build context"))?;
+                unpack(stream, tmp.path(), cloner.stop)?;
                 (vec![tmp.path().to_owned()], Some(tmp))
+            }
+            Source::Repository(repository) => {
+                let (tmp, files) = cloner.clone(&repository)?;
+                (vec![files], Some(tmp))
             }
         };
         let tree = Tree::open(&layers, Format::Plain).map_err(|source| BuildError::Read {
@@ -47,7 +52,7 @@ impl Context {
             path: layers.into_iter().next().unwrap_or_default(),
             source,
         })?;
-        Ok(Self { tree, ignore: Ignore::default(), _dir: unpacked })
+        Ok(Self { tree, ignore: Ignore::default(), _dir: dir })
     }
 
     /// The files in `dir`, which go with this.
@@ -56,12 +61,12 @@ impl Context {
         Ok(Self { tree, ignore: Ignore::default(), _dir: Some(dir) })
     }
 
-    /// Opens a further directory of the build's, and reads its ignore file.
+    /// Opens further files of the build's, and reads their ignore file.
     ///
     /// # Errors
     /// As [`Context::open`], or an ignore pattern that is none.
-    pub fn named(directory: &Path, store: &Store, stop: &Stop) -> Result<Self, BuildError> {
-        let mut context = Self::open(Source::Dir(directory.to_owned()), store, stop)?;
+    pub fn named(source: Source, cloner: &mut Cloner<'_>) -> Result<Self, BuildError> {
+        let mut context = Self::open(source, cloner)?;
         context.ignore(None)?;
         Ok(context)
     }
@@ -92,7 +97,7 @@ impl Context {
             }
             DockerfileSource::Text(text) => ("Dockerfile".to_owned(), text.clone().into_bytes(), None),
             DockerfileSource::Fetched { name, text, ignore } => {
-                (name.clone(), text.clone().into_bytes(), Some(ignore.clone().into_bytes()))
+                (name.clone(), text.clone().into_bytes(), ignore.clone().map(String::into_bytes))
             }
         };
         self.ignore(beside.map(|bytes| (format!("{name}.dockerignore"), bytes)))?;

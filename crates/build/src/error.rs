@@ -83,6 +83,11 @@ pub enum BuildError {
         #[source]
         source: Cause,
     },
+    /// Addresses of repositories are shown without credentials.
+    #[error("cannot clone {repository}: {reason}")]
+    Clone { repository: String, reason: String },
+    #[error("cannot clone {repository}: the program git is not on the PATH")]
+    NoGit { repository: String },
     #[error(transparent)]
     Users(#[from] runtime::ids::PolicyError),
     #[error("build cancelled")]
@@ -175,13 +180,18 @@ impl Diagnose for BuildError {
             Self::NoSuchTarget { .. } => Class::NotFound,
             Self::Step { error, .. } => error.class(),
             Self::Storage { source, .. } => source.0.class(),
-            Self::Cancelled => Class::Unavailable,
+            // It is the other server's fault, or its user's: git does not tell them apart.
+            Self::Clone { .. } => Class::Internal,
+            Self::NoGit { .. } | Self::Cancelled => Class::Unavailable,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::Step { error, .. } => error.hint(),
+            Self::NoGit { .. } => {
+                Some("install git, or clone the repository elsewhere and build its directory".to_owned())
+            }
             Self::Storage { source, .. } => source.0.hint(),
             Self::Read { what: "Dockerfile", .. } => {
                 Some("name another file with `-f`, or another context directory".to_owned())

@@ -31,6 +31,7 @@ mod mounts;
 mod network;
 mod plan;
 pub mod progress;
+mod repository;
 mod request;
 mod run;
 mod scope;
@@ -48,8 +49,9 @@ pub use cache::{CacheMode, CachePlaceError, CacheSource, CacheTarget};
 pub use error::{BuildError, Location, StepError};
 pub use ignore::ignore_patterns;
 pub use progress::{Event, NoProgress, Progress, StepId, plain::Plain};
+pub use repository::{Repository, clone::GitSetup};
 pub use request::{
     Attachments, BuildOutput, BuildRequest, Cancel, DockerfileSource, Given, NamedContext, RunNetwork,
-    Secret, SecretSource, Source, is_repository, sources,
+    Secret, SecretSource, Source, sources,
 };
 pub use step::step_main;

@@ -170,7 +170,7 @@ fn base(
     }
     match contexts.get(&name) {
         Some(NamedContext::Image(image)) => return Ok(Base::Image(image.clone())),
-        Some(NamedContext::Dir(_)) => {
+        Some(NamedContext::Dir(_) | NamedContext::Repository(_)) => {
             return Err(StepError::Unsupported(format!("a stage from the directory {name}")));
         }
         None => {}
@@ -209,7 +209,9 @@ fn source(
 ) -> Result<SourceRef, StepError> {
     match contexts.get(from) {
         Some(NamedContext::Image(image)) => return Ok(SourceRef::Image(image.clone())),
-        Some(NamedContext::Dir(_)) => return Ok(SourceRef::Directory(from.to_owned())),
+        Some(NamedContext::Dir(_) | NamedContext::Repository(_)) => {
+            return Ok(SourceRef::Directory(from.to_owned()));
+        }
         None => {}
     }
     if let Some(stage) = earlier_stage(file, index, from) {

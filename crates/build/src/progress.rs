@@ -24,6 +24,8 @@ pub struct StepId(pub u32);
 /// One event. Every step has exactly one `Started` and one of `Cached`, `Finished`, `Failed` or `Cancelled`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event<'a> {
+    /// The Dockerfile was read.
+    Dockerfile { text: &'a str },
     /// A step began; `name` is what BuildKit would print: `[builder 2/5] RUN make`.
     Started { step: StepId, name: &'a str },
     /// The `number`-th of all `count` instructions, as it is written, is next in its stage; `step` is what follows it when it makes

@@ -15,6 +15,7 @@ use oci::runtime::{LinuxResources, Rlimit};
 
 use crate::cache::{CacheSource, CacheTarget};
 use crate::progress::{NoProgress, Progress};
+use crate::repository::Repository;
 
 /// Where the files that COPY and ADD name come from.
 #[derive(Default)]
@@ -23,6 +24,8 @@ pub enum Source {
     Dir(PathBuf),
     /// A tar stream, plain or compressed; unpacked into a temporary directory first.
     Tar(Box<dyn Read + Send>),
+    /// A git repository; cloned into a temporary directory first.
+    Repository(Repository),
     /// No context at all (`hull build - < Dockerfile`).
     #[default]
     Empty,
@@ -37,8 +40,8 @@ pub enum DockerfileSource {
     File(PathBuf),
     /// The text itself (standard input, Compose's `dockerfile_inline`).
     Text(String),
-    /// The text itself, what messages call it, and the text of the ignore file that goes before the context's.
-    Fetched { name: String, text: String, ignore: String },
+    /// The text itself, what messages call it, and the text of the ignore file that goes before the context's, if one does.
+    Fetched { name: String, text: String, ignore: Option<String> },
 }
 
 impl Default for DockerfileSource {
@@ -81,18 +84,13 @@ pub fn sources(stream: impl Read + Send + 'static, file: &Path) -> io::Result<(S
     Ok((Source::Empty, DockerfileSource::Text(text)))
 }
 
-/// Whether an address of a context means a git repository, as Docker decides it: nothing is cloned here.
-pub fn is_repository(address: &str) -> bool {
-    let path = address.split('#').next().unwrap_or_default();
-    let schemes = ["git://", "git@", "ssh://", "github.com/"];
-    schemes.iter().any(|scheme| path.starts_with(scheme)) || path.contains("://") && path.ends_with(".git")
-}
-
 /// What a name means in FROM, COPY --from and from=, before any stage or image is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NamedContext {
     /// A directory of this host; its `.dockerignore` is honoured.
     Dir(PathBuf),
+    /// A git repository; its `.dockerignore` is honoured.
+    Repository(Repository),
     /// An image, by its reference.
     Image(String),
 }

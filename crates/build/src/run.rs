@@ -1,6 +1,6 @@
 //! RUN: from the instruction to a process, its output and its layer.
 
-mod output;
+pub mod output;
 mod stubs;
 
 use std::ffi::OsStr;
@@ -34,7 +34,7 @@ pub use output::Output;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often a running step looks at the wish to stop.
-const GLANCE: Duration = Duration::from_millis(50);
+pub const GLANCE: Duration = Duration::from_millis(50);
 
 /// The name of the host that steps are on.
 pub const HOSTNAME: &str = "build";

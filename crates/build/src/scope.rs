@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::dockerfile::{Dockerfile, Instruction, expand};
 
 /// `--build-arg` names that RUN sees without an ARG, that no history shows and no cache key holds.
-const PREDEFINED: [&str; 10] = [
+pub const PREDEFINED: [&str; 10] = [
     "HTTP_PROXY",
     "http_proxy",
     "HTTPS_PROXY",

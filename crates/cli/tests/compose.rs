@@ -132,8 +132,12 @@ fn builds_have_contexts_limits_and_caches() {
     assert!(up.stdout.contains("| beside\n") && up.stdout.contains("| 77\n"), "{up}");
     world.hull(["compose", "down"]).success();
     for (build, said) in [
-        ("{additional_contexts: {x: 'service:b'}}", "must be a directory or docker-image://reference"),
-        ("{additional_contexts: {x: 'https://example.com/x.git'}}", "must be a directory"),
+        (
+            "{additional_contexts: {x: 'service:b'}}",
+            "must be a directory, docker-image://reference or a git repository",
+        ),
+        ("{additional_contexts: {x: 'https://example.com/x.git#-x'}}", "no reference is called so"),
+        ("{context: 'https://example.com/x.tar'}", "must be a directory of this host or a git repository"),
         ("{ulimits: {wat: 1}}", "invalid ulimit type: wat"),
         ("{cache_from: ['type=gha']}", "type=gha is not supported"),
         ("{ssh: [default]}", "SSH_AUTH_SOCK is not set"),

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use engine::model::{Labels, NetworkSpec, VolumeSpec};
 
-pub use build::{Build, BuildSecret, Dockerfile};
+pub use build::{Build, BuildSecret, Context, Dockerfile};
 pub use service::{Dependency, FileUse, PullPolicy, Service, StartCondition};
 
 use crate::error::LoadError;

@@ -5,6 +5,7 @@ mod steps;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ::build::{BuildError, BuildRequest, Cancel, DockerfileSource, Source, StepError, sources};
 use axum::http::StatusCode;
@@ -32,12 +33,13 @@ pub async fn build(mut request: Request) -> Result<Response, Refusal> {
     let upload = Upload::new(std::mem::take(&mut request.body));
     let work = move |sink: &Arc<Sink>| {
         let steps = Arc::new(Steps::new(sink, quiet));
-        let (context, dockerfile) = fetch(&engine, &wanted.context, upload, &wanted.file_name, sink)?;
+        let stop = sink.stop();
+        let (context, dockerfile) = fetch(&engine, &wanted.context, upload, &wanted.file_name, &stop)?;
         let request = BuildRequest {
             context,
             dockerfile,
             progress: steps.clone(),
-            cancel: Cancel::from_flag(sink.stop()),
+            cancel: Cancel::from_flag(stop),
             ..wanted.request
         };
         match build::execute(&engine, &session, request) {
@@ -76,17 +78,21 @@ fn failed(sink: &Sink, steps: &Steps, error: BuildError) -> Result<(), Refusal> 
     }
 }
 
-/// The context and the Dockerfile in it, from the body or from the web.
+/// The context and the Dockerfile in it: those in `upload`, or at an address. Repositories are for the builder to clone.
 pub fn fetch(
     engine: &Engine,
     context: &Context,
-    upload: Upload,
+    upload: impl io::Read + Send + 'static,
     file_name: &str,
-    sink: &Sink,
+    stop: &Arc<AtomicBool>,
 ) -> Result<(Source, DockerfileSource), Refusal> {
     let read = match context {
+        Context::Repository(repository) => {
+            let dockerfile = DockerfileSource::InContext(file_name.into());
+            return Ok((Source::Repository(repository.clone()), dockerfile));
+        }
         Context::Remote(address) => {
-            let client = engine.registry()?.until(&sink.stop());
+            let client = engine.registry()?.until(stop);
             let download = client.download(address).map_err(|error| {
                 let refusal = Refusal::from(error);
                 let message = format!("error downloading remote context {address}: {}", refusal.message);

@@ -5,7 +5,9 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
@@ -60,6 +62,18 @@ pub fn spawn_forgotten(request: &Spawn<'_>) -> io::Result<i32> {
     });
     forgotten.push(pid);
     Ok(pid)
+}
+
+/// Has `command` lead a session of its own, where no terminal is to ask at, make files that others may read, and end with the thread
+/// that starts it.
+pub fn set_apart(command: &mut Command) {
+    let prepare = || {
+        crate::process::new_session()?;
+        crate::process::set_umask(0o022);
+        crate::process::die_with_parent()
+    };
+    // SAFETY: what runs between fork and exec is three system calls: nothing allocates or takes a lock (signal-safety(7)).
+    unsafe { command.pre_exec(prepare) };
 }
 
 /// Another descriptor of the same open file, close-on-exec and numbered `least` or higher.

@@ -16,17 +16,19 @@ use crate::progress::{Event, Progress, StepId};
 use crate::request::Cancel;
 use crate::solve::{Finished, Solve};
 
-/// The caches of other hosts that can be read. Each is a step, the first ones of the build.
+/// The caches of other hosts that can be read. Each is a step; `steps` counts them.
 pub fn import(
     context: &BuildContext<'_>,
     sources: &[CacheSource],
     cancel: &Cancel,
     progress: &Arc<dyn Progress>,
+    steps: &mut u32,
 ) -> Vec<Import> {
     let mut imports = Vec::new();
-    for (source, number) in sources.iter().zip(1..) {
+    for source in sources {
         let name = format!("importing cache manifest from {source}");
-        let (step, start) = (StepId(number), Instant::now());
+        *steps += 1;
+        let (step, start) = (StepId(*steps), Instant::now());
         progress.event(Event::Started { step, name: &name });
         let options = PullOptions { stop: cancel.flag(), ..PullOptions::default() };
         let opened = Import::open(context.images, context.registries, source, options, progress.clone());

@@ -55,7 +55,7 @@ impl<W> State<W> {
                 out.extend_from_slice(line);
                 out.push(b'\n');
             }
-            Event::Instruction { .. } => {}
+            Event::Dockerfile { .. } | Event::Instruction { .. } => {}
             Event::Cached { step } => self.end(step, &mut out, "CACHED"),
             Event::Finished { step, took } => {
                 self.end(step, &mut out, &format!("DONE {:.1}s", took.as_secs_f64()));

@@ -18,13 +18,19 @@ pub struct Output<'a> {
     progress: &'a dyn Progress,
     step: StepId,
     start: Instant,
+    hides_credentials: bool,
     partial: Vec<u8>,
     tail: VecDeque<String>,
 }
 
 impl<'a> Output<'a> {
     pub fn new(progress: &'a dyn Progress, step: StepId, start: Instant) -> Self {
-        Self { progress, step, start, partial: Vec::new(), tail: VecDeque::new() }
+        Self { progress, step, start, hides_credentials: false, partial: Vec::new(), tail: VecDeque::new() }
+    }
+
+    /// Shows addresses without credentials.
+    pub fn hiding_credentials(self) -> Self {
+        Self { hides_credentials: true, ..self }
     }
 
     /// Takes what is in the pipe now, but not so long that a step which never stops writing could not be stopped.
@@ -64,6 +70,9 @@ impl<'a> Output<'a> {
         let line = std::mem::take(&mut self.partial);
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let hide = || registry::without_credentials(&String::from_utf8_lossy(line));
+        let shown = self.hides_credentials.then(hide);
+        let line = shown.as_ref().map_or(line, String::as_bytes);
         self.progress.event(Event::Output { step: self.step, at: self.start.elapsed(), line });
         if self.tail.len() == TAIL {
             self.tail.pop_front();

@@ -12,6 +12,7 @@ use crate::download::Download;
 use crate::error::StepError;
 use crate::filesystem::Origin;
 use crate::layer::Writer;
+use crate::repository::Repository;
 use crate::select::{Options, Selected, is_many, select};
 use crate::solve::Solve;
 use crate::tree::{Last, Tree};
@@ -147,7 +148,7 @@ pub fn parse_checksum(text: &str, sources: &[String]) -> Result<Option<Digest>, 
 
 /// Whether ADD would clone a source. Without a scheme it is a path.
 fn is_repository(word: &str) -> bool {
-    crate::is_repository(word) && !word.starts_with("github.com/")
+    !word.starts_with("github.com/") && !matches!(Repository::parse(word), Ok(None))
 }
 
 /// Whether ADD downloads a source.

@@ -58,7 +58,7 @@ impl Progress for Recorder {
             Event::Failed { error, .. } => format!("failed {error}"),
             Event::Cancelled { step } => format!("cancelled {}", step.0),
             Event::Warning { text } => format!("warning {text}"),
-            Event::Image { .. } | Event::Instruction { .. } => return,
+            Event::Dockerfile { .. } | Event::Image { .. } | Event::Instruction { .. } => return,
         };
         self.lines.lock().unwrap().push(line);
     }
@@ -134,6 +134,7 @@ impl Fixture {
         change(&mut request);
         let images = Images::new(&self.store);
         let context = BuildContext {
+            git: build::GitSetup::Own,
             store: &self.store,
             images: &images,
             registries: self.is_online.then_some(&Web as &dyn Registries),

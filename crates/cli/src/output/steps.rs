@@ -52,7 +52,7 @@ impl Progress for Steps {
                 let running = Running { id, name: first.to_owned() };
                 self.running().insert(step, running);
             }
-            Event::Instruction { .. } => {}
+            Event::Dockerfile { .. } | Event::Instruction { .. } => {}
             Event::Cached { step } => self.end(step, None, "CACHED"),
             Event::Output { step, line, .. } => {
                 if let Some(running) = self.running().get(&step) {

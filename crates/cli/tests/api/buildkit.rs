@@ -318,10 +318,10 @@ fn further_contexts_are_directories_and_images() {
     let mut own = api.world.command([&["build"], &flags[..], &["more"]].concat());
     let own = Output::of(own.current_dir(api.world.scratch())).success();
     assert!(own.stderr.contains("CACHED"), "{}", own.stderr);
-    let flags = ["--build-context", "swapped=https://example.com/x.git"];
+    let flags = ["--build-context", "swapped=https://example.com/x.tar"];
     let refused = build(&api, "more", &flags).status(1);
     assert!(
-        refused.stderr.contains("context:swapped=https://example.com/x.git is not supported"),
+        refused.stderr.contains("context:swapped=https://example.com/x.tar is not supported"),
         "{}",
         refused.stderr
     );

@@ -150,7 +150,9 @@ fn what_the_classic_builder_does_not_do_is_refused() {
     assert!(refused("cgroupparent=..%2Fx", 400).starts_with("invalid cgroup parent `../x`: "));
     assert!(refused("memory=1000000", 400).contains("Minimum memory limit allowed is 6MB"));
     assert!(refused("memswap=100000000", 400).contains("Memoryswap"));
-    assert!(refused("remote=https%3A%2F%2Fexample.com%2Fx.git", 501).starts_with("remote: "));
+    assert!(
+        refused("remote=https%3A%2F%2Fexample.com%2Fx.git%23-x", 400).contains("no reference is called so")
+    );
     assert_eq!(refused("remote=x", 400), "remoteURL (x) could not be recognized as URL");
     assert_eq!(refused("version=3", 400), "invalid version: \"3\"");
     assert!(refused("outputs=%5B%7B%22Type%22%3A%22tar%22%7D%5D", 501).starts_with("outputs: "));

@@ -10,6 +10,7 @@ mod images;
 mod listening;
 mod networks;
 mod parity;
+mod repositories;
 mod requests;
 mod watch;
 

@@ -61,7 +61,7 @@ fn contexts_from_the_web() {
     assert_eq!(world.hull(["run", "--rm", "fetched"]).success().stdout, "fetched\n");
     world.hull(["build", &address]).status(1).says("failed to GET");
     world.hull(["build", &address]).status(1).says("cannot reach");
-    world.hull(["build", "https://example.com/x.git"]).status(1).says("clone it first");
+    world.hull(["build", "https://example.com/x.git#-x"]).status(1).says("no reference is called so");
 }
 
 #[test]

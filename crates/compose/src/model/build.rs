@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use build::{CacheSource, CacheTarget, NamedContext};
+use build::{CacheSource, CacheTarget, NamedContext, Repository};
 use engine::model::Ulimit;
 
 use super::section::Section;
@@ -14,8 +14,7 @@ use crate::error::LoadError;
 /// How a service's image is made.
 #[derive(Clone, Debug)]
 pub struct Build {
-    /// Absolute.
-    pub context: PathBuf,
+    pub context: Context,
     pub dockerfile: Dockerfile,
     /// By name; directories are absolute.
     pub contexts: BTreeMap<String, NamedContext>,
@@ -40,6 +39,13 @@ pub struct Build {
 }
 
 #[derive(Clone, Debug)]
+pub enum Context {
+    /// Absolute.
+    Directory(PathBuf),
+    Repository(Repository),
+}
+
+#[derive(Clone, Debug)]
 pub enum Dockerfile {
     /// Relative to the context.
     Path(PathBuf),
@@ -55,13 +61,17 @@ pub struct BuildSecret {
 
 pub(super) fn read(section: &Section, project: &Project) -> Result<Build, LoadError> {
     let context = section.text("context")?.unwrap_or_default();
-    if !context.starts_with('/') {
-        return Err(LoadError::Unsupported {
-            at: section.node("context").map_or_else(crate::yaml::Span::nowhere, |node| node.at.clone()),
-            path: section.path("context"),
-            reason: "a build context must be a directory of this host",
-        });
-    }
+    let context = match repository(section, "context", &context)? {
+        Some(repository) => Context::Repository(repository),
+        None if context.starts_with('/') => Context::Directory(context.into()),
+        None => {
+            return Err(LoadError::Unsupported {
+                at: section.node("context").map_or_else(crate::yaml::Span::nowhere, |node| node.at.clone()),
+                path: section.path("context"),
+                reason: "a build context must be a directory of this host or a git repository",
+            });
+        }
+    };
     let inline = section.text("dockerfile_inline")?;
     let dockerfile = match (section.text("dockerfile")?, inline) {
         (Some(_), Some(_)) => {
@@ -85,7 +95,7 @@ pub(super) fn read(section: &Section, project: &Project) -> Result<Build, LoadEr
         return Err(section.invalid("network", "must be `default`, `none` or `host`"));
     }
     let build = Build {
-        context: PathBuf::from(context),
+        context,
         dockerfile,
         contexts: contexts(section)?,
         args: section
@@ -119,15 +129,28 @@ pub(super) fn read(section: &Section, project: &Project) -> Result<Build, LoadEr
 }
 
 fn contexts(section: &Section) -> Result<BTreeMap<String, NamedContext>, LoadError> {
-    let named = |(name, place): (String, String)| match place.split_once("://") {
-        Some(("docker-image", image)) => Ok((name, NamedContext::Image(image.to_owned()))),
-        None if place.starts_with('/') => Ok((name, NamedContext::Dir(place.into()))),
-        _ => {
-            let text = format!("{name} is {place:?}, and must be a directory or docker-image://reference");
-            Err(section.invalid("additional_contexts", text))
+    const KEY: &str = "additional_contexts";
+    let named = |(name, place): (String, String)| {
+        if place.starts_with('/') {
+            return Ok((name, NamedContext::Dir(place.into())));
+        }
+        if let Some(image) = place.strip_prefix("docker-image://") {
+            return Ok((name, NamedContext::Image(image.to_owned())));
+        }
+        match repository(section, KEY, &place)? {
+            Some(repository) => Ok((name, NamedContext::Repository(repository))),
+            None => {
+                let expected = "must be a directory, docker-image://reference or a git repository";
+                Err(section.invalid(KEY, format!("{name} is {place:?}, and {expected}")))
+            }
         }
     };
-    section.dictionary("additional_contexts")?.into_iter().map(named).collect()
+    section.dictionary(KEY)?.into_iter().map(named).collect()
+}
+
+/// The git repository at `address`, if that is what it means.
+fn repository(section: &Section, key: &str, address: &str) -> Result<Option<Repository>, LoadError> {
+    Repository::parse(address).map_err(|error| section.invalid(key, error.to_string()))
 }
 
 fn ssh_agents(section: &Section, project: &Project) -> Result<BTreeMap<String, PathBuf>, LoadError> {

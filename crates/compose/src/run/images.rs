@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use build::{
-    BuildContext, BuildRequest, Cancel, DockerfileSource, Given, RunNetwork, Secret, SecretSource, Source,
+    BuildContext, BuildRequest, Cancel, DockerfileSource, GitSetup, Given, RunNetwork, Secret, SecretSource,
+    Source,
 };
 use diag::{Class, Failure};
 use engine::model::Limits;
@@ -14,7 +15,7 @@ use oci::image::Platform;
 
 use super::{Kind, Object, Stack, StackError, Status, walk};
 use crate::LoadError;
-use crate::model::{Dockerfile, FileSource, PullPolicy, Service};
+use crate::model::{Context, Dockerfile, FileSource, PullPolicy, Service};
 
 /// `build`.
 #[derive(Clone, Debug, Default)]
@@ -226,7 +227,10 @@ impl Stack<'_> {
         let limits = Limits { ulimits: build.ulimits.clone(), ..Limits::default() };
         let (resources, rlimits) = limits.of_steps()?;
         let request = BuildRequest {
-            context: Source::Dir(build.context.clone()),
+            context: match &build.context {
+                Context::Directory(path) => Source::Dir(path.clone()),
+                Context::Repository(repository) => Source::Repository(repository.clone()),
+            },
             dockerfile: match &build.dockerfile {
                 Dockerfile::Inline(text) => DockerfileSource::Text(text.clone()),
                 Dockerfile::Path(path) if path.is_absolute() => DockerfileSource::File(path.clone()),
@@ -263,6 +267,7 @@ impl Stack<'_> {
             registries: Some(self.engine),
             endpoints: &endpoints,
             network: self.engine.net_context().clone(),
+            git: GitSetup::Own,
         };
         match build::build(&context, request) {
             Ok(_) => {

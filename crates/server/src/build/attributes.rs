@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use api::buildkit::{Status, code};
-use build::{BuildRequest, CacheSource, NamedContext, RunNetwork};
+use build::{BuildRequest, CacheSource, NamedContext, Repository, RunNetwork};
 use engine::model::Limits;
 use engine::parse;
 use image::PullPolicy;
@@ -11,12 +11,15 @@ use oci::image::Platform;
 use serde::Deserialize;
 
 use super::grpc::failure;
+use crate::classic::Context;
 
 /// A build as its client describes it.
 pub struct Attributes {
-    /// Names of the client's directories.
+    /// The name of the client's directory, unless the context is elsewhere.
     pub context: String,
-    pub dockerfile: String,
+    pub remote: Option<Context>,
+    /// The name of the client's directory with the Dockerfile, if it was given one. Else a remote context has the Dockerfile, too.
+    pub dockerfile: Option<String>,
     /// Further directories of the client's, by the names the Dockerfile has for them.
     pub directories: BTreeMap<String, String>,
     /// The Dockerfile's path in its directory.
@@ -45,8 +48,9 @@ struct CacheImport {
 impl Attributes {
     /// A build of the client's usual directories.
     pub fn new(file_name: String, request: BuildRequest) -> Self {
-        let [context, dockerfile] = ["context", "dockerfile"].map(str::to_owned);
-        Self { context, dockerfile, directories: BTreeMap::new(), file_name, request }
+        let context = "context".to_owned();
+        let directories = BTreeMap::new();
+        Self { context, remote: None, dockerfile: None, directories, file_name, request }
     }
 
     /// Adds a cache to read; clients name the same one in several places.
@@ -74,10 +78,16 @@ impl Attributes {
         match key {
             "filename" => value.clone_into(&mut self.file_name),
             "contextkey" => value.clone_into(&mut self.context),
-            "dockerfilekey" => value.clone_into(&mut self.dockerfile),
-            "context" => {
-                let reason = "clone or download it first, then build the directory";
+            "dockerfilekey" => self.dockerfile = Some(value.to_owned()),
+            // The host is the client's session.
+            "context" if value.starts_with("http://buildkit-session/") => {
+                let reason = "unpack the archive first, then build the directory";
                 return Err(unsupported(key, value, reason));
+            }
+            "context" => {
+                let place = Context::at(value).map_err(|error| failure(code::UNKNOWN, error.to_string()))?;
+                let reason = "must be the address of a git repository, an archive or a Dockerfile";
+                self.remote = Some(place.ok_or_else(|| invalid(key, value, reason))?);
             }
             "target" => request.target = Some(value.to_owned()).filter(|target| !target.is_empty()),
             "platform" => {
@@ -165,18 +175,18 @@ impl Attributes {
                     request.build_args.insert(name.to_owned(), value.to_owned());
                 }
                 Some(("context", name)) => {
-                    match (value.strip_prefix("local:"), value.strip_prefix("docker-image://")) {
-                        (Some(directory), _) => {
-                            self.directories.insert(name.to_owned(), directory.to_owned());
-                        }
-                        (None, Some(image)) => {
-                            request.contexts.insert(name.to_owned(), NamedContext::Image(image.to_owned()));
-                        }
-                        (None, None) => {
-                            let reason =
-                                "a context is a directory of the client's or docker-image://reference";
-                            return Err(unsupported(key, value, reason));
-                        }
+                    let name = name.to_owned();
+                    if let Some(directory) = value.strip_prefix("local:") {
+                        self.directories.insert(name, directory.to_owned());
+                    } else if let Some(image) = value.strip_prefix("docker-image://") {
+                        request.contexts.insert(name, NamedContext::Image(image.to_owned()));
+                    } else {
+                        let place = Repository::parse(value)
+                            .map_err(|error| failure(code::UNKNOWN, error.to_string()))?;
+                        let reason = "a context is a directory of the client's, docker-image://reference or a git \
+                                      repository";
+                        let place = place.ok_or_else(|| unsupported(key, value, reason))?;
+                        request.contexts.insert(name, NamedContext::Repository(place));
                     }
                 }
                 Some(("label", name)) => {
@@ -229,14 +239,34 @@ mod tests {
     }
 
     #[test]
+    fn contexts_are_elsewhere() {
+        let all = parse(
+            &[("context", "https://u:p@x/y.git#main:a"), ("context:z", "git@x:z"), ("dockerfilekey", "own")],
+            &[],
+        )
+        .unwrap();
+        assert_eq!(
+            format!("{:?}", all.remote.unwrap()),
+            "Repository(Repository(https://xxxxx:xxxxx@x/y.git#main:a))"
+        );
+        assert_eq!(format!("{:?}", all.request.contexts["z"]), "Repository(Repository(git@x:z))");
+        assert_eq!(all.dockerfile.as_deref(), Some("own"));
+        let web = parse(&[("context", "https://x/y.tar")], &[]).unwrap().remote;
+        assert_eq!(web, Some(Context::Remote("https://x/y.tar".to_owned())));
+    }
+
+    #[test]
     fn what_is_not_honoured_is_refused_by_name() {
         for (key, value, expected) in [
             ("attest:sbom", "", "attest:sbom="),
-            ("context:x", "https://example.com/x.git", "context:x=https://"),
+            ("context:x", "https://example.com/x.tar", "context:x=https://"),
+            ("context:x", "https://example.com/x.git#-x", "invalid git repository"),
             ("context:x", "target:y", "context:x=target:y"),
             ("ulimit", "nofile=1,wat=2", "invalid ulimit type: wat"),
             ("no-cache", "stage", "no-cache=stage"),
-            ("context", "https://example.com/x.git", "context=https://"),
+            ("context", "https://example.com/x.git#-x", "invalid git repository"),
+            ("context", "ftp://example.com/x.git", "must be the address of"),
+            ("context", "http://buildkit-session/x", "unpack the archive first"),
             ("platform", "linux/s390x", "platform=linux/s390x"),
             ("requestid", "frontend.outline", "requestid="),
             ("force-network-mode", "host", "entitlement network.host"),

@@ -28,6 +28,8 @@ type Listener = Box<dyn Fn(&StatusResponse) + Send + Sync>;
 struct Told {
     updates: Vec<StatusResponse>,
     has_ended: bool,
+    /// Empty until the builder has read it.
+    dockerfile: String,
     /// Of steps that are not done.
     open: HashMap<StepId, Vertex>,
 }
@@ -80,6 +82,11 @@ impl Journal {
                 changed.changed().await.ok()?;
             }
         })
+    }
+
+    /// The text of the Dockerfile that was built, to be quoted.
+    pub fn dockerfile(&self) -> String {
+        self.lock().dockerfile.clone()
     }
 
     /// Begins a step of the server's own.
@@ -143,6 +150,7 @@ fn merged(updates: &[StatusResponse]) -> StatusResponse {
 impl Progress for Journal {
     fn event(&self, event: Event<'_>) {
         match event {
+            Event::Dockerfile { text } => text.clone_into(&mut self.lock().dockerfile),
             Event::Started { step, name } => {
                 let vertex = Vertex {
                     digest: self.digest(&step.0.to_string()),

@@ -22,11 +22,10 @@ use tokio::runtime::Handle;
 use super::attachments::OfSession;
 use super::attributes::Attributes;
 use super::export::{self, Export, Kind};
-use super::grpc::failure;
 use super::journal::Journal;
 use super::session::Session;
 use super::solve::{self, Solved};
-use crate::classic::{self, Context, Wanted};
+use crate::classic::{Context, Wanted};
 use crate::images::{Session as Registries, registries};
 use crate::refusal::Refusal;
 use crate::reply::{self, Response};
@@ -149,13 +148,11 @@ impl Work<'_> {
             return work.run(Attributes::new(file_name, request));
         }
         let begun_ns = monitor::time::now_ns();
-        let task = journal.task("[internal] load remote build context");
-        let fetched = classic::fetch(engine, &context, upload, &file_name, sink);
-        let fetched = fetched.map_err(|refusal| failure(code::UNKNOWN, refusal.message));
-        let (context, dockerfile) = task.end(fetched)?;
+        let (context, dockerfile) =
+            solve::fetch(engine, journal, &context, upload, &file_name, &sink.stop())?;
         let request = BuildRequest { context, dockerfile, ..request };
         let built = solve::execute(engine, registries, request);
-        let built = built.map_err(|error| solve::explain(&error, &file_name, ""))?;
+        let built = built.map_err(|error| solve::explain(&error, &file_name, &journal.dockerfile()))?;
         Ok(Solved { image_id: built.image_id, begun_ns })
     }
 }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use api::buildkit::control::SolveRequest;
 use api::buildkit::status::{Position, Range, Source as Blame, SourceInfo};
@@ -13,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use build::{
     BuildContext, BuildError, BuildOutput, BuildRequest, CacheSource, CacheTarget, Cancel, DockerfileSource,
-    NamedContext, Source,
+    GitSetup, NamedContext, Source,
 };
 use engine::Engine;
 use oci::Reference;
@@ -27,6 +28,7 @@ use super::journal::Journal;
 use super::session::Session;
 use super::{Build, attachments};
 use crate::State;
+use crate::classic::{self, Context};
 use crate::images::Session as Registries;
 use crate::refusal::with_sources;
 
@@ -175,25 +177,18 @@ impl Work<'_> {
         Ok(files::text(into, ".dockerignore")?.unwrap_or_default())
     }
 
-    /// Fetches the client's files and builds.
-    ///
-    /// # Errors
-    /// The build failed; its details name the lines to blame.
-    pub fn run(&self, attributes: Attributes) -> Result<Solved, Status> {
-        let Attributes { context, dockerfile, directories, file_name, mut request } = attributes;
-        let begun_ns = monitor::time::now_ns();
-        let scratch = self.engine.store().tmp_dir("context").map_err(|error| broken(&error))?;
-        let directory = |name: &str| {
-            let path = scratch.path().join(name);
-            std::fs::create_dir(&path).map(|()| path).map_err(|error| broken(&error))
-        };
-
+    /// The text of the client's Dockerfile, and of the ignore file that is its own.
+    fn definition(
+        &self,
+        directory: &str,
+        file_name: &str,
+        into: &Path,
+    ) -> Result<(String, Option<String>), Status> {
         let task = self.journal.task(&format!("[internal] load build definition from {file_name}"));
-        let into = directory("dockerfile")?;
         let own_ignore = format!("{file_name}.dockerignore");
-        let follow = [file_name.clone(), own_ignore.clone()];
-        let wanted = Wanted { directory: &dockerfile, follow: &follow, ..Wanted::default() };
-        let bytes = self.wait(files::receive(self.session, &wanted, &into));
+        let follow = [file_name.to_owned(), own_ignore.clone()];
+        let wanted = Wanted { directory, follow: &follow, ..Wanted::default() };
+        let bytes = self.wait(files::receive(self.session, &wanted, into));
         task.transferred("dockerfile", bytes)?;
         let missing = || {
             failure(
@@ -201,20 +196,51 @@ impl Work<'_> {
                 format!("failed to read dockerfile: open {file_name}: no such file or directory"),
             )
         };
-        let text = files::text(&into, &file_name)?.ok_or_else(missing)?;
+        let text = files::text(into, file_name)?.ok_or_else(missing)?;
+        Ok((text, files::text(into, &own_ignore)?))
+    }
 
-        let ignore = match files::text(&into, &own_ignore)? {
-            Some(text) => (own_ignore, text),
-            None => (".dockerignore".to_owned(), self.ignore_file(&context, "", &directory("ignore")?)?),
+    /// Fetches the client's files and builds.
+    ///
+    /// # Errors
+    /// The build failed; its details name the lines to blame.
+    pub fn run(&self, attributes: Attributes) -> Result<Solved, Status> {
+        let Attributes { context, remote, dockerfile, directories, file_name, mut request } = attributes;
+        let begun_ns = monitor::time::now_ns();
+        let scratch = self.engine.store().tmp_dir("context").map_err(|error| broken(&error))?;
+        let directory = |name: &str| {
+            let path = scratch.path().join(name);
+            std::fs::create_dir(&path).map(|()| path).map_err(|error| broken(&error))
         };
-        let (ignore_name, ignore) = ignore;
-        let exclude = patterns(&ignore_name, &ignore)?;
+        let definition = |name: &str| self.definition(name, &file_name, &directory("dockerfile")?);
 
-        let task = self.journal.task("[internal] load build context");
-        let into = directory("files")?;
-        let wanted = Wanted { directory: &context, exclude: &exclude, ..Wanted::default() };
-        let bytes = self.wait(files::receive(self.session, &wanted, &into));
-        task.transferred("context", bytes)?;
+        let (context, dockerfile) = match remote {
+            Some(place) => {
+                let stop = request.cancel.flag();
+                let (context, inside) =
+                    fetch(self.engine, self.journal, &place, io::empty(), &file_name, &stop)?;
+                let sent = dockerfile.as_deref().map(definition).transpose()?;
+                let sent = sent.map(|(text, ignore)| fetched(&file_name, text, ignore));
+                (context, sent.unwrap_or(inside))
+            }
+            None => {
+                let (text, own) = definition(dockerfile.as_deref().unwrap_or("dockerfile"))?;
+                let (ignore_name, ignore) = match own {
+                    Some(text) => (format!("{file_name}.dockerignore"), text),
+                    None => {
+                        let text = self.ignore_file(&context, "", &directory("ignore")?)?;
+                        (".dockerignore".to_owned(), text)
+                    }
+                };
+                let exclude = patterns(&ignore_name, &ignore)?;
+                let task = self.journal.task("[internal] load build context");
+                let into = directory("files")?;
+                let wanted = Wanted { directory: &context, exclude: &exclude, ..Wanted::default() };
+                let bytes = self.wait(files::receive(self.session, &wanted, &into));
+                task.transferred("context", bytes)?;
+                (Source::Dir(into), fetched(&file_name, text, Some(ignore)))
+            }
+        };
 
         for (index, (name, from)) in directories.into_iter().enumerate() {
             let ignore =
@@ -228,11 +254,36 @@ impl Work<'_> {
             request.contexts.insert(name, NamedContext::Dir(into));
         }
 
-        let dockerfile = DockerfileSource::Fetched { name: file_name.clone(), text: text.clone(), ignore };
-        let request = BuildRequest { context: Source::Dir(into), dockerfile, ..request };
+        let request = BuildRequest { context, dockerfile, ..request };
         let built = execute(self.engine, self.registries, request);
-        let built = built.map_err(|error| explain(&error, &file_name, &text))?;
+        let built = built.map_err(|error| explain(&error, &file_name, &self.journal.dockerfile()))?;
         Ok(Solved { image_id: built.image_id, begun_ns })
+    }
+}
+
+fn fetched(name: &str, text: String, ignore: Option<String>) -> DockerfileSource {
+    DockerfileSource::Fetched { name: name.to_owned(), text, ignore }
+}
+
+/// As [`classic::fetch`], told of as BuildKit does. The builder tells of repositories.
+///
+/// # Errors
+/// It cannot be read, or is no context.
+pub fn fetch(
+    engine: &Engine,
+    journal: &Journal,
+    context: &Context,
+    upload: impl io::Read + Send + 'static,
+    file_name: &str,
+    stop: &Arc<AtomicBool>,
+) -> Result<(Source, DockerfileSource), Status> {
+    let fetch = || {
+        let fetched = classic::fetch(engine, context, upload, file_name, stop);
+        fetched.map_err(|refusal| failure(code::UNKNOWN, refusal.message))
+    };
+    match context {
+        Context::Repository(_) => fetch(),
+        _ => journal.task("[internal] load remote build context").end(fetch()),
     }
 }
 
@@ -252,6 +303,7 @@ pub fn execute(
         registries: Some(registries),
         endpoints: &endpoints,
         network: engine.net_context().clone(),
+        git: GitSetup::Bare,
     };
     build::build(&building, request)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use ::build::{BuildRequest, CacheSource, RunNetwork, is_repository};
+use ::build::{BuildError, BuildRequest, CacheSource, Repository, RunNetwork};
 use engine::model::Limits;
 use engine::parse;
 use image::PullPolicy;
@@ -32,10 +32,25 @@ pub enum Context {
     Body,
     /// At an address of the web.
     Remote(String),
+    Repository(Repository),
     /// With the client, on its session.
     Session,
     /// In the body of another request, which names this build.
     Upload,
+}
+
+impl Context {
+    /// What is at an address; `None` when it is no address of the web or of a repository.
+    ///
+    /// # Errors
+    /// It means a repository, and is wrong.
+    pub fn at(address: &str) -> Result<Option<Self>, BuildError> {
+        if let Some(repository) = Repository::parse(address)? {
+            return Ok(Some(Self::Repository(repository)));
+        }
+        let is_web = address.starts_with("http://") || address.starts_with("https://");
+        Ok(is_web.then(|| Self::Remote(address.to_owned())))
+    }
 }
 
 /// An entry of `outputs`.
@@ -105,14 +120,8 @@ fn context(query: &Query, is_buildkit: bool) -> Result<Context, Refusal> {
     match address {
         "client-session" if is_buildkit => Ok(Context::Session),
         "upload-request" if is_buildkit => Ok(Context::Upload),
-        _ if is_repository(address) => Err(unsupported(
-            "remote",
-            "nothing is cloned: name an archive of the repository's files, or send them",
-        )),
-        _ if address.starts_with("http://") || address.starts_with("https://") => {
-            Ok(Context::Remote(address.to_owned()))
-        }
-        _ => Err(Refusal::invalid(format!("remoteURL ({address}) could not be recognized as URL"))),
+        _ => Context::at(address)?
+            .ok_or_else(|| Refusal::invalid(format!("remoteURL ({address}) could not be recognized as URL"))),
     }
 }
 
@@ -193,8 +202,6 @@ mod tests {
     fn what_is_not_done_is_named() {
         for (query, name) in [
             ("outputs=%5B%7B%22Type%22%3A%22tar%22%7D%5D", "outputs: "),
-            ("remote=https%3A%2F%2Fx%2Fy.git", "remote: "),
-            ("remote=https%3A%2F%2Fx%2Fy.git%23main", "remote: "),
             ("squash=1", "squash: "),
             ("platform=linux%2Fs390x", "platform: "),
             ("networkmode=container%3Ax", "networkmode: "),
@@ -212,6 +219,7 @@ mod tests {
             "platform=a%2Fb%2Fc%2Fd",
             "version=3",
             "remote=file%3A%2F%2F%2Fetc%2Fpasswd",
+            "remote=https%3A%2F%2Fx%2Fy.git%23-main",
             "remote=client-session",
             "remote=upload-request",
             "version=2&outputs=%5B%7B%7D%5D",

@@ -2,7 +2,7 @@
 //!
 //! Stages run side by side. What a later instruction says waits until the earlier ones are done.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::build::{Event, Progress, StepId};
@@ -23,6 +23,8 @@ struct State {
     /// What was not shown yet, by the number of its instruction.
     waiting: BTreeMap<usize, Waiting>,
     numbers: HashMap<StepId, usize>,
+    /// Steps nobody is told of, as dockerd clones repositories.
+    internal: HashSet<StepId>,
     /// How many instructions have been shown to their end.
     shown: usize,
     /// The instruction whose step failed.
@@ -94,8 +96,9 @@ impl Steps {
         let number = state.numbers.get(&step).copied();
         let Some(waiting) = number.and_then(|number| state.waiting.get_mut(&number)) else {
             // Not one of the file's: an image is pulled, before all of them.
+            let is_told = !state.internal.contains(&step);
             drop(state);
-            line.iter().for_each(|line| self.say(line));
+            line.iter().filter(|_| is_told).for_each(|line| self.say(line));
             return;
         };
         waiting.lines.extend(line);
@@ -107,7 +110,10 @@ impl Steps {
 impl Progress for Steps {
     fn event(&self, event: Event<'_>) {
         match event {
-            Event::Started { .. } | Event::Cancelled { .. } => {}
+            Event::Started { step, name } if name.starts_with("[internal] ") => {
+                self.state().internal.insert(step);
+            }
+            Event::Dockerfile { .. } | Event::Started { .. } | Event::Cancelled { .. } => {}
             Event::Instruction { number, count, text, step } => self.instruction(number, count, text, step),
             Event::Cached { step } => self.step(step, Some(" ---> Using cache\n".to_owned()), true),
             Event::Output { step, line, .. } => {

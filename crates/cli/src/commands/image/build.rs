@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use build::{
-    BuildContext, BuildError, BuildRequest, Cancel, DockerfileSource, Given, NamedContext, NoProgress, Plain,
-    Progress, RunNetwork, Secret, SecretSource, Source,
+    BuildContext, BuildError, BuildRequest, Cancel, DockerfileSource, GitSetup, Given, NamedContext,
+    NoProgress, Plain, Progress, Repository, RunNetwork, Secret, SecretSource, Source,
 };
 use clap::ValueEnum;
 use engine::model::Limits;
@@ -37,7 +37,7 @@ struct Args {
     /// Set build-time variables
     #[arg(long, value_name = "stringArray")]
     build_arg: Vec<String>,
-    /// Additional build contexts (format: "name=directory|docker-image://reference")
+    /// Additional build contexts (format: "name=directory|docker-image://reference|repository")
     #[arg(long, value_name = "stringArray")]
     build_context: Vec<String>,
     /// External cache sources (format: "reference|type=registry,ref=reference")
@@ -149,6 +149,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
         registries: Some(engine),
         endpoints: &endpoints,
         network: engine.net_context().clone(),
+        git: GitSetup::Own,
     };
     let built = build::build(&building, request);
     if let Some(screen) = screen {
@@ -279,15 +280,16 @@ fn sources(
             let dockerfile = file.map(|path| DockerfileSource::File(path.into()));
             (Source::Dir(directory.into()), dockerfile.unwrap_or_default())
         }
-        url if build::is_repository(url) => {
-            let instead = "clone it first, then build the directory";
-            return Err(FlagsError::Unsupported { flag: format!("building {url}"), instead }.into());
-        }
-        url if url.contains("://") => {
-            let client = context.engine()?.registry()?.until(&cancel.flag());
-            build::sources(client.download(url)?, inside).map_err(failed)?
-        }
-        other => return Err(FlagsError::NotADirectory { path: other.into() }.into()),
+        other => match Repository::parse(other)? {
+            Some(repository) => {
+                (Source::Repository(repository), DockerfileSource::InContext(inside.to_owned()))
+            }
+            None if other.contains("://") => {
+                let client = context.engine()?.registry()?.until(&cancel.flag());
+                build::sources(client.download(other)?, inside).map_err(failed)?
+            }
+            None => return Err(FlagsError::NotADirectory { path: other.into() }.into()),
+        },
     };
     Ok((source, if from_stdin { DockerfileSource::Text(read_text()?) } else { dockerfile }))
 }
@@ -336,21 +338,25 @@ fn ssh_agent(text: &str) -> Result<(String, PathBuf), FlagsError> {
     }
 }
 
-/// `name=directory` or `name=docker-image://reference`.
-fn named(text: &str) -> Result<(String, NamedContext), FlagsError> {
+/// `name=directory`, `name=docker-image://reference` or `name=` and the address of a git repository.
+fn named(text: &str) -> Result<(String, NamedContext), Ended> {
     const FLAG: &str = "--build-context";
-    let (name, place) = text
-        .split_once('=')
-        .filter(|(name, _)| !name.is_empty())
-        .ok_or_else(|| wrong(FLAG, text, "must be name=directory or name=docker-image://reference"))?;
-    let context = match place.split_once("://") {
-        Some(("docker-image", image)) => NamedContext::Image(image.to_owned()),
-        Some(_) => {
-            let instead = "clone or download it first, then name the directory";
-            return Err(FlagsError::Unsupported { flag: format!("{FLAG}={text}"), instead });
-        }
-        None if Path::new(place).is_dir() => NamedContext::Dir(place.into()),
-        None => return Err(FlagsError::NotADirectory { path: place.into() }),
+    let (name, place) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
+        wrong(FLAG, text, "must be name=directory, name=docker-image://reference or name=repository")
+    })?;
+    if Path::new(place).is_dir() {
+        return Ok((name.to_owned(), NamedContext::Dir(place.into())));
+    }
+    let context = match place.strip_prefix("docker-image://") {
+        Some(image) => NamedContext::Image(image.to_owned()),
+        None => match Repository::parse(place)? {
+            Some(repository) => NamedContext::Repository(repository),
+            None if place.contains("://") => {
+                let instead = "download it first, then name the directory";
+                return Err(FlagsError::Unsupported { flag: format!("{FLAG}={text}"), instead }.into());
+            }
+            None => return Err(FlagsError::NotADirectory { path: place.into() }.into()),
+        },
     };
     Ok((name.to_owned(), context))
 }
