@@ -1,5 +1,6 @@
 //! `/networks`.
 
+use api::Version;
 use api::network::{Ipam, NetworkConnect, NetworkCreate, NetworkDisconnect};
 use axum::http::StatusCode;
 use engine::model::{Filters, NetworkSpec};
@@ -12,10 +13,23 @@ use crate::refusal::Refusal;
 use crate::reply::{self, Response};
 use crate::request::Request;
 
-/// `GET /networks`.
+/// `GET /networks`; before 1.28 with the containers on them.
 pub async fn list(request: Request) -> Result<Response, Refusal> {
     let filters = request.query.filters()?;
-    let networks = request.engine(move |engine| engine.networks(&filters)).await?;
+    let is_whole = request.version < Version::minor(28);
+    let networks = request
+        .engine(move |engine| -> Result<_, NetworkError> {
+            let mut networks = engine.networks(&filters)?;
+            for network in networks.iter_mut().filter(|_| is_whole) {
+                match engine.network_inspect(network.id.as_str()) {
+                    // Removed meanwhile.
+                    Err(NetworkError::NotFound { .. }) => {}
+                    whole => *network = whole?,
+                }
+            }
+            Ok(networks)
+        })
+        .await?;
     Ok(reply::ok(&networks.iter().map(view::network).collect()))
 }
 

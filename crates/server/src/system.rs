@@ -1,5 +1,6 @@
 //! The server about itself: ping, version, info, events.
 
+use api::Version;
 use axum::body::Body;
 use axum::http::{HeaderName, header};
 use engine::{Engine, parse, view};
@@ -31,7 +32,15 @@ pub fn version() -> Response {
 /// `GET /info`.
 pub async fn info(request: Request) -> Result<Response, Refusal> {
     let info = request.engine(|engine| engine.info()).await?;
-    Ok(reply::ok(&view::info(&info, monitor::time::now_ns())))
+    let mut body = view::info(&info, monitor::time::now_ns());
+    if request.version < Version::minor(25) {
+        let name = |option: &String| {
+            option.split(',').find_map(|word| word.strip_prefix("name=")).unwrap_or(option).to_owned()
+        };
+        body["SecurityOptions"] = info.security_options.iter().map(name).collect();
+        body["ExecutionDriver"] = "<not supported>".into();
+    }
+    Ok(reply::ok(&body))
 }
 
 /// `GET /events`: those since `since`, then those that come, until `until`.

@@ -4,6 +4,7 @@ mod translate;
 
 pub use translate::{endpoint, ulimit};
 
+use api::Version;
 use api::container::{CreateRequest, UpdateRequest};
 use axum::http::StatusCode;
 use engine::model::{Limits, UpdateSpec};
@@ -17,7 +18,12 @@ use crate::request::Request;
 
 /// `POST /containers/create`.
 pub async fn create(mut request: Request) -> Result<Response, Refusal> {
-    let body: CreateRequest = request.required().await?;
+    let mut body: CreateRequest = request.required().await?;
+    if request.version < Version::minor(40) {
+        // Since then it is the engine's own choice.
+        let host = body.host_config.get_or_insert_default();
+        host.ipc_mode = host.ipc_mode.take().filter(|mode| !mode.is_empty()).or(Some("shareable".to_owned()));
+    }
     let name = request.query.get("name").map(str::to_owned);
     let platform = request.query.get("platform").map(str::to_owned);
     if let Some(platform) = &platform {

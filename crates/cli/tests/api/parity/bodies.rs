@@ -142,15 +142,28 @@ const MEANT: &[(&str, &str)] = &[
     ("version/Platform", DOCKERDS),
 ];
 
+/// What of that does not differ for a client of the oldest version that is served.
+const SAME_OF_OLD: &[&str] = &["Config/MacAddress", "containers/*/*/id", "containers/*/*/name"];
+/// What differs besides for such a client.
+const MEANT_OF_OLD: &[(&str, &str)] = &[
+    ("HostConfig/Annotations", "whoever asks for them gets them"),
+    ("ConsoleSize/#", "whoever asks for it gets it"),
+    ("networks/#/Containers/<alone>", "a container without a network has no endpoint"),
+    ("df/BuilderSize", "0 is told"),
+    ("info/KernelMemory", "kernels have no such limit any more"),
+];
+
 const DOCKERDS: &str = "it is of dockerd, its parts and its host";
 
 const MEANT_OF_EXECS: &[(&str, &str)] = &[("CanRemove", "an exec can be, once it has ended")];
 
 /// The version asked for: dockerd's newest.
 const VERSION: &str = "/v1.45";
+const OLDEST: &str = "/v1.24";
 
 /// hull and dockerd, in this order.
 pub(super) struct Both {
+    version: &'static str,
     api: Api,
     dockerd: Dockerd,
     /// What stands for what in each one's answers.
@@ -159,12 +172,16 @@ pub(super) struct Both {
 
 impl Both {
     pub fn start() -> Self {
+        Self::speaking(VERSION)
+    }
+
+    fn speaking(version: &'static str) -> Self {
         let api = served();
         let archive = api.world.scratch().join("busybox.tar").display().to_string();
         api.docker(["save", "-o", &archive, "busybox"]).success();
         let dockerd = Dockerd::start_newer();
         dockerd.run(&["load", "-q", "-i", &archive]).success();
-        Self { api, dockerd, names: Default::default() }
+        Self { version, api, dockerd, names: Default::default() }
     }
 
     pub fn sockets(&self) -> [PathBuf; 2] {
@@ -177,7 +194,7 @@ impl Both {
             Value::Null => ("", String::new()),
             body => ("Content-Type: application/json\r\n", body.to_string()),
         };
-        let target = format!("{VERSION}{target}");
+        let target = format!("{}{target}", self.version);
         self.sockets().map(|socket| request(&socket, method, &target, headers, body.as_bytes()))
     }
 
@@ -282,7 +299,8 @@ fn furnished(bind: &str) -> Value {
 
 /// Brings up the same in both.
 fn furnish(both: &mut Both) {
-    let subnet = format!("10.231.{}", std::process::id() % 256);
+    let net = if both.version == VERSION { 231 } else { 230 };
+    let subnet = format!("10.{net}.{}", std::process::id() % 256);
     let network = json!({
         "Name": "net", "Labels": {"of": "both"}, "Options": {"com.docker.network.bridge.enable_icc": "true"},
         "IPAM": {"Config": [{"Subnet": format!("{subnet}.0/24"), "Gateway": format!("{subnet}.1"),
@@ -343,9 +361,20 @@ fn furnish(both: &mut Both) {
 
 #[test]
 fn documents_are_as_dockerd_has_them() {
-    let mut both = Both::start();
+    compare_all(VERSION, Comparison::new(OWN, MEANT));
+}
+
+#[test]
+fn documents_have_the_shape_of_their_version() {
+    let own = [OWN, &["VirtualSize"]].concat().leak();
+    let mut meant = [MEANT, MEANT_OF_OLD].concat();
+    meant.retain(|(path, _)| !SAME_OF_OLD.contains(path));
+    compare_all(OLDEST, Comparison::new(own, meant.leak()));
+}
+
+fn compare_all(version: &'static str, mut comparison: Comparison) {
+    let mut both = Both::speaking(version);
     furnish(&mut both);
-    let mut comparison = Comparison::new(OWN, MEANT);
     for name in ["created", "plain", "furnished", "networked", "alone", "exited", "paused"] {
         both.compare(&mut comparison, &format!("/containers/{name}/json"));
     }
