@@ -168,6 +168,7 @@ pub fn build(context: &BuildContext<'_>, mut request: BuildRequest) -> Result<Bu
             cgroup_parent,
             rlimits: request.rlimits,
             hosts: hosts(&hostname, &request.add_hosts),
+            git: context.git,
             hostname,
         },
         progress: &*request.progress,

@@ -55,9 +55,9 @@ impl Context {
         Ok(Self { tree, ignore: Ignore::default(), _dir: dir })
     }
 
-    /// The files in `dir`, which go with this.
-    pub fn of_dir(dir: TempDir) -> io::Result<Self> {
-        let tree = Tree::open(&[dir.path().to_owned()], Format::Plain)?;
+    /// The files in `files`, a part of `dir`, which goes with this.
+    pub fn of_dir(dir: TempDir, files: &Path) -> io::Result<Self> {
+        let tree = Tree::open(&[files.to_owned()], Format::Plain)?;
         Ok(Self { tree, ignore: Ignore::default(), _dir: Some(dir) })
     }
 

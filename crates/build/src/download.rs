@@ -94,6 +94,7 @@ fn fetch(solve: &Solve<'_>, url: &str, expected: Option<Digest>) -> Result<Downl
             "digest mismatch for {shown}: {digest} (expected: {expected})"
         )));
     }
-    let files = Context::of_dir(dir).map_err(unwritten)?;
+    let files = dir.path().to_owned();
+    let files = Context::of_dir(dir, &files).map_err(unwritten)?;
     Ok(Download { digest, modified, files })
 }

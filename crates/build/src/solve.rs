@@ -20,6 +20,7 @@ use crate::filesystem::{Filesystem, Origin};
 use crate::ignore::Ignore;
 use crate::plan::{Plan, SourceRef};
 use crate::progress::{Progress, StepId};
+use crate::repository::clone::{Cloner, GitSetup};
 use crate::request::Attachments;
 use crate::scope::Globals;
 use crate::select::{self, Options, Selected, select};
@@ -108,7 +109,10 @@ pub struct SolveOptions {
     pub hostname: String,
     /// Host names and addresses as they stand in /etc/hosts.
     pub hosts: Vec<String>,
+    /// Of clones of repositories.
+    pub git: GitSetup,
 }
+
 impl<'a> Solve<'a> {
     /// Puts together what the stages share.
     pub(crate) fn new(parts: SolveParts<'a>) -> Self {
@@ -170,6 +174,19 @@ impl<'a> Solve<'a> {
     /// How many steps came from the cache, and how many ran.
     pub fn counts(&self) -> (usize, usize) {
         (self.cached.load(Ordering::Relaxed), self.executed.load(Ordering::Relaxed))
+    }
+
+    /// Who clones for a step.
+    pub(crate) fn cloner(&self) -> Cloner<'_> {
+        Cloner {
+            store: self.store,
+            setup: self.options.git,
+            attachments: &self.options.attachments,
+            progress: self.progress,
+            stop: &self.stop,
+            keep_history: false,
+            steps: 0,
+        }
     }
 
     /// The next step's number.

@@ -73,7 +73,11 @@ impl Cloner<'_> {
         cloned
     }
 
-    fn fetch(
+    /// As [`Cloner::clone`], in a step that has begun.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fetch(
         &self,
         repository: &Repository,
         step: StepId,

@@ -50,6 +50,7 @@ impl StageRun<'_, '_> {
             options: Options { exclude: &exclude, parents: copy.parents },
             checksum,
             unpack_web: copy.unpack.unwrap_or(false),
+            running,
         };
         let unpack = copy.unpack.unwrap_or(is_add);
         let (digests, parts) = sources.parts(&words, &destination, &lower)?;

@@ -1,4 +1,4 @@
-//! What COPY and ADD take: files of the context, a stage or an image, and files of the web.
+//! What COPY and ADD take: files of the context, a stage or an image, files of the web, and git repositories.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -6,14 +6,16 @@ use std::time::SystemTime;
 
 use oci::Digest;
 
+use super::Running;
 use crate::cache::KeyBuilder;
+use crate::context::Context;
 use crate::copy::{self, Placement};
 use crate::download::Download;
-use crate::error::StepError;
+use crate::error::{BuildError, StepError};
 use crate::filesystem::Origin;
 use crate::layer::Writer;
 use crate::repository::Repository;
-use crate::select::{Options, Selected, is_many, select};
+use crate::select::{self, Options, Selected, is_many, select};
 use crate::solve::Solve;
 use crate::tree::{Last, Tree};
 
@@ -26,6 +28,8 @@ pub struct Sources<'s, 'a> {
     pub checksum: Option<Digest>,
     /// Whether a file of the web is unpacked.
     pub unpack_web: bool,
+    /// The step.
+    pub running: &'s Running,
 }
 
 /// Sources that stand beside each other and come from one place.
@@ -39,6 +43,11 @@ pub enum Part<'w> {
         url: &'w str,
         name: OsString,
         file: Option<Download>,
+    },
+    /// All of its files.
+    Repository {
+        files: Context,
+        selection: Vec<Selected>,
     },
 }
 
@@ -54,9 +63,11 @@ impl Sources<'_, '_> {
         lower: &Tree,
     ) -> Result<(String, Vec<Part<'w>>), StepError> {
         let (mut digests, mut parts) = (String::new(), Vec::new());
-        for words in words.chunk_by(|a, b| !is_web(a) && !is_web(b)) {
+        let is_file = |word: &str| !is_web(word) && !is_repository(word);
+        for words in words.chunk_by(|a, b| is_file(a) && is_file(b)) {
             let (digest, part) = match words {
                 [url] if is_web(url) => self.web(url, file_name(url, destination, lower)?)?,
+                [address] if is_repository(address) => self.repository(address)?,
                 words => {
                     let (digest, selection) = self.solve.digest(&self.origin, words, self.options)?;
                     (digest, Part::Files { words, selection })
@@ -83,6 +94,22 @@ impl Sources<'_, '_> {
             .add("unpack", [u8::from(self.unpack_web)])
             .finish();
         Ok((key.0, Part::Web { url, name, file }))
+    }
+
+    fn repository<'w>(&self, address: &str) -> Result<(String, Part<'w>), StepError> {
+        let failed = |error| match error {
+            BuildError::Cancelled => StepError::Cancelled,
+            error => StepError::engine("add a repository")(error),
+        };
+        let repository = Repository::parse(address).map_err(failed)?;
+        let repository =
+            repository.ok_or_else(|| StepError::Invalid(format!("{address} is no repository")))?;
+        let (dir, files) =
+            self.solve.cloner().fetch(&repository, self.running.id, self.running.start).map_err(failed)?;
+        let files = Context::of_dir(dir, &files).map_err(StepError::io("read", &repository))?;
+        let selection = select(files.source(), &[".".to_owned()], self.options)?;
+        let digest = select::digest(files.source(), &selection)?;
+        Ok((digest, Part::Repository { files, selection }))
     }
 
     /// Copies `part` into `writer`; false when a file changed since the key was made.
@@ -114,6 +141,9 @@ impl Sources<'_, '_> {
                 let selection = [file.selected(&name, self.options.exclude)?];
                 copy::copy(writer, file.source(), &selection, &placement, stop)
             }
+            Part::Repository { files, selection } => {
+                copy::copy(writer, files.source(), &selection, &placement, stop)
+            }
         }
     }
 }
@@ -123,12 +153,8 @@ pub fn check_remote(words: &[String], is_add: bool) -> Result<(), StepError> {
     let invalid = |text: &str| Err(StepError::Invalid(text.to_owned()));
     match words.iter().find(|word| is_repository(word)) {
         Some(_) if !is_add => invalid("source can't be a git ref for COPY"),
-        Some(address) => {
-            let address = registry::without_credentials(address);
-            Err(StepError::Unsupported(format!("ADD of a git repository ({address})")))
-        }
         None if !is_add && words.iter().any(|word| is_web(word)) => invalid("source can't be a URL for COPY"),
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -146,7 +172,7 @@ pub fn parse_checksum(text: &str, sources: &[String]) -> Result<Option<Digest>, 
     }
 }
 
-/// Whether ADD would clone a source. Without a scheme it is a path.
+/// Whether ADD clones a source. Without a scheme it is a path.
 fn is_repository(word: &str) -> bool {
     !word.starts_with("github.com/") && !matches!(Repository::parse(word), Ok(None))
 }

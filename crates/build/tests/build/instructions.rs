@@ -142,8 +142,8 @@ fn copy_and_add() {
         ("COPY https://example.com/x /", "source can't be a URL for COPY"),
         ("COPY https://example.com/x.git /", "source can't be a git ref for COPY"),
         (
-            "ADD https://example.com/x.git /",
-            "ADD of a git repository (https://example.com/x.git) is not supported",
+            "ADD https://example.com/x.git#-x /",
+            "invalid git repository `https://example.com/x.git#-x`: no reference is called so",
         ),
     ] {
         let error = fixture.fails(&format!("FROM busybox\n{line}"));

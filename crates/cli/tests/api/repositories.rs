@@ -245,6 +245,35 @@ fn what_cannot_be_cloned_says_why() {
 }
 
 #[test]
+fn repositories_are_added() {
+    let world = World::with_busybox(env!("CARGO_BIN_EXE_hull"));
+    let daemon = Daemon::start(&world);
+    let build = |rest: &str| {
+        let address = daemon.address(rest);
+        let file =
+            world.file("Dockerfile", &format!("FROM busybox\nADD --chown=7:8 {address} own /added/\n"));
+        world.file("own", "own\n");
+        let context = file.parent().unwrap().to_str().unwrap().to_owned();
+        world.hull(["build", "-t", "added", "--progress=plain", &context])
+    };
+    let first = build("app.git#v2").success();
+    assert!(first.stderr.contains("-> FETCH_HEAD") && !first.stderr.contains("CACHED"), "{first}");
+    let script = "cd /added; cat which sub/which own; stat -c %u:%g sub/which; ls -A";
+    let told = world.hull(["run", "--rm", "added", "sh", "-c", script]).success();
+    assert!(told.stdout.starts_with("second\nbelow\nown\n7:8\n"), "{told}");
+    // What the repository ignores is for contexts.
+    assert!(told.stdout.contains("\nleft\n") && !told.stdout.contains("\n.git\n"), "{told}");
+    let again = build("app.git#v2").success();
+    assert!(again.stderr.contains("CACHED"), "{again}");
+    build("app.git#other:sub").success();
+    let told = world.hull(["run", "--rm", "added", "cat", "/added/which"]).success();
+    assert_eq!(told.text(), "below");
+    let missing = build("app.git#nowhere").status(1);
+    assert!(missing.stderr.contains("couldn't find remote ref nowhere"), "{missing}");
+    assert!(temporary(&world).is_empty());
+}
+
+#[test]
 fn a_token_shows_who_asks() {
     let world = World::with_busybox(env!("CARGO_BIN_EXE_hull"));
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
