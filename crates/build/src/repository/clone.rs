@@ -33,7 +33,7 @@ use crate::tree::{Format, Last, Tree};
 pub enum GitSetup {
     /// The caller's, as if he cloned himself.
     Own,
-    /// None of this host's but its known hosts and proxies, for whoever is not its user: with ssh it is the agent `default` of the
+    /// None of this host's but its known hosts, certificates and proxies, for whoever is not its user: with ssh it is the agent `default` of the
     /// build's attachments that shows who asks.
     Bare,
 }
@@ -92,6 +92,9 @@ impl Cloner<'_> {
         for directory in [&home, &tree] {
             fs::create_dir(directory).map_err(failed(directory))?;
         }
+        // It is a directory of the image's when all of it is copied.
+        let tree_dir = sys::fs::open_dir(&tree);
+        tree_dir.and_then(|dir| sys::fs::chmod(&dir, 0o755)).map_err(failed(&tree))?;
         let agent = self.agent(&home)?;
         let agent = agent.as_ref().map(|(path, _)| path.as_path());
         let header = self.header(repository)?;
@@ -188,6 +191,9 @@ const OF_REPOSITORIES: [&str; 9] = [
     "GIT_WORK_TREE",
 ];
 
+/// Variables that tell of the host, besides its proxies: where programs are, and whose certificates are believed.
+const OF_HOST: [&str; 5] = ["PATH", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "SSL_CERT_DIR", "SSL_CERT_FILE"];
+
 /// The git of one clone.
 struct Git<'a> {
     cloner: &'a Cloner<'a>,
@@ -215,7 +221,7 @@ impl Git<'_> {
                 }
             }
             GitSetup::Bare => {
-                let kept = PREDEFINED.iter().chain(&["PATH"]);
+                let kept = PREDEFINED.iter().chain(&OF_HOST);
                 command.env_clear().envs(kept.filter_map(|name| Some((name, std::env::var_os(name)?))));
                 command.env("HOME", self.home).env("GIT_CONFIG_NOSYSTEM", "1");
                 command.env("GIT_SSH_COMMAND", "ssh -F none -o BatchMode=yes -o IdentityFile=none");

@@ -168,6 +168,13 @@ fn every_name_of_a_revision_is_built() {
     assert_eq!(word.text(), "from the library");
     let again = world.hull(["build", "--progress=plain", &daemon.address("app.git#other")]).success();
     assert!(again.stderr.contains("CACHED"), "{again}");
+    // Modes are git's and not those of whoever builds.
+    let own = world.command(["build", "--progress=plain", &daemon.address("app.git#other")]);
+    let mut strict = Command::new("sh");
+    strict.args(["-c", "umask 077; exec \"$0\" \"$@\""]).arg(own.get_program()).args(own.get_args());
+    strict.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let strict = Output::of(&mut strict).success();
+    assert!(strict.stderr.contains("CACHED"), "{strict}");
     // Another Dockerfile of the repository's, and the repository beside another context.
     world.hull(["build", "-q", "-t", "app", "-f", "sub/Dockerfile", &daemon.address("app.git")]).success();
     assert_eq!(world.inspect("app", "{{json .Config.Cmd}}"), "[\"head\",\"/all/which\"]");
