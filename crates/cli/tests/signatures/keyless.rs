@@ -118,18 +118,25 @@ fn identities_of_others_are_refused() {
     let stranger = Authority::new(&scratch, "stranger");
     let other_log = Signer::new(&scratch, "other-log", P256);
     let with = |identity| Flaws { identity, ..keyless.flawless() };
-    keyless.refused(
-        &with(Identity { name: "email:eve@example.com", ..SOMEBODY }),
-        "its certificate is of \"eve@example.com\"",
-    );
+    for name in ["email:eve@example.com", "email:eve.dev@example.com", "email:dev@example.com.example.org"] {
+        let reason = format!("its certificate is of \"{}\"", &name["email:".len()..]);
+        keyless.refused(&with(Identity { name, ..SOMEBODY }), &reason);
+    }
     keyless.refused(
         &with(Identity { name: "URI:dev@example.com", ..SOMEBODY }),
         "its certificate is of \"dev@example.com\", not of",
     );
+    let other = "https://login.example.org";
     keyless.refused(
-        &with(Identity { issuer: "https://login.example.org", ..SOMEBODY }),
+        &with(Identity { issuer: other, old_issuer: other, ..SOMEBODY }),
         "\"https://login.example.org\" has vouched for its signer, not \"https://login.example.com\"",
     );
+    // Neither place alone is believed against the other.
+    for flawed in [Identity { old_issuer: other, ..SOMEBODY }, Identity { issuer: other, ..SOMEBODY }] {
+        keyless.refused(&with(flawed), "\"https://login.example.org\" has vouched for its signer");
+    }
+    let unknown = Identity { issuer: "", old_issuer: "", ..SOMEBODY };
+    keyless.refused(&with(unknown), "nobody has vouched for its signer");
     keyless.refused(&with(Identity { usage: "serverAuth", ..SOMEBODY }), "its certificate was not good");
     keyless.refused(&Flaws { authority: &stranger, ..keyless.flawless() }, "UnknownIssuer");
     keyless

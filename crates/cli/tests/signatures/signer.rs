@@ -77,13 +77,20 @@ pub struct Authority {
 pub struct Identity<'a> {
     /// `email:somebody@example.com`.
     pub name: &'a str,
+    /// Who has vouched for the name; nobody when it is empty.
     pub issuer: &'a str,
+    /// The same where older certificates have it.
+    pub old_issuer: &'a str,
     /// `codeSigning`.
     pub usage: &'a str,
 }
 
-pub const SOMEBODY: Identity<'static> =
-    Identity { name: "email:dev@example.com", issuer: "https://login.example.com", usage: "codeSigning" };
+pub const SOMEBODY: Identity<'static> = Identity {
+    name: "email:dev@example.com",
+    issuer: "https://login.example.com",
+    old_issuer: "https://login.example.com",
+    usage: "codeSigning",
+};
 
 impl Authority {
     pub fn new(directory: &Path, name: &str) -> Self {
@@ -103,12 +110,17 @@ impl Authority {
 
     /// A certificate in PEM for `signer`, good from now on for a day.
     pub fn issue(&self, signer: &Signer, identity: &Identity<'_>) -> Vec<u8> {
-        let Identity { name, issuer, usage } = identity;
-        let hex: String = issuer.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let extensions = format!(
-            "keyUsage=critical,digitalSignature\nextendedKeyUsage={usage}\nsubjectAltName=critical,{name}\n\
-             1.3.6.1.4.1.57264.1.1=DER:{hex}\n1.3.6.1.4.1.57264.1.8=ASN1:UTF8String:{issuer}\n"
+        let Identity { name, issuer, old_issuer, usage } = identity;
+        let mut extensions = format!(
+            "keyUsage=critical,digitalSignature\nextendedKeyUsage={usage}\nsubjectAltName=critical,{name}\n"
         );
+        if !old_issuer.is_empty() {
+            let hex: String = old_issuer.bytes().map(|byte| format!("{byte:02x}")).collect();
+            extensions += &format!("1.3.6.1.4.1.57264.1.1=DER:{hex}\n");
+        }
+        if !issuer.is_empty() {
+            extensions += &format!("1.3.6.1.4.1.57264.1.8=ASN1:UTF8String:{issuer}\n");
+        }
         let file = |suffix| signer.private.with_extension(suffix);
         std::fs::write(file("ext"), extensions).unwrap();
         let key = signer.private.to_str().unwrap();
