@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::place::{Place, annotations};
-use crate::signer::{Authority, Identity, P256, SOMEBODY, Signer, base64, bundle, log_entry, now};
+use crate::signer::{
+    Authority, Identity, P256, SOMEBODY, Signer, base64, bundle, log_body, log_entry, logged, now, openssl,
+};
 
 const DAY: i64 = 86_400;
 
@@ -192,6 +194,19 @@ fn entries_of_the_log_belong_to_one_signature() {
     );
     let other = format!("{payload} ");
     check(&[other, signature.clone(), certificate.clone(), entry], "its log entry is about another payload");
+    // Entries of the log's that could be read as if they were about it.
+    let raw = openssl(&["base64", "-d", "-A"], signature.as_bytes());
+    let body = log_body(payload.as_bytes(), &raw, certificate.as_bytes());
+    for (field, value, reason) in [
+        ("/kind", "rekord", "its log entry is of kind rekord 0.0.1"),
+        ("/apiVersion", "0.0.2", "its log entry is of kind hashedrekord 0.0.2"),
+        ("/spec/data/hash/algorithm", "sha512", "its log entry is about another payload"),
+    ] {
+        let mut body = body.clone();
+        *body.pointer_mut(field).unwrap() = value.into();
+        let entry = logged(&keyless.log, &body, now());
+        check(&[payload.clone(), signature.clone(), certificate.clone(), entry], reason);
+    }
     // Logged properly, by who is not the one in the certificate.
     let eve = Signer::new(&place.world.scratch(), "eve", P256);
     let forged = eve.sign(payload.as_bytes());
@@ -254,6 +269,8 @@ fn bundles_have_certificates_and_entries_too() {
     changed["verificationMaterial"]["tlogEntries"][0].as_object_mut().unwrap().remove("inclusionPromise");
     place.refer(changed.to_string().as_bytes());
     place.refused(&keyless.policy(), "its log entry has no signed timestamp");
+    place.refer_all(&[&good, &good]);
+    place.refused(&keyless.policy(), "not exactly one bundle");
     place.refer(&good);
     place.pull(&keyless.policy()).success();
 }

@@ -113,10 +113,19 @@ impl Place {
 
     /// Lets a bundle refer to the image, by the tag that is for registries that know no referrers.
     pub fn refer(&self, bundle: &[u8]) {
-        let digest = push_blob(&self.client, &self.name, bundle);
+        self.refer_all(&[bundle]);
+    }
+
+    /// The same with a manifest of several bundles.
+    pub fn refer_all(&self, bundles: &[&[u8]]) {
+        let layer = |bundle: &&[u8]| {
+            let digest = push_blob(&self.client, &self.name, bundle);
+            Descriptor::new(BUNDLE, digest, bundle.len() as u64)
+        };
+        let layers = bundles.iter().map(layer).collect();
         let config = push_blob(&self.client, &self.name, b"{}");
         let config = Descriptor::new("application/vnd.oci.empty.v1+json", config, 2);
-        let mut manifest = Manifest::new(config, vec![Descriptor::new(BUNDLE, digest, bundle.len() as u64)]);
+        let mut manifest = Manifest::new(config, layers);
         manifest.extra.insert("artifactType".to_owned(), BUNDLE.into());
         let bytes = serde_json::to_vec(&manifest).unwrap();
         let repository = Reference::parse(&self.name).unwrap();

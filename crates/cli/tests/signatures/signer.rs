@@ -135,7 +135,12 @@ impl Authority {
 
 /// The entry that a log with the key `log` makes of a signature, as cosign's annotation has it.
 pub fn log_entry(log: &Signer, payload: &[u8], signature: &[u8], signer_pem: &[u8], time: i64) -> String {
-    let body = json!({
+    logged(log, &log_body(payload, signature, signer_pem), time)
+}
+
+/// What such an entry is about.
+pub fn log_body(payload: &[u8], signature: &[u8], signer_pem: &[u8]) -> serde_json::Value {
+    json!({
         "apiVersion": "0.0.1",
         "kind": "hashedrekord",
         "spec": {
@@ -145,8 +150,12 @@ pub fn log_entry(log: &Signer, payload: &[u8], signature: &[u8], signer_pem: &[u
                 "publicKey": { "content": base64(signer_pem) },
             },
         },
-    });
-    let (body, timestamp) = timestamp(log, &body, time);
+    })
+}
+
+/// An entry with any body.
+pub fn logged(log: &Signer, body: &serde_json::Value, time: i64) -> String {
+    let (body, timestamp) = timestamp(log, body, time);
     let id = log.id();
     json!({
         "SignedEntryTimestamp": timestamp,
