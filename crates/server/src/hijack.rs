@@ -294,7 +294,7 @@ impl Attached {
         input: Input,
     ) -> io::Result<()> {
         let Self { mut socket, read } = self;
-        let Input { is_taken, ends_alone, mut keys } = input;
+        let Input { mut is_taken, ends_alone, mut keys } = input;
         let (mut from_container, mut to_container) = socket.split();
         let (mut from_client, mut to_client) = tokio::io::split(client);
         let output = async {
@@ -330,9 +330,8 @@ impl Attached {
                     0 => encode_control(&mut frames, &Control::CloseStdin),
                     _ => encode_stdin(&mut frames, &bytes),
                 }
-                if is_taken {
-                    to_container.write_all(&frames).await?;
-                }
+                // One that has ended takes no more; what it wrote last may still be on its way.
+                is_taken = is_taken && to_container.write_all(&frames).await.is_ok();
                 if length == 0 || has_detached {
                     return Ok::<bool, io::Error>(has_detached || !ends_alone);
                 }

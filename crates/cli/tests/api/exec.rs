@@ -118,6 +118,23 @@ fn a_client_may_send_all_its_input_before_it_reads_anything() {
 }
 
 #[test]
+fn what_a_process_wrote_comes_though_it_takes_no_more_input() {
+    let api = with_sleeper();
+    let id = make(&api, &json!({"Cmd": ["echo", "hi"], "AttachStdin": true, "AttachStdout": true}));
+    let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\n";
+    let mut client = api.begin("POST", &format!("/exec/{id}/start"), upgrade, b"{}");
+    eventually("it has ended", 30, || (inspect(&api, &id)["ExitCode"] == 0).then_some(()));
+    client.write_all(b"too late\n").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    // It is read while the head is not.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let mut all = Vec::new();
+    client.read_to_end(&mut all).unwrap();
+    let all = String::from_utf8_lossy(&all);
+    assert!(all.ends_with("\x03hi\n"), "{all:?}");
+}
+
+#[test]
 fn one_that_is_just_starting_has_not_ended() {
     let api = with_sleeper();
     for _ in 0..20 {
