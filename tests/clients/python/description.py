@@ -26,7 +26,7 @@ POST /{service}/{call} = grpc
 GET /containers/json all limit size filters
 POST /containers/create name platform = CreateRequest
 GET /containers/{container}/json size
-GET /containers/{container}/logs follow stdout stderr since until timestamps tail
+GET /containers/{container}/logs follow stdout stderr since until timestamps tail details
 GET /containers/{container}/top ps_args
 GET /containers/{container}/stats stream one-shot
 GET /containers/{container}/changes

@@ -35,8 +35,8 @@ fn images() {
         &["images", "--no-trunc", "-q", "busybox"],
         &["images", "--filter", "reference=busybox", "--format", "{{.Repository}}"],
         &["image", "inspect", "busybox"],
-        &["history", "--no-trunc", "busybox"],
-        &["history", "--platform", "linux/amd64", "busybox"],
+        &["history", "--no-trunc", "--human=false", "busybox"],
+        &["history", "--human=false", "--platform", "linux/amd64", "busybox"],
         &["image", "inspect", "--platform", "linux/amd64", "busybox"],
         &["image", "inspect", "-f", "{{.Id}}", "busybox", &name],
     ] {
