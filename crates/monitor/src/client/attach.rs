@@ -4,7 +4,7 @@
 //! not, and call [`AttachWriter::flush`] then. Anything simpler can deadlock: a container that is not reading its input
 //! because nobody reads its output. With two threads the halves block on their own: [`AttachWriter::flush_all`].
 
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
@@ -139,9 +139,9 @@ impl AttachReader {
                 self.buffer.extend_from_slice(&chunk[..n]);
                 Ok(true)
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
             // The monitor was killed.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(false),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -178,15 +178,8 @@ impl AttachWriter {
     /// Waits until it is said, because input may be queued before it. The monitor reads on for that. Not to be said of an end
     /// that is followed by a restart.
     pub fn reaping(&mut self) -> io::Result<()> {
-        match self.control(&Control::Reaping).and_then(|()| self.flush_all()) {
-            // Killed meanwhile; what it left is recovered by whoever removes the container.
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
-            {
-                Ok(())
-            }
-            result => result,
-        }
+        self.control(&Control::Reaping)?;
+        self.flush_all()
     }
 
     fn control(&mut self, control: &Control) -> io::Result<()> {
@@ -202,9 +195,14 @@ impl AttachWriter {
     /// Sends what the socket takes without waiting.
     pub fn flush(&mut self) -> io::Result<()> {
         while !self.queue.is_empty() {
-            match sys::socket::send_now(self.socket.as_fd(), &self.queue)? {
-                0 => break,
-                sent => drop(self.queue.drain(..sent)),
+            match sys::socket::send_now(self.socket.as_fd(), &self.queue) {
+                Ok(0) => break,
+                Ok(sent) => drop(self.queue.drain(..sent)),
+                // Nobody reads it any more: the process has ended, or its monitor was killed. The reader tells which.
+                Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                    self.queue.clear();
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -236,5 +234,32 @@ impl AsFd for AttachReader {
 impl AsFd for AttachWriter {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn input_for_what_has_ended_is_lost_and_its_output_is_not() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut said = Vec::new();
+        frame::encode(&mut said, frame::STDOUT, b"last words");
+        encode_control(&mut said, &Control::Exited(Ended::default()));
+        theirs.write_all(&said).unwrap();
+        drop(theirs);
+        let AttachStream { mut reader, mut writer, .. } = AttachStream::new(ours, false);
+        writer.stdin(b"too late").unwrap();
+        writer.close_stdin().unwrap();
+        writer.reaping().unwrap();
+        assert_eq!(writer.pending(), 0);
+        assert!(
+            matches!(reader.next_frame().unwrap(), Some(Frame::Output(_, bytes)) if bytes == b"last words")
+        );
+        assert!(matches!(reader.next_frame().unwrap(), Some(Frame::Exited(_))));
+        assert!(reader.next_frame().unwrap().is_none());
     }
 }
