@@ -95,7 +95,8 @@ pub fn fetch(
             let client = engine.registry()?.until(stop);
             let download = client.download(address).map_err(|error| {
                 let refusal = Refusal::from(error);
-                let message = format!("error downloading remote context {address}: {}", refusal.message);
+                let shown = registry::without_credentials(address);
+                let message = format!("error downloading remote context {shown}: {}", refusal.message);
                 match refusal.status {
                     // It is the other server that is not there.
                     StatusCode::SERVICE_UNAVAILABLE => {

@@ -223,6 +223,9 @@ fn contexts_come_from_the_web() {
     assert!(build("version=2&t=traced").expect(200).text().contains("moby.image.id"));
     // Nobody listens any more.
     assert!(told(build("").expect(500)).contains(&format!("cannot reach {address}/x")));
+    let remote = "/build?remote=http%3A%2F%2Fme%3Ahush%40127.0.0.1%3A1%2Fx";
+    let unreachable = told(api.request("POST", remote, "", b"").expect(500));
+    assert!(unreachable.contains("@127.0.0.1:1/x") && !unreachable.contains("hush"), "{unreachable}");
 }
 
 #[test]
