@@ -36,10 +36,18 @@ impl Two {
         self.here.hull(self.args(args))
     }
 
-    /// The same command here, over the API, and there, without it: both succeed and print the same.
+    /// The same command here, over the API, and there, without it: both succeed and print the same. A time may pass between the two
+    /// (`5 seconds ago`): what differs is asked for again.
     #[track_caller]
     fn same(&self, args: &[&str]) -> String {
-        let (over, at) = (self.hull(args).success(), self.there.world.hull(args).success());
+        let both = || (self.hull(args).success(), self.there.world.hull(args).success());
+        let (mut over, mut at) = both();
+        for _ in 0..5 {
+            if over.stdout == at.stdout {
+                break;
+            }
+            (over, at) = both();
+        }
         assert_eq!(over.stdout, at.stdout, "{over}\n{at}");
         over.stdout
     }
