@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
 use testkit::{Api, eventually};
@@ -13,6 +14,12 @@ fn with_sleeper() -> Api {
     let api = served();
     api.world.hull(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]).success();
     api
+}
+
+/// Starts one, on a connection to its input and output.
+fn start(api: &Api, id: &str) -> UnixStream {
+    let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\n";
+    api.begin("POST", &format!("/exec/{id}/start"), upgrade, b"{}")
 }
 
 fn make(api: &Api, body: &Value) -> String {
@@ -77,8 +84,7 @@ fn an_instance_is_made_started_once_and_looked_at() {
     assert_eq!(new["ProcessConfig"]["arguments"], json!(["-c", "read x; exit 6"]));
     assert_eq!(api.get("/containers/box/json").json()["ExecIDs"], json!([id]));
 
-    let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\n";
-    let mut client = api.begin("POST", &format!("/exec/{id}/start"), upgrade, b"{}");
+    let mut client = start(&api, &id);
     let mut head = [0; 12];
     client.read_exact(&mut head).unwrap();
     assert_eq!(&head, b"HTTP/1.1 101");
@@ -106,8 +112,7 @@ fn an_instance_is_made_started_once_and_looked_at() {
 fn a_client_may_send_all_its_input_before_it_reads_anything() {
     let api = with_sleeper();
     let id = make(&api, &json!({"Cmd": ["wc", "-c"], "AttachStdin": true, "AttachStdout": true}));
-    let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\n";
-    let mut client = api.begin("POST", &format!("/exec/{id}/start"), upgrade, b"{}");
+    let mut client = start(&api, &id);
     client.write_all(&[b'x'; 3_000_000]).unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     eventually("its input has been read", 30, || (inspect(&api, &id)["ExitCode"] == 0).then_some(()));
@@ -121,8 +126,7 @@ fn a_client_may_send_all_its_input_before_it_reads_anything() {
 fn what_a_process_wrote_comes_though_it_takes_no_more_input() {
     let api = with_sleeper();
     let id = make(&api, &json!({"Cmd": ["echo", "hi"], "AttachStdin": true, "AttachStdout": true}));
-    let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\n";
-    let mut client = api.begin("POST", &format!("/exec/{id}/start"), upgrade, b"{}");
+    let mut client = start(&api, &id);
     eventually("it has ended", 30, || (inspect(&api, &id)["ExitCode"] == 0).then_some(()));
     client.write_all(b"too late\n").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
@@ -160,8 +164,7 @@ fn it_outlives_its_client_and_the_server() {
     let mut api = with_sleeper();
     let body = json!({"Cmd": ["sh", "-c", "cat; sleep 1; echo done > /tmp/done"], "AttachStdin": true, "AttachStdout": true});
     let id = make(&api, &body);
-    let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\n";
-    let mut client = api.begin("POST", &format!("/exec/{id}/start"), upgrade, b"{}");
+    let mut client = start(&api, &id);
     client.write_all(b"x").unwrap();
     let mut head = [0; 12];
     client.read_exact(&mut head).unwrap();
@@ -209,8 +212,7 @@ fn what_cannot_be_is_refused() {
 fn the_end_of_input_is_the_end_of_the_process_input() {
     let api = with_sleeper();
     let id = make(&api, &json!({"Cmd": ["wc", "-c"], "AttachStdin": true, "AttachStdout": true}));
-    let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\n";
-    let mut client = api.begin("POST", &format!("/exec/{id}/start"), upgrade, b"{}");
+    let mut client = start(&api, &id);
     client.write_all(&[b'x'; 100_000]).unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     let mut all = Vec::new();
