@@ -162,19 +162,24 @@ pub struct Observed {
     pub supervision: Supervision,
 }
 
+impl Observed {
+    /// Of one that has not run since the host's start, by how its last run ended.
+    fn before_a_run(last: Option<State>) -> Self {
+        let supervision = if last.is_some() { Supervision::Ended } else { Supervision::Never };
+        Self { state: last.unwrap_or_default(), supervision }
+    }
+}
+
 /// Reads the state of the container with these directories, from whatever file tells it.
 ///
 /// Who has read an event of its monitor's finds the state that belongs to it.
 pub fn read(run_dir: &Path, data_dir: &Path) -> io::Result<Observed> {
     // Lists ask this of every container, and most of them may not have run since the host's start.
     if !run_dir.exists() {
-        match load(&data_dir.join(EXIT_FILE))? {
-            None => return Ok(Observed { state: State::default(), supervision: Supervision::Never }),
-            Some(state) if !state.status.is_active() => {
-                return Ok(Observed { state, supervision: Supervision::Ended });
-            }
-            // It may have begun after the look at its directory.
-            Some(_) => {}
+        let last = load(&data_dir.join(EXIT_FILE))?;
+        // One that is told to run may have begun after the look at its directory.
+        if last.as_ref().is_none_or(|state| !state.status.is_active()) {
+            return Ok(Observed::before_a_run(last));
         }
     }
     let is_supervised = is_alive(run_dir);
@@ -184,11 +189,10 @@ pub fn read(run_dir: &Path, data_dir: &Path) -> io::Result<Observed> {
     let Some(mut state) = load(&run_dir.join(STATE_FILE))? else {
         return Ok(match load(&data_dir.join(EXIT_FILE))? {
             _ if is_alive(run_dir) => Observed { state: State::default(), supervision: Supervision::Live },
-            None => Observed { state: State::default(), supervision: Supervision::Never },
             Some(state) if state.status.is_active() => {
                 Observed { state: state.ended_by(EXIT_LOST_AT_BOOT), supervision: Supervision::LostAtBoot }
             }
-            Some(state) => Observed { state, supervision: Supervision::Ended },
+            last => Observed::before_a_run(last),
         });
     };
     // One that has begun since then may already have written it.
