@@ -88,6 +88,24 @@ pub fn send_now(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
+/// Sends what the socket takes now of `queue`, and takes it out. What nobody reads any more is dropped: that the peer is gone shows where it
+/// is read from.
+pub fn send_queued(socket: BorrowedFd<'_>, queue: &mut Vec<u8>) -> io::Result<()> {
+    while !queue.is_empty() {
+        match send_now(socket, queue) {
+            Ok(0) => break,
+            Ok(sent) => drop(queue.drain(..sent)),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
+                queue.clear();
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Waits for bytes and copies them out without taking them off the stream; 0 at its end.
 pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     loop {

@@ -86,16 +86,9 @@ impl Peer for Attached<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        while !self.queue.is_empty() {
-            match sys::socket::send_now(self.connection.socket.as_fd(), &self.queue) {
-                Ok(0) => return Ok(()),
-                Ok(sent) => drop(self.queue.drain(..sent)),
-                // Nobody reads it any more; what ends the session is the end of the output.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.queue.clear(),
-                Err(error) => return Err(error),
-            }
-        }
-        match self.is_closing {
+        // What ends the session is the end of the output.
+        sys::socket::send_queued(self.connection.socket.as_fd(), &mut self.queue)?;
+        match self.is_closing && self.queue.is_empty() {
             true => sys::socket::finish_writing(&self.connection.socket),
             false => Ok(()),
         }

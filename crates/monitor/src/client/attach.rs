@@ -194,18 +194,8 @@ impl AttachWriter {
 
     /// Sends what the socket takes without waiting.
     pub fn flush(&mut self) -> io::Result<()> {
-        while !self.queue.is_empty() {
-            match sys::socket::send_now(self.socket.as_fd(), &self.queue) {
-                Ok(0) => break,
-                Ok(sent) => drop(self.queue.drain(..sent)),
-                // Nobody reads it any more: the process has ended, or its monitor was killed. The reader tells which.
-                Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
-                    self.queue.clear();
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        // The process may have ended, or its monitor been killed. The reader tells which.
+        sys::socket::send_queued(self.socket.as_fd(), &mut self.queue)
     }
 
     /// Sends everything, waiting as long as it takes.
