@@ -14,6 +14,7 @@ use image::archive::Compression;
 use oci::runtime::{LinuxResources, Rlimit};
 
 use crate::cache::{CacheSource, CacheTarget};
+use crate::error::BuildError;
 use crate::progress::{NoProgress, Progress};
 use crate::repository::Repository;
 
@@ -93,6 +94,19 @@ pub enum NamedContext {
     Repository(Repository),
     /// An image, by its reference.
     Image(String),
+}
+
+impl NamedContext {
+    /// Reads `docker-image://reference` and the addresses that [`Repository::parse`] reads; `None` is something else, such as a directory.
+    ///
+    /// # Errors
+    /// As [`Repository::parse`].
+    pub fn elsewhere(place: &str) -> Result<Option<Self>, BuildError> {
+        match place.strip_prefix("docker-image://") {
+            Some(image) => Ok(Some(Self::Image(image.to_owned()))),
+            None => Ok(Repository::parse(place)?.map(Self::Repository)),
+        }
+    }
 }
 
 /// Which network RUN steps see.

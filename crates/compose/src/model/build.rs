@@ -61,7 +61,9 @@ pub struct BuildSecret {
 
 pub(super) fn read(section: &Section, project: &Project) -> Result<Build, LoadError> {
     let context = section.text("context")?.unwrap_or_default();
-    let context = match repository(section, "context", &context)? {
+    let repository = Repository::parse(&context);
+    let repository = repository.map_err(|error| section.invalid("context", error.to_string()))?;
+    let context = match repository {
         Some(repository) => Context::Repository(repository),
         None if context.starts_with('/') => Context::Directory(context.into()),
         None => {
@@ -134,23 +136,14 @@ fn contexts(section: &Section) -> Result<BTreeMap<String, NamedContext>, LoadErr
         if place.starts_with('/') {
             return Ok((name, NamedContext::Dir(place.into())));
         }
-        if let Some(image) = place.strip_prefix("docker-image://") {
-            return Ok((name, NamedContext::Image(image.to_owned())));
-        }
-        match repository(section, KEY, &place)? {
-            Some(repository) => Ok((name, NamedContext::Repository(repository))),
-            None => {
-                let expected = "must be a directory, docker-image://reference or a git repository";
-                Err(section.invalid(KEY, format!("{name} is {place:?}, and {expected}")))
-            }
-        }
+        let context =
+            NamedContext::elsewhere(&place).map_err(|error| section.invalid(KEY, error.to_string()))?;
+        let expected = "must be a directory, docker-image://reference or a git repository";
+        let context =
+            context.ok_or_else(|| section.invalid(KEY, format!("{name} is {place:?}, and {expected}")))?;
+        Ok((name, context))
     };
     section.dictionary(KEY)?.into_iter().map(named).collect()
-}
-
-/// The git repository at `address`, if that is what it means.
-fn repository(section: &Section, key: &str, address: &str) -> Result<Option<Repository>, LoadError> {
-    Repository::parse(address).map_err(|error| section.invalid(key, error.to_string()))
 }
 
 fn ssh_agents(section: &Section, project: &Project) -> Result<BTreeMap<String, PathBuf>, LoadError> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use api::buildkit::{Status, code};
-use build::{BuildRequest, CacheSource, NamedContext, Repository, RunNetwork};
+use build::{BuildRequest, CacheSource, NamedContext, RunNetwork};
 use engine::model::Limits;
 use engine::parse;
 use image::PullPolicy;
@@ -178,15 +178,13 @@ impl Attributes {
                     let name = name.to_owned();
                     if let Some(directory) = value.strip_prefix("local:") {
                         self.directories.insert(name, directory.to_owned());
-                    } else if let Some(image) = value.strip_prefix("docker-image://") {
-                        request.contexts.insert(name, NamedContext::Image(image.to_owned()));
                     } else {
-                        let place = Repository::parse(value)
+                        let place = NamedContext::elsewhere(value)
                             .map_err(|error| failure(code::UNKNOWN, error.to_string()))?;
                         let reason = "a context is a directory of the client's, docker-image://reference or a git \
                                       repository";
                         let place = place.ok_or_else(|| unsupported(key, value, reason))?;
-                        request.contexts.insert(name, NamedContext::Repository(place));
+                        request.contexts.insert(name, place);
                     }
                 }
                 Some(("label", name)) => {

@@ -347,16 +347,13 @@ fn named(text: &str) -> Result<(String, NamedContext), Ended> {
     if Path::new(place).is_dir() {
         return Ok((name.to_owned(), NamedContext::Dir(place.into())));
     }
-    let context = match place.strip_prefix("docker-image://") {
-        Some(image) => NamedContext::Image(image.to_owned()),
-        None => match Repository::parse(place)? {
-            Some(repository) => NamedContext::Repository(repository),
-            None if place.contains("://") => {
-                let instead = "download it first, then name the directory";
-                return Err(FlagsError::Unsupported { flag: format!("{FLAG}={text}"), instead }.into());
-            }
-            None => return Err(FlagsError::NotADirectory { path: place.into() }.into()),
-        },
+    let context = match NamedContext::elsewhere(place)? {
+        Some(context) => context,
+        None if place.contains("://") => {
+            let instead = "download it first, then name the directory";
+            return Err(FlagsError::Unsupported { flag: format!("{FLAG}={text}"), instead }.into());
+        }
+        None => return Err(FlagsError::NotADirectory { path: place.into() }.into()),
     };
     Ok((name.to_owned(), context))
 }
