@@ -14,8 +14,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use diag::{Class, Diagnose};
+use oci::Digest;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::endpoint::{Endpoint, EndpointError};
 
@@ -258,7 +258,7 @@ impl StoredContext {
 
 /// What a directory of the store is called.
 fn identity(name: &str) -> String {
-    Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Digest::of(name.as_bytes()).hex()
 }
 
 /// The document in the file `path`, if there is one.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use engine::model::{ContainerSpec, Labels, RestartPolicy};
-use sha2::{Digest as _, Sha256};
+use oci::{Digest, Hasher};
 
 use super::section::Section;
 use super::{Build, Project, build};
@@ -367,24 +367,24 @@ fn restart_policy(policy: &Section) -> Result<RestartPolicy, LoadError> {
 
 /// Digest over the real names and contents behind the service's references.
 fn references(node: &Node, project: &Project, networks: &[String], volumes: &[String]) -> String {
-    let mut hasher = Sha256::new();
+    let mut hasher = Hasher::new();
     for key in networks {
-        hasher.update(project.networks.get(key).map_or("", |network| &network.spec.name));
+        hasher.update(project.networks.get(key).map_or("", |network| &network.spec.name).as_bytes());
     }
     for key in volumes {
-        hasher.update(project.volumes.get(key).map_or("", |volume| &volume.name));
+        hasher.update(project.volumes.get(key).map_or("", |volume| &volume.name).as_bytes());
     }
     for (section, resources) in [("secrets", &project.secrets), ("configs", &project.configs)] {
         for item in node.get(section).and_then(Node::as_seq).unwrap_or_default() {
             let source = item.get("source").and_then(Node::as_text).unwrap_or_default();
             match resources.get(&source).map(|resource| &resource.source) {
                 Some(super::FileSource::File(path)) => hasher.update(path.to_string_lossy().as_bytes()),
-                Some(super::FileSource::Text(text)) => hasher.update(Sha256::digest(text)),
+                Some(super::FileSource::Text(text)) => hasher.update(Digest::of(text.as_bytes()).as_bytes()),
                 None => {}
             }
         }
     }
-    hash::hex(hasher.finalize())
+    hasher.finish().hex()
 }
 
 impl Service {

@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use engine::model::{Mount, MountKind, MountSyntax, Owners};
-use sha2::{Digest as _, Sha256};
+use oci::Hasher;
 
 use super::{Stack, StackError};
 use crate::model::{FileSource, FileUse, Service};
@@ -70,12 +70,12 @@ impl Stack<'_> {
             FileSource::Text(text) => (text.clone().into_bytes(), 0o444),
         };
         let mode = file.mode.unwrap_or(mode);
-        let mut hasher = Sha256::new();
+        let mut hasher = Hasher::new();
         hasher.update(&content);
-        hasher.update(format!("{:?} {:?} {mode:o}", file.uid, file.gid));
-        let digest: String = hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        hasher.update(format!("{:?} {:?} {mode:o}", file.uid, file.gid).as_bytes());
+        let digest = hasher.finish().hex();
         let directory = self.files_directory();
-        let path = directory.join(format!("{kind}-{}-{digest}", file.source));
+        let path = directory.join(format!("{kind}-{}-{}", file.source, &digest[..16]));
         if !path.exists() {
             write(&directory, &path, &content, file, mode)
                 .map_err(|source| StackError::Write { path: path.clone(), source })?;

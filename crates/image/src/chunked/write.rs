@@ -11,7 +11,7 @@ use crate::archive::{Entry, Kind, Reader, TarError};
 
 /// How much of a file is compressed by itself: what a reader fetches for one byte of it.
 const PIECE: u64 = 1 << 20;
-/// Files of up to so many bytes have one frame; a frame costs about 20.
+/// Begins a frame that decoders pass over (RFC 8878, 3.1.2).
 const SKIPPABLE: u32 = 0x184D_2A50;
 const FOOTER_MAGIC: &[u8; 8] = b"GNUlInUx";
 

@@ -3,7 +3,7 @@
 //! Docker Compose takes it over the service as Go writes compose-go's structures down in JSON. Hull writes the same bytes, so that either
 //! program leaves alone what the other has made: members in the order of the structures, without what is empty or not about containers.
 
-use sha2::{Digest as _, Sha256};
+use oci::Digest;
 
 use crate::canon::volumes::ID_MAP;
 use crate::yaml::{Map, Node, Plain, Scalar, Value};
@@ -205,7 +205,7 @@ const POOL: &[Member] =
 
 /// Digest of a network in canonical form.
 pub fn of_network(network: &Node) -> String {
-    hex(Sha256::digest(written(network, Struct(NETWORK_CONFIG))))
+    Digest::of(written(network, Struct(NETWORK_CONFIG)).as_bytes()).hex()
 }
 
 /// Digest of a service in canonical form.
@@ -217,12 +217,7 @@ pub fn of(service: &Node) -> String {
     if let Some(deploy) = service.get_mut("deploy").and_then(Node::as_map_mut) {
         deploy.remove("replicas");
     }
-    hex(Sha256::digest(structure(&service, SERVICE)))
-}
-
-/// The bytes of a digest in hexadecimal digits.
-pub fn hex(digest: impl AsRef<[u8]>) -> String {
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    Digest::of(structure(&service, SERVICE).as_bytes()).hex()
 }
 
 /// A structure, and behind its members what compose-go does not know.
