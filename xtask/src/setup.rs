@@ -5,10 +5,12 @@ use std::process::Command;
 
 use crate::run;
 
-/// What each is for: fixtures, base images, looking at the host from outside hull, speaking to the example stack, engines that
-/// drive hull's runtime, what clones contexts of builds, and languages whose libraries speak to its API.
+/// What each is for: building ISA-L, fixtures, base images, looking at the host from outside hull, speaking to the example stack,
+/// engines that drive hull's runtime, what clones contexts of builds, and languages whose libraries speak to its API.
 const PACKAGES: &[&str] = &[
     "apache2-utils",
+    "autoconf",
+    "automake",
     "busybox-static",
     "ca-certificates",
     "containerd",
@@ -19,8 +21,10 @@ const PACKAGES: &[&str] = &[
     "git",
     "iproute2",
     "libc6-dev",
+    "libtool",
     "make",
     "mmdebstrap",
+    "nasm",
     "nftables",
     "nodejs",
     "npm",

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use libdeflater::{CompressionLvl, Compressor};
 use oci::media;
+use sys::gzip;
 
 use crate::chunked::{Announced, ChunkedStream};
 use crate::crew::lock;
@@ -44,7 +45,7 @@ impl Method {
     }
 
     /// The level that layers have unless another one is asked for. Gzip's is its fastest: over a local network a push waits for
-    /// nothing but compressing, and level 3 takes a third longer to save 4 % of the bytes.
+    /// nothing but compressing, and level 3 takes three times as long to save 8 % of the bytes.
     pub fn default_level(self) -> i32 {
         match self {
             Self::Gzip => 1,
@@ -118,6 +119,8 @@ impl Read for Block {
 
 /// What a thread compresses blocks with, one after the other.
 enum Encoder {
+    /// The first level.
+    FastGzip(gzip::Compressor),
     Gzip(Compressor),
     Zstd(zstd::bulk::Compressor<'static>),
 }
@@ -125,6 +128,7 @@ enum Encoder {
 impl Encoder {
     fn new(method: Method, level: i32) -> io::Result<Self> {
         Ok(match method {
+            Method::Gzip if level == *method.levels().start() => Self::FastGzip(gzip::Compressor::default()),
             Method::Gzip => {
                 let level = CompressionLvl::new(level).map_err(|_| io::ErrorKind::InvalidInput)?;
                 Self::Gzip(Compressor::new(level))
@@ -136,6 +140,7 @@ impl Encoder {
     /// What `length` bytes become at most.
     fn bound(&mut self, length: usize) -> usize {
         match self {
+            Self::FastGzip(_) => gzip::Compressor::bound(length),
             Self::Gzip(compressor) => compressor.gzip_compress_bound(length),
             Self::Zstd(_) => zstd::zstd_safe::compress_bound(length),
         }
@@ -143,6 +148,7 @@ impl Encoder {
 
     fn compress(&mut self, plain: &[u8], packed: &mut [u8]) -> io::Result<usize> {
         match self {
+            Self::FastGzip(compressor) => compressor.compress(plain, packed),
             Self::Gzip(compressor) => compressor.gzip_compress(plain, packed).map_err(io::Error::other),
             Self::Zstd(compressor) => compressor.compress_to_buffer(plain, packed),
         }
@@ -244,12 +250,9 @@ mod tests {
         (0..length).map(|_| next()).collect()
     }
 
-    fn compressed(source: &[u8], method: Method, threads: usize) -> Vec<u8> {
+    fn compressed(source: &[u8], method: Method, level: i32, threads: usize) -> Vec<u8> {
         let mut out = Vec::new();
-        Blocks::with_threads(source, method, method.default_level(), threads)
-            .unwrap()
-            .read_to_end(&mut out)
-            .unwrap();
+        Blocks::with_threads(source, method, level, threads).unwrap().read_to_end(&mut out).unwrap();
         out
     }
 
@@ -257,12 +260,13 @@ mod tests {
     fn one_stream_however_many_threads() {
         for length in [1, BLOCK, 3 * BLOCK + 17] {
             let source = bytes(length);
-            for method in [Method::Gzip, Method::Zstd] {
-                let one = compressed(&source, method, 1);
-                assert!(one == compressed(&source, method, 5), "{method:?} of {length} bytes");
+            for (method, level) in [(Method::Gzip, 1), (Method::Gzip, 6), (Method::Zstd, 3)] {
+                let one = compressed(&source, method, level, 1);
+                let is_same = one == compressed(&source, method, level, 5);
+                assert!(is_same, "{method:?} {level} of {length} bytes");
                 let mut back = Vec::new();
                 decode(&one[..]).unwrap().1.read_to_end(&mut back).unwrap();
-                assert!(back == source, "{method:?} of {length} bytes");
+                assert!(back == source, "{method:?} {level} of {length} bytes");
             }
         }
     }

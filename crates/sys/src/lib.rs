@@ -1,4 +1,4 @@
-//! Linux system calls, netlink, nf_tables, terminals and descriptors as safe, owned types.
+//! Linux system calls, netlink, nf_tables, terminals and descriptors as safe, owned types, and one C library.
 //!
 //! The only crate with `unsafe`. Every wrapper makes one call, returns `io::Result` and owned types, and says in its SAFETY
 //! comment which obligation it meets and where.
@@ -10,6 +10,7 @@ pub mod capability;
 pub mod event;
 pub mod features;
 pub mod fs;
+pub mod gzip;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
