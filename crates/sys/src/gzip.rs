@@ -11,12 +11,13 @@ const LEVEL: u32 = 2;
 ///
 /// Twice as fast as the fastest level of libdeflate, for 4 % more bytes. What comes out is the same on every processor with SSE4.2.
 pub struct Compressor {
-    working_memory: Vec<u8>,
+    /// Aligned like what malloc(3) gives.
+    working_memory: Vec<u128>,
 }
 
 impl Default for Compressor {
     fn default() -> Self {
-        Self { working_memory: vec![0; isal::ISAL_DEF_LVL2_DEFAULT as usize] }
+        Self { working_memory: vec![0; (isal::ISAL_DEF_LVL2_DEFAULT as usize).div_ceil(size_of::<u128>())] }
     }
 }
 
@@ -40,7 +41,7 @@ impl Compressor {
         // SAFETY: `stream` is a valid place for what it writes, and it keeps no pointer to it.
         unsafe { isal::isal_deflate_stateless_init(&mut stream) };
         stream.level = LEVEL;
-        stream.level_buf = self.working_memory.as_mut_ptr();
+        stream.level_buf = self.working_memory.as_mut_ptr().cast();
         stream.level_buf_size = isal::ISAL_DEF_LVL2_DEFAULT;
         stream.gzip_flag = isal::IGZIP_GZIP as u16;
         stream.end_of_stream = 1;
