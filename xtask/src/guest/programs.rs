@@ -17,14 +17,22 @@ pub struct Program {
     pub is_test: bool,
 }
 
-/// Builds the tests of `crates` and what they run.
+impl Program {
+    /// The crate it belongs to.
+    fn package(&self) -> &str {
+        self.name.split('/').next().unwrap_or_default()
+    }
+}
+
+/// Builds the tests of `crates` and what they run. All others are built, too: for some of the packages cargo would choose other
+/// features of what they share, and build that again beside what the tests on this host have left.
 pub fn build(crates: &[&str]) -> Result<Vec<Program>, String> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["test", "--no-run", "--quiet", "--message-format=json-render-diagnostics"]);
-    cargo.args(crates.iter().flat_map(|name| ["--package", name]));
+    cargo.args(["test", "--workspace", "--no-run", "--quiet", "--message-format=json-render-diagnostics"]);
     eprintln!("xtask: {cargo:?}");
     let messages = output(&mut cargo)?;
-    let mut programs: Vec<Program> = messages.lines().filter_map(program).collect();
+    let mut programs: Vec<Program> =
+        messages.lines().filter_map(program).filter(|program| crates.contains(&program.package())).collect();
     programs.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(programs)
 }
