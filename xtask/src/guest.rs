@@ -29,8 +29,7 @@ const IMPOSSIBLE: &[(&str, &str)] = &[
     ("cli/inception", "it makes its images from Debian's packages, and the guest has no network"),
 ];
 
-/// What is about registries and their content, for which one kernel is as good as another. An emulated processor takes a quarter of
-/// the whole run for it.
+/// What is mostly about registries and their content, and is left to whole runs of the guest for the time it takes.
 const ALIKE: &[&str] =
     &["cli/integrity", "cli/pull", "cli/push", "cli/registry", "cli/remote", "cli/signatures"];
 
@@ -61,7 +60,8 @@ fn run_there(names: &[String], filters: &[String], alike: &[&str]) -> Result<(),
         .filter(|program| program.is_test)
         .partition(|program| is_chosen(&program.name, names) && !alike.contains(&program.name.as_str()));
     for name in left_out.iter().map(|program| program.name.as_str()) {
-        let other = if alike.contains(&name) { "it is the same on every kernel" } else { "it was not named" };
+        let other =
+            if alike.contains(&name) { "it is left to `cargo xtask guest`" } else { "it was not named" };
         println!("left out: {name}: {}", impossible(name).unwrap_or(other));
     }
     if tests.is_empty() {
