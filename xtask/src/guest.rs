@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{run, setup};
+use crate::{as_a_user, run, setup};
 
 /// What the emulator and the disk need here.
 const PACKAGES: &[&str] =
@@ -105,7 +105,7 @@ fn make_directory(path: &Path) -> Result<(), String> {
 /// What `command` prints.
 fn output(command: &mut Command) -> Result<String, String> {
     let line = format!("{command:?}");
-    let output = command.output().map_err(|error| format!("{line}: {error}"))?;
+    let output = as_a_user(command).output().map_err(|error| format!("{line}: {error}"))?;
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => Err(format!("{line}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr))),

@@ -107,9 +107,20 @@ fn program() -> std::ffi::OsString {
 fn run(command: &mut Command) -> Result<(), String> {
     let line = format!("{command:?}");
     eprintln!("xtask: {line}");
-    match command.status() {
+    match as_a_user(command).status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{line}: {status}")),
         Err(error) => Err(format!("{line}: {error}")),
     }
+}
+
+/// `command` without what cargo tells this program of itself. Some build scripts look at it, and a cargo that finds it changed
+/// builds all that depends on them once more.
+fn as_a_user(command: &mut Command) -> &mut Command {
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    let ours = ours.filter(|name| {
+        let name = name.as_encoded_bytes();
+        name.starts_with(b"CARGO_MANIFEST_") || name.starts_with(b"CARGO_PKG_")
+    });
+    ours.fold(command, |command, name| command.env_remove(name))
 }
