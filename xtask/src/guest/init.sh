@@ -33,23 +33,31 @@ echo "+memory +pids" >/sys/fs/cgroup/user.slice/cgroup.subtree_control
 echo 1 >$session/cgroup.procs
 
 echo "@@ booted $(busybox uname -r)"
+set -o pipefail
 filters=$(busybox cat /guest/filters)
+# Name, directory and path of a test program, and its arguments.
 run() {
-    echo "@@ began $1"
-    cd "$2" || return
-    CARGO_MANIFEST_DIR=$2 busybox timeout -s KILL 2400 "$3" $filters </dev/null 2>&1
+    name=$1 directory=$2 program=$3
+    shift 3
+    echo "@@ began $name"
+    cd "$directory" || return
+    CARGO_MANIFEST_DIR=$directory busybox timeout -s KILL 2400 "$program" "$@" </dev/null 2>&1 | busybox tee /run/output
     status=$?
-    echo "@@ ended $1 $status"
+    echo "@@ ended $name $status"
     return $status
 }
+# The tests that the last program named as failed; nothing when it did not come to that.
+failures() {
+    busybox awk '/^failures:$/ { names = "" } /^    [a-z0-9_:]+$/ { names = names " " $1 } /^test result:/ { print names }' /run/output
+}
 while read -r name directory program; do
-    run "$name" "$directory" "$program" || echo "$name $directory $program" >>/run/failed
+    run "$name" "$directory" "$program" $filters || echo "$name $directory $program $(failures)" >>/run/failed
 done </guest/tests
 # A busy host stops an emulated processor for seconds, which some test takes for a failure, and that is no difference between
-# kernels. Up to three programs have another attempt; the verdict names them.
+# kernels. Failed tests of up to three programs have another attempt; the verdict names them.
 if [ -e /run/failed ] && [ "$(busybox wc -l </run/failed)" -le 3 ]; then
-    while read -r name directory program; do
-        run "$name" "$directory" "$program"
+    while read -r name directory program failures; do
+        run "$name" "$directory" "$program" ${failures:+--exact} ${failures:-$filters}
     done </run/failed
 fi
 cd /

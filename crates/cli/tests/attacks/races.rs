@@ -44,9 +44,9 @@ impl Shared {
     /// on the machine, so the time is what is fixed; below `FEWEST` nothing would have been shown.
     fn while_flipping(&self, world: &testkit::World, target: &str, mut attempt: impl FnMut(u32) -> bool) {
         const ENOUGH: u32 = 60;
-        // On an emulated machine it works twice in a minute.
+        // On an emulated machine it may work but twice in a minute.
         const FEWEST: u32 = 1;
-        const LONGEST: Duration = Duration::from_secs(240);
+        const LONGEST: Duration = Duration::from_secs(120);
 
         let (script, volume) = (flip(target), self.volume());
         let run = ["run", "-d", "--name", "flipper", "--stop-signal", "KILL", "-v", &volume];
@@ -75,6 +75,8 @@ impl Drop for Shared {
 
 /// So many mounts in one container below the directory that is swapped, each a try of its own.
 const PLACES: usize = 60;
+/// So many in some of the containers: a slow machine hardly ever makes all of the others.
+const FEW: usize = 3;
 
 #[test]
 fn mounts_do_not_follow_a_link_out_of_the_root() {
@@ -97,6 +99,7 @@ fn mounts_do_not_follow_a_link_out_of_the_root() {
         // With the host's ids, too: then the container's root may make directories wherever a link leads.
         let users = if n % 10 == 0 { "private" } else { "host" };
         let run = ["run", "--rm", "--network", "none", "--userns", users, "-v", &volume, "-v", &file];
+        let places = &places[..if n % 5 == 4 { FEW } else { PLACES }];
         let tmpfs = places.iter().flat_map(|place| ["--tmpfs", place]).collect::<Vec<_>>();
         // Also a working directory to be made.
         let program = ["-w", "/v/a/work", "busybox", "cat", "/proc/self/mountinfo"];
@@ -106,7 +109,7 @@ fn mounts_do_not_follow_a_link_out_of_the_root() {
             return false;
         }
         // Wherever it was mounted, it is in the container's own root.
-        assert_eq!(output.stdout.matches("size=40k").count(), PLACES, "{output}");
+        assert_eq!(output.stdout.matches("size=40k").count(), places.len(), "{output}");
         true
     });
     // Their mounts were empty directories' and went with them.
