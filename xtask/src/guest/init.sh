@@ -48,7 +48,7 @@ run() {
 }
 # The tests that the last program named as failed; nothing when it did not come to that.
 failures() {
-    busybox awk '/^failures:$/ { names = "" } /^    [a-z0-9_:]+$/ { names = names " " $1 } /^test result:/ { print names }' /run/output
+    busybox awk '/^failures:$/ { listed = 1; names = "" } listed && /^    [a-z0-9_:]+$/ { names = names " " $1 } /^test result:/ { print names }' /run/output
 }
 while read -r name directory program; do
     run "$name" "$directory" "$program" $filters || echo "$name $directory $program $(failures)" >>/run/failed
