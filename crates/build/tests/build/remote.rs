@@ -227,14 +227,16 @@ fn a_download_can_be_cancelled() {
 
 fn a_failure_elsewhere_ends_a_download() {
     let fixture = online("elsewhere");
-    // Whether there is a file is not looked at again where there was none: the context may be the lower layer of an overlay.
-    let begun = fixture.context.join("begun");
-    std::fs::write(&begun, "").unwrap();
-    let (address, server) = endless(move || std::fs::write(begun, "yes").unwrap());
-    let wait = "i=0; while [ ! -s /context/begun ]; do i=$((i+1)); [ $i -lt 400 ] || exit 9; sleep 0.05; done; exit 3";
+    // A cache mount is what a step that runs shares with this test: the context it sees is a copy.
+    let mount = "--mount=type=cache,target=/shared";
+    fixture.build(&format!("FROM busybox\nRUN {mount} true"));
+    let mut mounts = std::fs::read_dir(fixture.store.data().join("cache-mounts")).unwrap();
+    let shared = mounts.next().unwrap().unwrap().path().join("0");
+    let (address, server) = endless(move || std::fs::write(shared.join("begun"), "").unwrap());
+    let wait = "i=0; while [ ! -e /shared/begun ]; do i=$((i+1)); [ $i -lt 400 ] || exit 9; sleep 0.05; done; exit 3";
     let text = format!(
         "FROM busybox AS a\nADD http://{address}/f /f\n\
-         FROM busybox\nRUN --mount=type=bind,target=/context {wait}\nCOPY --from=a /f /f"
+         FROM busybox\nRUN {mount} {wait}\nCOPY --from=a /f /f"
     );
     let started = std::time::Instant::now();
     let error = fixture.fails(&text);
