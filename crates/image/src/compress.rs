@@ -18,6 +18,9 @@ use crate::crew::lock;
 /// Large enough that starting over costs gzip less than a hundredth.
 const BLOCK: usize = 2 << 20;
 
+/// At most so many threads compress a layer: each holds some 4 MiB, and a push has several layers at work.
+const THREADS: usize = 16;
+
 /// How a layer is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -172,10 +175,10 @@ struct Blocks<R> {
 }
 
 impl<R: Read> Blocks<R> {
-    /// Compresses `source` with as many threads as there are processors.
+    /// Compresses `source` on all processors, within reason.
     fn new(source: R, method: Method, level: i32) -> io::Result<Self> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::with_threads(source, method, level, threads)
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::with_threads(source, method, level, processors.min(THREADS))
     }
 
     fn with_threads(source: R, method: Method, level: i32, threads: usize) -> io::Result<Self> {
