@@ -1,5 +1,6 @@
 //! The build context, opened: its files, what of them is ignored, and the Dockerfile.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ use crate::repository::clone::Cloner;
 use crate::request::{DockerfileSource, Source};
 use crate::select::{self, Owners};
 use crate::stop::Stop;
-use crate::tree::{Format, Tree, display};
+use crate::tree::{Format, Tree, display, read_at_most};
 
 /// A Dockerfile or ignore file larger than this is something else.
 const MAX_TEXT: u64 = 16 << 20;
@@ -76,24 +77,28 @@ impl Context {
     /// # Errors
     /// A file that is not there, is not text, or an ignore pattern that is none.
     pub fn dockerfile(&mut self, source: &DockerfileSource) -> Result<(String, String), BuildError> {
-        let fail = |what, path: &Path| {
+        let fail = |path: &Path| {
             let path = path.to_owned();
-            move |source| BuildError::Read { what, path, source }
+            move |source| BuildError::Dockerfile { path, source }
         };
         let (name, bytes, beside) = match source {
             DockerfileSource::InContext(path) => {
-                let bytes = self.tree.read(path, MAX_TEXT).map_err(fail("Dockerfile", path))?;
-                let bytes =
-                    bytes.ok_or_else(|| fail("Dockerfile", path)(io::Error::from_raw_os_error(ENOENT)))?;
+                let bytes = self.tree.read(path, MAX_TEXT).map_err(fail(path))?;
+                let bytes = bytes.ok_or_else(|| fail(path)(io::Error::from_raw_os_error(ENOENT)))?;
                 let beside = PathBuf::from(format!("{}.dockerignore", display(path)));
-                (display(path), bytes, self.tree.read(&beside, MAX_TEXT).map_err(fail("file", &beside))?)
+                (display(path), bytes, self.read_ignore(&beside)?)
             }
             DockerfileSource::File(path) => {
-                let bytes = std::fs::read(path).map_err(fail("Dockerfile", path))?;
+                let bytes = read_text(path).map_err(fail(path))?;
                 let mut beside = path.clone().into_os_string();
                 beside.push(".dockerignore");
                 let name = path.file_name().map_or_else(|| display(path), |name| display(Path::new(name)));
-                (name, bytes, std::fs::read(beside).ok())
+                let beside = match read_text(Path::new(&beside)) {
+                    Ok(bytes) => Some(bytes),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                    Err(error) => return Err(cannot_read_ignore_file(Path::new(&beside))(error)),
+                };
+                (name, bytes, beside)
             }
             DockerfileSource::Text(text) => ("Dockerfile".to_owned(), text.clone().into_bytes(), None),
             DockerfileSource::Fetched { name, text, ignore } => {
@@ -109,13 +114,16 @@ impl Context {
         Ok((name, text))
     }
 
+    fn read_ignore(&self, path: &Path) -> Result<Option<Vec<u8>>, BuildError> {
+        self.tree.read(path, MAX_TEXT).map_err(cannot_read_ignore_file(path))
+    }
+
     /// Parses the name and text of an ignore file, by default the context's own.
     fn ignore(&mut self, given: Option<(String, Vec<u8>)>) -> Result<(), BuildError> {
         let own = Path::new(".dockerignore");
-        let read = |source| BuildError::Read { what: "file", path: own.to_owned(), source };
         let found = match given {
             Some(found) => Some(found),
-            None => self.tree.read(own, MAX_TEXT).map_err(read)?.map(|bytes| (display(own), bytes)),
+            None => self.read_ignore(own)?.map(|bytes| (display(own), bytes)),
         };
         if let Some((name, bytes)) = found {
             self.ignore = Ignore::parse(&String::from_utf8_lossy(&bytes)).map_err(|(line, reason)| {
@@ -132,6 +140,16 @@ impl Context {
 }
 
 const ENOENT: i32 = 2;
+
+/// Reads a file outside the context.
+fn read_text(path: &Path) -> io::Result<Vec<u8>> {
+    read_at_most(File::open(path)?, MAX_TEXT)
+}
+
+fn cannot_read_ignore_file(path: &Path) -> impl FnOnce(io::Error) -> BuildError {
+    let path = path.to_owned();
+    move |source| BuildError::Read { what: "ignore file", path, source }
+}
 
 fn unpack(stream: Box<dyn Read + Send>, into: &Path, stop: &Stop) -> Result<(), BuildError> {
     let invalid = |reason: String| BuildError::Request {

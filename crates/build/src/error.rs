@@ -59,6 +59,8 @@ impl std::error::Error for Cause {
 pub enum BuildError {
     #[error("cannot read {what} {}", path.display())]
     Read { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("failed to read dockerfile: open {}", path.display())]
+    Dockerfile { path: PathBuf, source: io::Error },
     #[error("{file}:{}", error.lines())]
     Syntax {
         file: String,
@@ -175,7 +177,7 @@ impl BuildError {
 impl Diagnose for BuildError {
     fn class(&self) -> Class {
         match self {
-            Self::Read { source, .. } => io_class(source),
+            Self::Read { source, .. } | Self::Dockerfile { source, .. } => io_class(source),
             Self::Syntax { .. } | Self::Request { .. } | Self::Users(_) => Class::Invalid,
             Self::NoSuchTarget { .. } => Class::NotFound,
             Self::Step { error, .. } => error.class(),
@@ -193,7 +195,7 @@ impl Diagnose for BuildError {
                 Some("install git, or clone the repository elsewhere and build its directory".to_owned())
             }
             Self::Storage { source, .. } => source.0.hint(),
-            Self::Read { what: "Dockerfile", .. } => {
+            Self::Dockerfile { .. } => {
                 Some("name another file with `-f`, or another context directory".to_owned())
             }
             _ => None,

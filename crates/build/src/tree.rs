@@ -247,7 +247,7 @@ impl Tree {
         Ok(File::from(fd))
     }
 
-    /// Reads the whole regular file at `path`, `None` when there is none; at most `limit` bytes.
+    /// Reads the whole regular file at `path`, `None` when there is none. One of more than `limit` bytes is an error.
     pub fn read(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let entry = match self.resolve(path, Last::Follow) {
             Ok(Resolved { entry: Some(entry), .. }) if entry.kind() == FileType::RegularFile => entry,
@@ -255,9 +255,7 @@ impl Tree {
             Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut bytes = Vec::new();
-        self.open_entry(&entry)?.take(limit).read_to_end(&mut bytes)?;
-        Ok(Some(bytes))
+        read_at_most(self.open_entry(&entry)?, limit).map(Some)
     }
 
     /// The host's paths of what `entry` is made of, topmost first: to be mounted elsewhere.
@@ -322,6 +320,13 @@ pub fn lexical(path: &Path) -> PathBuf {
         }
     }
     clean
+}
+
+/// All of `source`, which is an error when that is more than `limit` bytes.
+pub fn read_at_most(source: impl Read, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }
 
 /// Nothing there, by any of its names.

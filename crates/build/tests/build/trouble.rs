@@ -1,5 +1,6 @@
 //! Failures, cancellation and hostile input.
 
+use std::fs::File;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,6 +13,7 @@ crate::tests![
     a_failing_step_is_explained,
     syntax_errors_name_the_line,
     a_missing_dockerfile_is_explained,
+    what_cannot_be_read_whole_is_not_read_in_part,
     cancelling_leaves_nothing,
     a_flood_of_output_can_be_cancelled,
     a_killed_build_takes_its_step_along,
@@ -59,9 +61,31 @@ fn a_missing_dockerfile_is_explained() {
     let error = fixture.fails_with("", |request| {
         request.dockerfile = build::DockerfileSource::InContext("Other".into());
     });
-    assert!(error.starts_with("error: cannot read Dockerfile Other"), "{error}");
+    assert!(error.starts_with("error: failed to read dockerfile: open Other"), "{error}");
     let error = fixture.fails_with("", |request| request.context = build::Source::Dir("/no/such".into()));
     assert!(error.contains("cannot read build context /no/such"), "{error}");
+}
+
+fn what_cannot_be_read_whole_is_not_read_in_part() {
+    let fixture = Fixture::new("whole");
+    let dockerfile = fixture.dir.join("Dockerfile.other");
+    std::fs::write(&dockerfile, "FROM busybox").unwrap();
+    let build = || {
+        fixture.fails_with("", |request| {
+            request.dockerfile = build::DockerfileSource::File(dockerfile.clone());
+        })
+    };
+    let ignore = fixture.dir.join("Dockerfile.other.dockerignore");
+    std::fs::create_dir(&ignore).unwrap();
+    let error = build();
+    assert!(error.starts_with("error: cannot read ignore file") && error.contains("directory"), "{error}");
+    std::fs::remove_dir(&ignore).unwrap();
+    File::create(&ignore).unwrap().set_len(100 << 20).unwrap();
+    let error = build();
+    assert!(error.contains("Dockerfile.other.dockerignore\n  caused by: file too large"), "{error}");
+    File::options().write(true).open(&dockerfile).unwrap().set_len(100 << 20).unwrap();
+    let error = build();
+    assert!(error.contains("Dockerfile.other\n  caused by: file too large"), "{error}");
 }
 
 /// Cancels when a line appears.
