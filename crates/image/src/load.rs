@@ -78,6 +78,9 @@ impl Diagnose for LoadError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Archive(TarError::Checksum | TarError::Field(_) | TarError::Truncated) => {
+                Some("it has to be a whole archive as `save` writes them".to_owned())
+            }
             Self::NotAnImage => Some("a root filesystem is imported with `hull import`".to_owned()),
             Self::Layer { source, .. } => source.hint(),
             Self::Create(e) => e.hint(),

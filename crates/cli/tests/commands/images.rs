@@ -65,9 +65,10 @@ fn archives_carry_images() {
 
     world.hull(["save", "-o", &saved, "nope"]).status(1).says("No such image: nope");
     world.file("garbage.tar", "this is no archive");
-    world.hull(["load", "-i", "garbage.tar"]).status(1);
+    world.hull(["load", "-i", "garbage.tar"]).status(1).says("error: cannot load garbage.tar\n  caused by:");
     world.hull(["load", "-i", "absent.tar"]).status(1).says("absent.tar");
-    world.hull_with_input(["load"], &piped[..piped.len() / 2]).status(1);
+    let half = world.hull_with_input(["load"], &piped[..piped.len() / 2]).status(1);
+    half.says("cannot load the archive on standard input").says("has to be a whole archive");
     assert_eq!(world.hull(["images", "-q"]).success().stdout.lines().count(), 1);
 }
 

@@ -20,9 +20,9 @@ pub enum PullPolicy {
     Never,
 }
 
-/// A word that is no policy; in the words of Docker's command line.
+/// A word that is no policy; in the words of Docker's command line, which knows nothing of lazy pulls.
 #[derive(Debug, thiserror::Error)]
-#[error("invalid pull option: '{0}': must be one of \"always\", \"missing\" or \"never\"")]
+#[error("invalid pull option: '{0}': must be one of \"always\", \"missing\", \"never\" or \"lazy\"")]
 pub struct PullPolicyError(String);
 
 impl FromStr for PullPolicy {

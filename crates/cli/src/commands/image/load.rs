@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use api::Version;
 use clap::ValueEnum;
+use diag::{Class, Diagnose};
 use image::{Format, ImportOptions, SaveOptions};
 use oci::Reference;
 use remote::Client;
@@ -59,7 +60,8 @@ pub fn import(context: &mut Context, invocation: Invocation) -> Outcome {
     if let Some(remote) = context.remote()? {
         return import_elsewhere(remote, input, &options);
     }
-    let image = context.engine()?.image_import(&mut input, &options)?;
+    let image = context.engine()?.image_import(&mut input, &options);
+    let image = image.map_err(ArchiveError::of("import", Some(args.source.as_ref())))?;
     print_line(image.id);
     Ok(ExitCode::SUCCESS)
 }
@@ -86,6 +88,36 @@ fn platform(text: &str) -> Result<oci::image::Platform, FlagsError> {
         variant: parts.get(2).map_or_else(String::new, |variant| (*variant).to_owned()),
         ..oci::image::Platform::default()
     })
+}
+
+/// An archive that became no image.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what} {archive}")]
+struct ArchiveError<E> {
+    what: &'static str,
+    archive: String,
+    source: E,
+}
+
+impl<E> ArchiveError<E> {
+    /// Of the archive at `path`, by default standard input.
+    fn of(what: &'static str, path: Option<&Path>) -> impl FnOnce(E) -> Self {
+        let archive = match path {
+            Some(path) if path != "-" => path.display().to_string(),
+            _ => "the archive on standard input".to_owned(),
+        };
+        move |source| Self { what, archive, source }
+    }
+}
+
+impl<E: Diagnose> Diagnose for ArchiveError<E> {
+    fn class(&self) -> Class {
+        self.source.class()
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.source.hint()
+    }
 }
 
 fn open(path: &Path) -> Result<Box<dyn Read + Send>, FlagsError> {
@@ -131,7 +163,8 @@ pub fn load(context: &mut Context, invocation: Invocation) -> Outcome {
         elsewhere::said(call.upload(input)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    for loaded in context.engine()?.image_load(&mut input, platform.as_ref())? {
+    let images = context.engine()?.image_load(&mut input, platform.as_ref());
+    for loaded in images.map_err(ArchiveError::of("load", args.input.as_deref()))? {
         if loaded.references.is_empty() {
             print(&format!("Loaded image ID: {}\n", loaded.image));
         }
