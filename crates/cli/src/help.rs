@@ -61,32 +61,15 @@ pub fn unknown_command(path: &str, word: &str, table: &[Command]) -> String {
         None => format!("{path}: '{word}' is not a {path} command.\n"),
         Some(_) => format!("unknown command \"{word}\" for \"{path}\"\n"),
     };
-    let near = table
+    let known = table
         .iter()
         .filter(|command| command.section != Section::Hidden || matches!(command.action, Action::Run(_)))
-        .map(|command| (distance(word, command.name), command.name))
-        .min();
-    if let Some((1..=2, name)) = near {
+        .map(|command| command.name);
+    if let Some(name) = diag::similar(word, known) {
         let _ = writeln!(out, "Did you mean '{path} {name}'?");
     }
     let _ = writeln!(out, "See '{path} --help'");
     out
-}
-
-/// Levenshtein's distance between `a` and `b`.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let above = row[j + 1];
-            row[j + 1] = (diagonal + usize::from(ca != *cb)).min(above + 1).min(row[j] + 1);
-            diagonal = above;
-        }
-    }
-    row[b.len()]
 }
 
 /// Translates what clap says of wrong words into what Docker says of them.
@@ -100,11 +83,11 @@ pub fn usage_error(path: &str, error: &clap::Error) -> Ended {
     match error.kind() {
         ErrorKind::DisplayHelp => Ended::Usage { text: error.to_string(), status: 0 },
         ErrorKind::UnknownArgument if argument.starts_with("--") => {
-            let mut text = format!("unknown flag: {argument}");
-            if let Some(ContextValue::String(near)) = error.get(ContextKind::SuggestedArg) {
-                let _ = write!(text, " (did you mean {near}?)");
-            }
-            usage(path, text)
+            let near = match error.get(ContextKind::SuggestedArg) {
+                Some(ContextValue::String(near)) => Some(near.as_str()),
+                _ => None,
+            };
+            unknown_flag(path, &argument, near)
         }
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             let letter = argument.trim_start_matches('-');
@@ -122,6 +105,12 @@ pub fn usage_error(path: &str, error: &clap::Error) -> Ended {
             usage(path, first.strip_prefix("error: ").unwrap_or(first))
         }
     }
+}
+
+/// Refuses `flag`; `near` is the one that was probably meant.
+pub fn unknown_flag(path: &str, flag: &str, near: Option<&str>) -> Ended {
+    let near = near.map_or_else(String::new, |near| format!(" (did you mean {near}?)"));
+    usage(path, format_args!("unknown flag: {flag}{near}"))
 }
 
 fn wrong_count(path: &str, what: &str) -> Ended {

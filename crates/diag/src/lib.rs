@@ -134,6 +134,14 @@ pub fn is_full(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
+/// The word of `known` that was probably meant by `word`: the nearest, when a third of the letters at most is wrong, or one.
+/// Letters are wrong that are missing, added, replaced, or swapped with their neighbour.
+pub fn similar<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let allowed = (word.chars().count() / 3).clamp(1, 3);
+    let distances = known.into_iter().map(|known| (strsim::osa_distance(word, known), known));
+    distances.filter(|(distance, _)| *distance <= allowed).min().map(|(_, known)| known)
+}
+
 /// The failures of several objects of one command, reported one by one; the first one decides the exit code.
 pub type Failures = Vec<Failure>;
 
@@ -211,6 +219,22 @@ pub fn http_status(class: Class) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn typing_errors_are_recognised() {
+        let known = ["image", "ports", "environment", "volumes", "init", "rm", "run"];
+        for (word, expected) in [
+            ("imgae", Some("image")),
+            ("port", Some("ports")),
+            ("enviromnet", Some("environment")),
+            ("volume", Some("volumes")),
+            ("rnu", Some("run")),
+            ("something", None),
+            ("", None),
+        ] {
+            assert_eq!(similar(word, known), expected, "{word}");
+        }
+    }
 
     #[derive(Debug)]
     struct Outer(std::io::Error);

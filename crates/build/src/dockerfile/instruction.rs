@@ -102,26 +102,10 @@ fn instruction(
 }
 
 fn unknown(name: &str) -> String {
-    match NAMES.iter().map(|known| (distance(known, name), known)).min() {
-        Some((edits @ ..=2, known)) if edits < name.len() => {
-            format!("unknown instruction: {name} (did you mean {known}?)")
-        }
-        _ => format!("unknown instruction: {name}"),
+    match diag::similar(name, NAMES) {
+        Some(known) => format!("unknown instruction: {name} (did you mean {known}?)"),
+        None => format!("unknown instruction: {name}"),
     }
-}
-
-/// The edit distance of two short words.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(32).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let cost = (diagonal + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = std::mem::replace(&mut row[j + 1], cost);
-        }
-    }
-    row[b.len()]
 }
 
 fn single(name: &str, rest: &str) -> Result<String, String> {

@@ -5,8 +5,10 @@ mod resolve;
 pub use resolve::WantedImage;
 
 use clap::builder::ArgAction;
+use clap::{Arg, CommandFactory};
 
 use crate::commands::{Ended, usage};
+use crate::help;
 
 /// The flags `create` and `run` share.
 #[derive(clap::Args, Debug)]
@@ -278,12 +280,17 @@ pub struct ContainerFlags {
 }
 
 impl ContainerFlags {
-    /// Refuses a flag nobody knows. The parser takes it for the image, because what follows the image may look like flags.
-    pub fn refuse_unknown(&self, path: &str) -> Result<(), Ended> {
+    /// Refuses a flag that is none of `Args`, which these are part of. The parser takes it for the image, because what follows the
+    /// image may look like flags.
+    pub fn refuse_unknown<Args: CommandFactory>(&self, path: &str) -> Result<(), Ended> {
         let word = self.image_and_command.first().map_or("", String::as_str);
         let flag = word.split('=').next().unwrap_or(word);
         match flag.strip_prefix("--") {
-            Some(_) => Err(usage(path, format_args!("unknown flag: {flag}"))),
+            Some(name) => {
+                let command = Args::command();
+                let near = diag::similar(name, command.get_arguments().filter_map(Arg::get_long));
+                Err(help::unknown_flag(path, flag, near.map(|near| format!("--{near}")).as_deref()))
+            }
             None => match flag.strip_prefix('-').and_then(|letters| letters.chars().next()) {
                 Some(letter) => {
                     Err(usage(path, format_args!("unknown shorthand flag: '{letter}' in {flag}")))

@@ -42,8 +42,12 @@ fn every_command_has_help() {
 fn usage_errors_are_dockers() {
     let world = empty_world();
     world.hull(["frob"]).status(1).says("hull: 'frob' is not a hull command.");
+    world.hull(["rnu"]).status(1).says("Did you mean 'hull run'?");
     world.hull(["imges"]).status(1).says("Did you mean 'hull images'?");
     world.hull(["ps", "--frob"]).status(125).says("unknown flag: --frob");
+    world.hull(["ps", "--al"]).status(125).says("unknown flag: --al (did you mean --all?)");
+    world.hull(["run", "--memry=1g", "x"]).status(125).says("unknown flag: --memry (did you mean --memory?)");
+    world.hull(["create", "--frob", "x"]).status(125).says("unknown flag: --frob\n");
     world.hull(["run"]).status(1).says("\"hull run\" requires");
     world.hull(["run", "-m"]).status(125).says("flag needs an argument");
     world.hull(["container", "frob"]).status(1).says("unknown command \"frob\" for \"hull container\"");

@@ -200,7 +200,7 @@ impl<'a> Section<'a> {
                 at: entry.key_at.clone(),
                 path: if self.path.is_empty() { "top-level object".into() } else { self.path.clone() },
                 key: entry.key.clone(),
-                similar: similar(&entry.key, &known),
+                similar: diag::similar(&entry.key, known.iter().copied()),
             }),
         }
     }
@@ -208,53 +208,4 @@ impl<'a> Section<'a> {
 
 fn wrong(node: &Node, path: &str, wanted: &str) -> LoadError {
     invalid(node, path, format!("must be {wanted}, not {}", node.kind()))
-}
-
-/// The key of `known` that was probably meant.
-fn similar(key: &str, known: &[&'static str]) -> Option<&'static str> {
-    let allowed = (key.len() / 3).clamp(1, 3);
-    known
-        .iter()
-        .map(|candidate| (distance(key, candidate), *candidate))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// Edits between two words: insert, delete, replace, swap neighbours.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let cost = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + cost);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::similar;
-
-    #[test]
-    fn typing_errors_are_recognised() {
-        let known = ["image", "ports", "environment", "volumes", "init"];
-        for (key, expected) in [
-            ("imgae", Some("image")),
-            ("port", Some("ports")),
-            ("enviroment", Some("environment")),
-            ("volume", Some("volumes")),
-            ("something", None),
-        ] {
-            assert_eq!(similar(key, &known), expected, "{key}");
-        }
-    }
 }

@@ -18,7 +18,7 @@ struct Args {
 
 pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
     let Args { flags } = parse(&invocation)?;
-    flags.refuse_unknown(&invocation.path)?;
+    flags.refuse_unknown::<Args>(&invocation.path)?;
     let cidfile = flags.cidfile.as_deref().map(CidFile::create).transpose()?;
     let image = flags.image()?;
     let spec = flags.resolve().map_err(crate::commands::Ended::plain)?;

@@ -42,7 +42,7 @@ pub fn run(context: &mut Context, invocation: Invocation) -> Outcome {
 
 fn execute(context: &Context, invocation: &Invocation) -> Outcome {
     let args: Args = parse(invocation)?;
-    args.flags.refuse_unknown(&invocation.path)?;
+    args.flags.refuse_unknown::<Args>(&invocation.path)?;
     let keys = DetachKeys::from_flag(args.detach_keys.as_deref())?;
     if args.detach && !args.flags.attach.is_empty() {
         return Err(RunError::DetachAndAttach.into());
