@@ -70,7 +70,7 @@ fn failed(sink: &Sink, steps: &Steps, error: BuildError) -> Result<(), Refusal> 
             let _ = sink.line(&failure(&text, None));
             Ok(())
         }
-        BuildError::Read { what: "Dockerfile", path, source } if source.kind() == io::ErrorKind::NotFound => {
+        BuildError::Dockerfile { path, source } if source.kind() == io::ErrorKind::NotFound => {
             let text = format!("Cannot locate specified Dockerfile: {}", path.display());
             Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text))
         }

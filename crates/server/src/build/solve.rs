@@ -332,7 +332,7 @@ pub fn explain(error: &BuildError, file_name: &str, text: &str) -> Status {
         BuildError::Step { location, error, .. } => {
             (with_sources(error), Some((location.line, location.end_line)))
         }
-        BuildError::Read { what: "Dockerfile", path, source } if source.kind() == io::ErrorKind::NotFound => {
+        BuildError::Dockerfile { path, source } if source.kind() == io::ErrorKind::NotFound => {
             (format!("failed to read dockerfile: open {}: no such file or directory", path.display()), None)
         }
         other => (with_sources(other), None),
