@@ -18,6 +18,7 @@ mod manifest;
 mod many;
 mod network;
 mod prompt;
+mod prune;
 mod registry;
 mod serve;
 mod system;

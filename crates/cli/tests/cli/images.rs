@@ -65,6 +65,8 @@ fn prune_asks_first() {
     assert!(asked.stdout.contains("WARNING! This will remove all images"), "{asked}");
     assert_eq!(world.hull(["images", "-q"]).text().lines().count(), 1);
     let pruned = world.hull_with_input(["image", "prune", "-a"], b"y\n").success();
-    assert!(pruned.stdout.contains("Total reclaimed space: "), "{pruned}");
+    let (deleted, reclaimed) = pruned.stdout.split_once("\n\n").expect("two parts");
+    assert!(deleted.contains("Deleted Images:\nuntagged: busybox:latest\ndeleted: sha256:"), "{pruned}");
+    assert!(reclaimed.starts_with("Total reclaimed space: "), "{pruned}");
     assert_eq!(world.hull(["images", "-q"]).text(), "");
 }

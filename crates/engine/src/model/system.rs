@@ -62,7 +62,7 @@ pub struct Pruned {
     pub containers: Vec<String>,
     pub networks: Vec<String>,
     pub volumes: Vec<String>,
-    /// References untagged, as `untagged: name:tag`.
+    /// References taken away, as `name:tag`.
     pub untagged: Vec<String>,
     /// Image ids deleted.
     pub images: Vec<String>,

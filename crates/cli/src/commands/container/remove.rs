@@ -1,16 +1,13 @@
 //! `rm` and `container prune`.
 
-use std::process::ExitCode;
-
 use diag::Failure;
-use engine::model::{Filters, RemoveOptions};
+use engine::model::RemoveOptions;
 
 use crate::commands::many::Report;
-use crate::commands::prompt::confirm;
+use crate::commands::prune::Choice;
 use crate::commands::{Invocation, Outcome, parse, usage};
-use crate::context::{Context, note, print};
-use crate::elsewhere::{self, Unused};
-use crate::output::human;
+use crate::context::{Context, note};
+use crate::elsewhere::Unused;
 
 /// Remove one or more containers
 #[derive(clap::Parser)]
@@ -71,14 +68,6 @@ struct Prune {
 
 pub fn prune(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Prune = parse(&invocation)?;
-    let filters = Filters::parse(&args.filter)?;
-    if !confirm("This will remove all stopped containers.", args.force) {
-        return Ok(ExitCode::FAILURE);
-    }
-    let pruned = elsewhere::prune(context, Unused::Containers, &filters)?;
-    if !pruned.containers.is_empty() {
-        print(&format!("Deleted Containers:\n{}\n\n", pruned.containers.join("\n")));
-    }
-    print(&format!("Total reclaimed space: {}\n", human::size(pruned.reclaimed_bytes)));
-    Ok(ExitCode::SUCCESS)
+    let warning = "This will remove all stopped containers.";
+    Choice::new(&args.filter, args.force)?.prune(context, warning, &[Unused::Containers])
 }

@@ -1,19 +1,14 @@
 //! `rmi`, `image prune` and `builder prune`.
 
-use std::process::ExitCode;
-
 use diag::{Class, Failure};
-use engine::model::{Filters, Pruned};
 use image::Removed;
 use serde_json::Value;
 
-use super::list::warn_of_damage;
 use crate::commands::many::Report;
-use crate::commands::prompt::confirm;
+use crate::commands::prune::Choice;
 use crate::commands::{Ended, Invocation, Outcome, parse};
 use crate::context::{Context, note, print};
-use crate::elsewhere::{self, Unused};
-use crate::output::human;
+use crate::elsewhere::Unused;
 use crate::output::listing::list;
 
 /// Remove one or more images
@@ -79,29 +74,11 @@ struct Prune {
 
 pub fn prune(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Prune = parse(&invocation)?;
-    let filters = Filters::parse(&args.filter)?;
     let warning = match args.all {
         true => "This will remove all images without at least one container associated to them.",
         false => "This will remove all dangling images.",
     };
-    if !confirm(warning, args.force) {
-        return Ok(ExitCode::FAILURE);
-    }
-    let pruned = elsewhere::prune(context, Unused::Images { all: args.all }, &filters)?;
-    print(&images_text(&pruned));
-    print(&format!("Total reclaimed space: {}\n", human::size(pruned.reclaimed_bytes)));
-    pruned.skipped.iter().for_each(|damage| warn_of_damage(damage));
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The part of a prune's report that is about images.
-pub fn images_text(pruned: &Pruned) -> String {
-    if pruned.untagged.is_empty() && pruned.images.is_empty() {
-        return String::new();
-    }
-    let untagged = pruned.untagged.iter().map(|line| format!("{line}\n"));
-    let deleted = pruned.images.iter().map(|id| format!("deleted: {id}\n"));
-    format!("Deleted Images:\n{}\n", untagged.chain(deleted).collect::<String>())
+    Choice::new(&args.filter, args.force)?.prune(context, warning, &[Unused::Images { all: args.all }])
 }
 
 /// Remove build cache
@@ -120,18 +97,9 @@ struct PruneCache {
 
 pub fn prune_build_cache(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: PruneCache = parse(&invocation)?;
-    let filters = Filters::parse(&args.filter)?;
     let warning = match args.all {
         true => "This will remove all build cache.",
         false => "This will remove all dangling build cache.",
     };
-    if !confirm(warning, args.force) {
-        return Ok(ExitCode::FAILURE);
-    }
-    let pruned = elsewhere::prune(context, Unused::BuildCache { all: args.all }, &filters)?;
-    if !pruned.build_cache.is_empty() {
-        print(&format!("Deleted build cache objects:\n{}\n\n", pruned.build_cache.join("\n")));
-    }
-    print(&format!("Total reclaimed space: {}\n", human::size(pruned.reclaimed_bytes)));
-    Ok(ExitCode::SUCCESS)
+    Choice::new(&args.filter, args.force)?.prune(context, warning, &[Unused::BuildCache { all: args.all }])
 }

@@ -1,15 +1,12 @@
 //! `network rm` and `network prune`.
 
-use std::process::ExitCode;
-
 use diag::{Class, Failure};
-use engine::model::Filters;
 
 use crate::commands::many::each;
-use crate::commands::prompt::confirm;
+use crate::commands::prune::Choice;
 use crate::commands::{Invocation, Outcome, parse};
-use crate::context::{Context, print};
-use crate::elsewhere::{self, Unused};
+use crate::context::Context;
+use crate::elsewhere::Unused;
 
 /// Remove one or more networks
 #[derive(clap::Parser)]
@@ -49,13 +46,6 @@ struct Prune {
 
 pub fn prune(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Prune = parse(&invocation)?;
-    let filters = Filters::parse(&args.filter)?;
-    if !confirm("This will remove all custom networks not used by at least one container.", args.force) {
-        return Ok(ExitCode::FAILURE);
-    }
-    let pruned = elsewhere::prune(context, Unused::Networks, &filters)?;
-    if !pruned.networks.is_empty() {
-        print(&format!("Deleted Networks:\n{}\n\n", pruned.networks.join("\n")));
-    }
-    Ok(ExitCode::SUCCESS)
+    let warning = "This will remove all custom networks not used by at least one container.";
+    Choice::new(&args.filter, args.force)?.prune(context, warning, &[Unused::Networks])
 }

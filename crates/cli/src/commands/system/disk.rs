@@ -2,16 +2,14 @@
 
 use std::process::ExitCode;
 
-use engine::model::Filters;
 use engine::time::{self, now_ns};
 use engine::view;
 use serde_json::{Map, Value, json};
 
-use crate::commands::image::list::warn_of_damage;
-use crate::commands::prompt::confirm;
+use crate::commands::prune::Choice;
 use crate::commands::{Invocation, Outcome, parse};
 use crate::context::{Context, print};
-use crate::elsewhere::{self, Unused};
+use crate::elsewhere::Unused;
 use crate::output::human;
 use crate::output::listing::{self, Column, column};
 use crate::output::table;
@@ -180,45 +178,23 @@ struct Prune {
 
 pub fn prune(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Prune = parse(&invocation)?;
-    let filters = Filters::parse(&args.filter)?;
+    let choice = Choice::new(&args.filter, args.force)?;
     let mut warning = String::from(
         "This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n",
     );
+    let mut kinds = vec![Unused::Containers, Unused::Networks];
     if args.volumes {
         warning.push_str("  - all anonymous volumes not used by at least one container\n");
+        kinds.push(Unused::Volumes { all: false });
     }
     warning.push_str(match args.all {
         true => "  - all images without at least one container associated to them\n  - all build cache\n",
         false => "  - all dangling images\n  - unused build cache\n",
     });
-    if !confirm(&warning, args.force) {
-        return Ok(ExitCode::FAILURE);
-    }
-    let mut reclaimed = 0;
-    let mut deleted = |heading: &str, lines: Vec<String>, bytes: u64| {
-        reclaimed += bytes;
-        if !lines.is_empty() {
-            print(&format!("Deleted {heading}:\n{}\n\n", lines.join("\n")));
-        }
-    };
-    let containers = elsewhere::prune(context, Unused::Containers, &filters)?;
-    deleted("Containers", containers.containers, containers.reclaimed_bytes);
-    let networks = elsewhere::prune(context, Unused::Networks, &filters)?;
-    deleted("Networks", networks.networks, 0);
-    if args.volumes {
-        let volumes = elsewhere::prune(context, Unused::Volumes { all: false }, &filters)?;
-        deleted("Volumes", volumes.volumes, volumes.reclaimed_bytes);
-    }
-    let images = elsewhere::prune(context, Unused::Images { all: args.all }, &filters)?;
-    images.skipped.iter().for_each(|damage| warn_of_damage(damage));
-    let mut lines: Vec<_> = images.untagged.iter().map(|name| format!("untagged: {name}")).collect();
-    lines.extend(images.images.iter().map(|id| format!("deleted: {id}")));
-    deleted("Images", lines, images.reclaimed_bytes);
+    kinds.push(Unused::Images { all: args.all });
     // The build cache knows no labels; Docker leaves it alone when one is asked for.
-    if !filters.has("label") && !filters.has("label!") {
-        let cache = elsewhere::prune(context, Unused::BuildCache { all: args.all }, &filters)?;
-        deleted("build cache objects", cache.build_cache, cache.reclaimed_bytes);
+    if !choice.asks_for_labels() {
+        kinds.push(Unused::BuildCache { all: args.all });
     }
-    print(&format!("Total reclaimed space: {}\n", human::size(reclaimed)));
-    Ok(ExitCode::SUCCESS)
+    choice.prune(context, &warning, &kinds)
 }

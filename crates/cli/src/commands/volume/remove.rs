@@ -1,15 +1,10 @@
 //! `volume rm` and `volume prune`.
 
-use std::process::ExitCode;
-
-use engine::model::Filters;
-
 use crate::commands::many::each;
-use crate::commands::prompt::confirm;
+use crate::commands::prune::Choice;
 use crate::commands::{Invocation, Outcome, parse};
-use crate::context::{Context, print};
-use crate::elsewhere::{self, Unused};
-use crate::output::human;
+use crate::context::Context;
+use crate::elsewhere::Unused;
 
 /// Remove one or more volumes
 #[derive(clap::Parser)]
@@ -47,18 +42,9 @@ struct Prune {
 
 pub fn prune(context: &mut Context, invocation: Invocation) -> Outcome {
     let args: Prune = parse(&invocation)?;
-    let filters = Filters::parse(&args.filter)?;
     let warning = match args.all {
         true => "This will remove all local volumes not used by at least one container.",
         false => "This will remove anonymous local volumes not used by at least one container.",
     };
-    if !confirm(warning, args.force) {
-        return Ok(ExitCode::FAILURE);
-    }
-    let pruned = elsewhere::prune(context, Unused::Volumes { all: args.all }, &filters)?;
-    if !pruned.volumes.is_empty() {
-        print(&format!("Deleted Volumes:\n{}\n\n", pruned.volumes.join("\n")));
-    }
-    print(&format!("Total reclaimed space: {}\n", human::size(pruned.reclaimed_bytes)));
-    Ok(ExitCode::SUCCESS)
+    Choice::new(&args.filter, args.force)?.prune(context, warning, &[Unused::Volumes { all: args.all }])
 }
