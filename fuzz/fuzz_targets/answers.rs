@@ -29,8 +29,8 @@ fn server() -> &'static (String, Script) {
             for mut stream in listener.incoming().flatten() {
                 let answer = {
                     let mut script = played.lock().unwrap_or_else(|e| e.into_inner());
-                    script.0 += 1;
                     let at = script.0 % script.1.len().max(1);
+                    script.0 += 1;
                     script.1.get(at).cloned().unwrap_or_default()
                 };
                 let _ = stream.set_read_timeout(Some(Duration::from_millis(50)));
