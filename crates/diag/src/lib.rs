@@ -226,6 +226,7 @@ mod tests {
         for (word, expected) in [
             ("imgae", Some("image")),
             ("port", Some("ports")),
+            ("enviroment", Some("environment")),
             ("enviromnet", Some("environment")),
             ("volume", Some("volumes")),
             ("rnu", Some("run")),
