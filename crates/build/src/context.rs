@@ -12,13 +12,10 @@ use crate::error::BuildError;
 use crate::ignore::Ignore;
 use crate::layer::Writer;
 use crate::repository::clone::Cloner;
-use crate::request::{DockerfileSource, Source};
+use crate::request::{DockerfileSource, Source, TEXT_LIMIT};
 use crate::select::{self, Owners};
 use crate::stop::Stop;
 use crate::tree::{Format, Tree, display, read_at_most};
-
-/// A Dockerfile or ignore file larger than this is something else.
-const MAX_TEXT: u64 = 16 << 20;
 
 /// The files of the build.
 pub struct Context {
@@ -83,7 +80,7 @@ impl Context {
         };
         let (name, bytes, beside) = match source {
             DockerfileSource::InContext(path) => {
-                let bytes = self.tree.read(path, MAX_TEXT).map_err(fail(path))?;
+                let bytes = self.tree.read(path, TEXT_LIMIT).map_err(fail(path))?;
                 let bytes = bytes.ok_or_else(|| fail(path)(io::Error::from_raw_os_error(ENOENT)))?;
                 let beside = PathBuf::from(format!("{}.dockerignore", display(path)));
                 (display(path), bytes, self.read_ignore(&beside)?)
@@ -115,7 +112,7 @@ impl Context {
     }
 
     fn read_ignore(&self, path: &Path) -> Result<Option<Vec<u8>>, BuildError> {
-        self.tree.read(path, MAX_TEXT).map_err(cannot_read_ignore_file(path))
+        self.tree.read(path, TEXT_LIMIT).map_err(cannot_read_ignore_file(path))
     }
 
     /// Parses the name and text of an ignore file, by default the context's own.
@@ -143,7 +140,7 @@ const ENOENT: i32 = 2;
 
 /// Reads a file outside the context.
 fn read_text(path: &Path) -> io::Result<Vec<u8>> {
-    read_at_most(File::open(path)?, MAX_TEXT)
+    read_at_most(File::open(path)?, TEXT_LIMIT)
 }
 
 fn cannot_read_ignore_file(path: &Path) -> impl FnOnce(io::Error) -> BuildError {

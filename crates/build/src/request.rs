@@ -51,8 +51,8 @@ impl Default for DockerfileSource {
     }
 }
 
-/// What is longer is no Dockerfile.
-const TEXT_LIMIT: u64 = 16 << 20;
+/// What is longer is no Dockerfile, nor an ignore file; in bytes.
+pub(crate) const TEXT_LIMIT: u64 = 16 << 20;
 
 /// Context and Dockerfile in a stream: an archive, in which `file` is the Dockerfile's path, or else the Dockerfile itself.
 ///
