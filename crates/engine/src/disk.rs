@@ -200,8 +200,7 @@ impl Engine {
         filters.allow(&["until"])?;
         let until = until(filters)?;
         let in_images = self.layers_of_images()?;
-        self.store().mark_pending()?;
-        let keys = self.store().database().write_removal(Durability::Relaxed, |writer| {
+        let keys = self.store().release(Durability::Relaxed, |writer| {
             let mut keys = Vec::new();
             for row in build_cache::list(writer)? {
                 let old = until.is_none_or(|until| row.used_ns < until);
@@ -211,7 +210,7 @@ impl Engine {
                     keys.push(row.key);
                 }
             }
-            Ok::<_, DatabaseError>(keys)
+            Ok::<_, StoreError>(keys)
         })?;
         let mut reclaimed_bytes = 0;
         // Whoever makes content may take as long as a client or a registry does. Then one of the next commands gives back what this one

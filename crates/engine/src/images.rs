@@ -461,7 +461,7 @@ pub fn settle_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Ok(_lock) = sys::spawn::claim_inherited(INHERITED_FD) else {
         return ExitCode::from(diag::EXIT_USAGE);
     };
-    let settled = Store::open(&Roots::new(data, run)).and_then(|store| store.settle());
+    let settled = Store::reopen(&Roots::new(data, run)).settle();
     if settled.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -115,9 +115,8 @@ impl Images<'_> {
         if blobs.is_empty() {
             return Ok(());
         }
-        self.store.mark_pending()?;
-        self.store.database().write_removal(Durability::Relaxed, |w| {
-            blobs.iter().try_for_each(|blob| manifests::forget_hold(w, blob))
+        self.store.release(Durability::Relaxed, |w| {
+            blobs.iter().try_for_each(|blob| Ok::<_, StoreError>(manifests::forget_hold(w, blob)?))
         })?;
         self.collect().map(Collected::finish)
     }

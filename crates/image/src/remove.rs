@@ -96,8 +96,7 @@ impl Images<'_> {
     /// # Errors
     /// [`RemoveError`]; nothing was changed then.
     pub fn remove(&self, name: &str, options: &RemoveOptions<'_>) -> Result<Vec<Removed>, RemoveError> {
-        self.store.mark_pending()?;
-        let removed = self.store.database().write_removal(Durability::Full, |writer| {
+        let removed = self.store.release(Durability::Full, |writer| {
             let image = find(writer, name)?;
             let mut removal = Removal { writer, options, image: &image, removed: Vec::new() };
             removal.run(name)?;
@@ -124,8 +123,7 @@ impl Images<'_> {
             .filter(|image| (all || image.references.is_empty()) && select(image))
             .map(|image| image.record.id)
             .collect();
-        self.store.mark_pending()?;
-        let removed = self.store.database().write_removal(Durability::Full, |writer| {
+        let removed = self.store.release(Durability::Full, |writer| {
             let mut removed = Vec::new();
             for id in &candidates {
                 let Some(image) = db::images::get(writer, id)? else { continue };

@@ -20,6 +20,7 @@
 //!   ([`db::unsettled`]). Content that no other row names may be damaged after a power cut, so the first opening after a boot
 //!   collects it before anybody can find it.
 //! - Whoever looks content up and then writes a row naming it holds [`Store::lock_shared`] in between.
+//! - Whoever removes rows that name content holds it meanwhile, too ([`Store::release`]).
 //! - Who makes content also holds a directory in `tmp/` until a row names it. One whose lock nobody holds is a killed maker's:
 //!   the next [`Store::open`] removes it, and collects what else that process may have left.
 //!
@@ -73,7 +74,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] naming the path that could not be made or read.
     pub fn open(roots: &Roots) -> Result<Self, StoreError> {
-        let store = Self { roots: roots.clone(), database: OnceLock::new() };
+        let store = Self::reopen(roots);
         let tmp = store.data().join("tmp");
         match tmp::reconcile(&tmp, || store.mark_pending()) {
             Err(e) if e.is_not_found() => store.make_directories()?,
@@ -90,6 +91,11 @@ impl Store {
             }
         }
         Ok(store)
+    }
+
+    /// The store that whoever started this process has opened. What killed processes left is not this one's to look for.
+    pub fn reopen(roots: &Roots) -> Self {
+        Self { roots: roots.clone(), database: OnceLock::new() }
     }
 
     fn pending(&self) -> PathBuf {
@@ -191,6 +197,25 @@ impl Store {
         FileLock::acquire(self.gc_lock(), LockKind::Shared)
             .map(SharedLock)
             .map_err(|e| StoreError::io("lock", self.gc_lock(), e))
+    }
+
+    /// Removes rows that name content, which the caller is to collect.
+    ///
+    /// Waits for a collector that is at work: it may have read the rows already, and would then forget that there is more to collect.
+    ///
+    /// # Errors
+    /// [`StoreError`] as `E`, or the error of `body`.
+    pub fn release<T, E>(
+        &self,
+        durability: Durability,
+        body: impl Fn(&db::Writer<'_>) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        E: From<StoreError> + From<DatabaseError> + std::error::Error + 'static,
+    {
+        let _lock = self.lock_shared()?;
+        self.mark_pending()?;
+        self.database().write_removal(durability, body)
     }
 
     /// Waits until nobody makes or uses content. A process that holds the shared lock would wait for itself.

@@ -370,3 +370,27 @@ fn a_power_cut_takes_images_that_were_not_settled() {
     assert!(store.snapshots().contains(&base) && store.snapshots().contains(&whole));
     assert!(store.database().read(|r| db::layers::get(r, &cut)).unwrap().is_none());
 }
+
+#[test]
+fn a_release_waits_for_a_collector_and_is_collected_after_it() {
+    let scratch = Scratch::new("release");
+    let store = scratch.open();
+    let blob = store.blobs().put(b"held").unwrap();
+    let hold = |w: &db::Writer<'_>| db::manifests::hold_blob(w, &blob, i64::MAX);
+    store.database().write(Durability::Relaxed, hold).unwrap();
+    let lock = store.try_lock_exclusive().unwrap().unwrap();
+    std::thread::scope(|scope| {
+        let release = || {
+            store.release(Durability::Relaxed, |w| Ok::<_, StoreError>(db::manifests::forget_hold(w, &blob)?))
+        };
+        let releasing = scope.spawn(release);
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(!releasing.is_finished());
+        assert!(store.collect(&lock).unwrap().is_empty());
+        drop(lock);
+        releasing.join().unwrap().unwrap();
+    });
+    assert!(store.blobs().contains(&blob));
+    drop(scratch.open());
+    assert!(!store.blobs().contains(&blob));
+}

@@ -4,7 +4,7 @@ use oci::{Digest, Reference};
 use registry::server::ContentError;
 use registry::server::content::{RepositoryName, Target};
 use store::db::{self, Writer};
-use store::{Collected, DatabaseError, Durability};
+use store::{Collected, DatabaseError, Durability, StoreError};
 
 use super::find::{Name, Rows};
 use super::{Serving, trouble, whole_name};
@@ -22,6 +22,8 @@ enum ForgetError {
     Remove(#[from] RemoveError),
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Serving {
@@ -36,8 +38,7 @@ impl Serving {
         let running = (self.running)().map_err(ContentError::Internal)?;
         let is_running = |id: &str| running.contains(id);
         let options = RemoveOptions { force: false, is_running: &is_running, mounted_at: &*self.mounts };
-        self.store.mark_pending().map_err(trouble)?;
-        let forgotten = self.store.database().write_removal(Durability::Full, |writer| {
+        let forgotten = self.store.release(Durability::Full, |writer| {
             let rows = Rows::read(writer, &name)?;
             let is_meant = |known: &&Name| match target {
                 Target::Tag(tag) => known.reference.tag() == Some(tag),
@@ -64,6 +65,7 @@ impl Serving {
             ) => ContentError::InUse { target: target.clone(), source: e.into() },
             ForgetError::Remove(e) => trouble(e),
             ForgetError::Database(e) => trouble(e),
+            ForgetError::Store(e) => trouble(e),
         })?;
         untagged.iter().for_each(|name| (self.told)("untag", name));
         if let Target::Digest(digest) = target {
@@ -115,12 +117,7 @@ impl Serving {
         if is_elsewhere {
             return Ok(());
         }
-        self.store.mark_pending().map_err(trouble)?;
-        let database = self.store.database();
-        let forgotten =
-            database.write_removal(Durability::Relaxed, |writer| db::manifests::forget_hold(writer, digest));
-        forgotten.map_err(trouble::<DatabaseError>)?;
-        self.images().collect().map(Collected::finish).map_err(trouble)
+        self.images().take_back(&[*digest]).map_err(trouble)
     }
 }
 

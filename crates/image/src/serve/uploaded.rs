@@ -70,12 +70,14 @@ impl Serving {
     /// Gives up what has waited for too long.
     pub(super) fn forget_old_uploads(&self) -> Result<(), ContentError> {
         self.uploaded.with(|blobs| blobs.retain(|_, since| since.elapsed() < PARTIAL_LIFETIME));
+        let lock = self.store.lock_shared().map_err(trouble)?;
         let ended = self.store.database().write_removal(Durability::Relaxed, |writer| {
             db::manifests::forget_ended_holds(writer, db::now_ns())
         });
         let ended: Result<bool, DatabaseError> = ended;
         if ended.map_err(trouble)? {
             self.store.mark_pending().map_err(trouble)?;
+            drop(lock);
             self.images().collect().map_err(trouble)?.finish();
         }
         Ok(())
