@@ -14,8 +14,8 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use store::db::containers;
-use store::{DatabaseError, Durability, Roots};
+use store::db::{containers, images};
+use store::{Collected, DatabaseError, Durability, Roots, StoreError};
 
 /// Why a container could not be removed.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,8 @@ pub enum RemoveError {
     Volume(#[from] VolumeError),
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Diagnose for RemoveError {
@@ -48,6 +50,7 @@ impl Diagnose for RemoveError {
             Self::Files { source, .. } => Class::of_io(source),
             Self::Volume(error) => error.class(),
             Self::Database(error) => error.class(),
+            Self::Store(error) => error.class(),
         }
     }
 
@@ -57,6 +60,7 @@ impl Diagnose for RemoveError {
             Self::Running { name, .. } => Some(format!("`rm -f {name}` kills and removes it")),
             Self::Volume(error) => error.hint(),
             Self::Database(error) => error.hint(),
+            Self::Store(error) => error.hint(),
             _ => None,
         }
     }
@@ -200,10 +204,20 @@ impl Engine {
         let _released = client::wait_released(&run_dir).map_err(files(run_dir.clone()))?;
         sys::fs::remove_tree(&data_dir).map_err(files(data_dir.clone()))?;
         let durability = if container.doc.spec.auto_remove { Durability::Relaxed } else { Durability::Full };
-        self.store().database().write_removal(durability, |writer| {
-            containers::remove(writer, container.id.as_str())?;
-            Ok::<_, DatabaseError>(())
-        })?;
+        let frees_layers = {
+            // No collector takes the mark away before the row is gone.
+            let _lock = self.store().lock_shared()?;
+            self.store().database().write_removal(durability, |writer| {
+                containers::remove(writer, container.id.as_str())?;
+                // One whose image was removed before may have been the last to need its layers.
+                let image = container.image.map(|id| images::get(writer, &id)).transpose()?;
+                let frees_layers = image.is_some_and(|image| image.is_none());
+                if frees_layers {
+                    self.store().mark_pending()?;
+                }
+                Ok::<_, RemoveError>(frees_layers)
+            })?
+        };
         match sys::fs::remove_tree(&run_dir) {
             // Somebody who is about to look at the container put a lock there just now. He finds no row, and removes it.
             Err(e) if e.kind() == std::io::ErrorKind::DirectoryNotEmpty => {}
@@ -221,6 +235,10 @@ impl Engine {
                 })
                 .collect();
             self.remove_anonymous_volumes(&volumes)?;
+        }
+        if frees_layers {
+            // The container is gone; what cannot be collected now is collected by a later command.
+            let _ = self.images().collect().map(Collected::finish);
         }
         Ok(())
     }

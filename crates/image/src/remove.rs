@@ -154,7 +154,10 @@ impl Images<'_> {
 
     /// Takes content away that nothing uses, unless somebody is making some. Deleting the trees takes time and needs no lock:
     /// they are out of sight.
-    pub(crate) fn collect(&self) -> Result<Collected, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn collect(&self) -> Result<Collected, StoreError> {
         let lock = self.store.try_lock_exclusive()?;
         lock.map_or_else(|| Ok(Collected::default()), |lock| self.store.collect(&lock))
     }

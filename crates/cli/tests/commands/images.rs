@@ -101,3 +101,18 @@ fn a_used_image_is_removed_by_force() {
     world.hull(["rmi", "-f", "used"]).success();
     assert_eq!(world.hull(["start", "-a", "stopped"]).success().stdout, "used\n");
 }
+
+#[test]
+fn layers_of_a_removed_image_go_with_its_last_container() {
+    let world = world();
+    let layers = || std::fs::read_dir(world.data_root().join("snapshots")).unwrap().count();
+    for name in ["first", "second"] {
+        world.hull(["create", "--name", name, "busybox", "echo", "here"]).success();
+    }
+    world.hull(["rmi", "-f", "busybox"]).success();
+    world.hull(["rm", "first"]).success();
+    assert_eq!(layers(), 1);
+    assert_eq!(world.hull(["start", "-a", "second"]).success().stdout, "here\n");
+    world.hull(["rm", "second"]).success();
+    assert_eq!(layers(), 0);
+}
