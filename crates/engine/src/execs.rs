@@ -115,17 +115,17 @@ impl Engine {
             io::ErrorKind::AlreadyExists => ExecError::HasRun { id: id.to_owned() },
             _ => failed(error),
         })?;
-        let socket = self.spawn_holder(id, &lock).map_err(failed)?;
-        drop(lock);
+        let socket = self.spawn_holder(id, lock).map_err(failed)?;
         Ok(client::attach_over(socket, options)?)
     }
 
-    /// Starts a holder, which has the lock, too.
-    fn spawn_holder(&self, id: &str, lock: &FileLock) -> io::Result<UnixStream> {
+    /// Starts a holder, which gets the lock.
+    fn spawn_holder(&self, id: &str, lock: FileLock) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
         let roots = self.store().roots();
         let args = ["hold-exec".as_ref(), roots.data.as_os_str(), roots.run.as_os_str(), id.as_ref()];
         self.spawn_hidden(&args, &[theirs.as_fd(), lock.as_fd()])?;
+        lock.leave();
         Ok(ours)
     }
 

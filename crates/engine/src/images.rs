@@ -386,7 +386,9 @@ impl Engine {
         let lock = FileLock::acquire(settle_lock(self.store()), LockKind::Shared)?;
         let roots = self.store().roots();
         let args = ["settle".as_ref(), roots.data.as_os_str(), roots.run.as_os_str()];
-        self.spawn_hidden(&args, &[lock.as_fd()])
+        self.spawn_hidden(&args, &[lock.as_fd()])?;
+        lock.leave();
+        Ok(())
     }
 
     /// Bytes that each image, by its id, has in common with others.

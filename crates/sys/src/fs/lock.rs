@@ -15,9 +15,11 @@ pub enum LockKind {
     Exclusive,
 }
 
-/// A held lock; dropping it releases it.
+/// A held lock; dropping it releases it, even when another thread has just forked and its child still has a copy of the descriptor.
+///
+/// A child that is a copy of this process must not drop its own: that would release this one.
 #[derive(Debug)]
-pub struct FileLock(OwnedFd);
+pub struct FileLock(Option<OwnedFd>);
 
 impl FileLock {
     /// Creates `path` when missing and waits until the lock is granted.
@@ -42,7 +44,7 @@ impl FileLock {
             LockKind::Exclusive => FlockOperation::LockExclusive,
         };
         rustix::io::retry_on_intr(|| flock(&fd, operation))?;
-        Ok(Self(fd))
+        Ok(Self(Some(fd)))
     }
 
     /// Locks a file that is already open; `None` when somebody else holds a lock that excludes this one.
@@ -52,16 +54,33 @@ impl FileLock {
             LockKind::Exclusive => FlockOperation::NonBlockingLockExclusive,
         };
         match rustix::io::retry_on_intr(|| flock(&fd, operation)) {
-            Ok(()) => Ok(Some(Self(fd))),
+            Ok(()) => Ok(Some(Self(Some(fd)))),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(e) => Err(e.into()),
         }
     }
 
     /// Releases the lock but keeps the file open for the next [`FileLock::wait`].
-    pub fn release(self) -> io::Result<OwnedFd> {
-        flock(&self.0, FlockOperation::Unlock)?;
-        Ok(self.0)
+    pub fn release(mut self) -> io::Result<OwnedFd> {
+        let fd = self.0.take().expect(HELD);
+        flock(&fd, FlockOperation::Unlock)?;
+        Ok(fd)
+    }
+
+    /// Leaves the lock to a process that has inherited it.
+    pub fn leave(mut self) {
+        drop(self.0.take());
+    }
+}
+
+const HELD: &str = "only what consumes a lock takes it";
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        if let Some(fd) = &self.0 {
+            // Should it fail, closing does the same as soon as no child has a copy.
+            let _ = flock(fd, FlockOperation::Unlock);
+        }
     }
 }
 
@@ -108,7 +127,7 @@ impl ProcessLock {
 
 impl AsFd for FileLock {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.0.as_ref().expect(HELD).as_fd()
     }
 }
 

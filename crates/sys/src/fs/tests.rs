@@ -100,6 +100,18 @@ fn locks_exclude_and_end_with_their_holder() {
     drop(shared);
     assert!(FileLock::try_existing(&path, LockKind::Exclusive).unwrap().is_some());
     assert!(FileLock::try_existing(scratch.0.join("none"), LockKind::Shared).is_err());
+    // A child's copy of the descriptor keeps it only when it is left to the child.
+    let alone = || FileLock::try_acquire(&path, LockKind::Exclusive).unwrap();
+    let copy = |lock: &FileLock| lock.as_fd().try_clone_to_owned().unwrap();
+    let lock = alone().unwrap();
+    let _forgotten = copy(&lock);
+    drop(lock);
+    let lock = alone().unwrap();
+    let of_child = copy(&lock);
+    lock.leave();
+    assert!(alone().is_none());
+    drop(of_child);
+    assert!(alone().is_some());
 }
 
 #[test]
