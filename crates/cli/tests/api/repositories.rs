@@ -417,5 +417,5 @@ fn clients_name_repositories() {
         output.success();
         assert_eq!(which(tool), "other");
     }
-    assert!(temporary(&api.world).is_empty());
+    eventually("nothing is left", 60, || temporary(&api.world).is_empty().then_some(()));
 }
